@@ -1,0 +1,27 @@
+# Each target does all of its own set-up; a second run installs nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check
+
+run: .venv/.run
+	$(BIN)/python app.py
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.run: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install -r requirements.txt
+	touch $@
+
+.venv/.dev: requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e ".[dev]"
+	touch $@ .venv/.run

@@ -1,0 +1,166 @@
+"""Gradient attacks on any callable from pixels to logits. Images are (B, C, H, W) in [0, 1], ``eps`` in the same unit.
+
+Each attack has an iterator over its steps, for whoever wants to show progress, and a plain call.
+``y`` (B,) are the labels to get away from or, with ``targeted=True``, to be taken for.
+An attacker who knows a purifier attacks ``lambda z: classifier(purifier(z))``.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Model = Callable[[Tensor], Tensor]
+
+
+def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
+    """Gradient with respect to the pixels of the loss that the attacker raises: the cross-entropy, or its negative."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = F.cross_entropy(model(x), y, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, x)
+    return -gradient if targeted else gradient
+
+
+def fgsm(model: Model, x: Tensor, y: Tensor, *, eps: float, targeted: bool = False) -> Tensor:
+    """One signed step of ``eps`` (Goodfellow, Shlens & Szegedy, 2015)."""
+    return pgd(model, x, y, eps=eps, step=eps, steps=1, targeted=targeted)
+
+
+def pgd(
+    model: Model, x: Tensor, y: Tensor, *, eps: float, step: float, steps: int, norm: str = "linf",
+    random_start: bool = False, targeted: bool = False, generator: torch.Generator | None = None,
+) -> Tensor:
+    """Projected gradient ascent (Madry et al., 2018) in the ball of radius ``eps`` around ``x``.
+
+    ``norm`` is ``linf`` (signed steps) or ``l2`` (steps along the gradient of length ``step``).
+    ``generator`` draws the random start, uniform in the cube or ball.
+    """
+    return _last(x, pgd_iterates(
+        model, x, y, eps=eps, step=step, steps=steps, norm=norm,
+        random_start=random_start, targeted=targeted, generator=generator,
+    ))
+
+
+def pgd_iterates(
+    model: Model, x: Tensor, y: Tensor, *, eps: float, step: float, steps: int, norm: str = "linf",
+    random_start: bool = False, targeted: bool = False, generator: torch.Generator | None = None,
+) -> Iterator[Tensor]:
+    """What ``pgd`` has after each of its steps."""
+    _check(eps, steps)
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"norm must be 'linf' or 'l2', and is {norm!r}.")
+    adv = x.detach()
+    if random_start:
+        adv = _project(x, adv + _random_start(x, eps, norm, generator), eps, norm)
+    for _ in range(steps):
+        gradient = loss_gradient(model, adv, y, targeted)
+        direction = gradient.sign() if norm == "linf" else gradient / _length(gradient).clamp(min=1e-12)
+        adv = _project(x, adv + step * direction, eps, norm)
+        yield adv
+
+
+def mi_fgsm(
+    model: Model, x: Tensor, y: Tensor, *, eps: float, step: float, steps: int, decay: float = 1.0, targeted: bool = False
+) -> Tensor:
+    """Momentum iterative FGSM (Dong et al., 2018), made for attacks that transfer; ``decay`` of the momentum."""
+    return _last(x, mi_fgsm_iterates(model, x, y, eps=eps, step=step, steps=steps, decay=decay, targeted=targeted))
+
+
+def mi_fgsm_iterates(
+    model: Model, x: Tensor, y: Tensor, *, eps: float, step: float, steps: int, decay: float = 1.0, targeted: bool = False
+) -> Iterator[Tensor]:
+    """What ``mi_fgsm`` has after each of its steps."""
+    _check(eps, steps)
+    adv, momentum = x.detach(), torch.zeros_like(x)
+    for _ in range(steps):
+        gradient = loss_gradient(model, adv, y, targeted)
+        momentum = decay * momentum + gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+        adv = _project(x, adv + step * momentum.sign(), eps, "linf")
+        yield adv
+
+
+def _check(eps: float, steps: int) -> None:
+    if eps < 0:
+        raise ValueError(f"eps must not be negative, and is {eps}.")
+    if steps < 0:
+        raise ValueError(f"steps must not be negative, and is {steps}.")
+
+
+def _last(x: Tensor, iterates: Iterator[Tensor]) -> Tensor:
+    adv = x.detach()
+    for adv in iterates:
+        pass
+    return adv
+
+
+def _length(x: Tensor) -> Tensor:
+    return x.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+
+
+def _project(x: Tensor, adv: Tensor, eps: float, norm: str) -> Tensor:
+    """Into the ball around ``x`` and the pixel range. Clamping to the range only moves ``adv`` nearer to ``x``."""
+    x = x.detach()
+    if norm == "linf":
+        return adv.clamp((x - eps).clamp(min=0), (x + eps).clamp(max=1))
+    delta = adv - x
+    return (x + delta * (eps / _length(delta).clamp(min=1e-12)).clamp(max=1)).clamp(0, 1)
+
+
+def _random_start(x: Tensor, eps: float, norm: str, generator: torch.Generator | None) -> Tensor:
+    device = generator.device if generator is not None else x.device
+    if norm == "linf":
+        return eps * (2 * torch.rand(x.shape, generator=generator, device=device) - 1).to(x)
+    noise = torch.randn(x.shape, generator=generator, device=device)
+    radius = torch.rand(len(x), 1, 1, 1, generator=generator, device=device) ** (1 / x[0].numel())
+    return (eps * radius * noise / _length(noise)).to(x)
+
+
+def _run_fgsm(model, x, y, *, eps, steps, targeted=False, generator=None):
+    return pgd_iterates(model, x, y, eps=eps, step=eps, steps=1, targeted=targeted)
+
+
+def _run_pgd(model, x, y, *, eps, steps, targeted=False, generator=None):
+    # 2.5 eps / steps: far enough to cross the ball and to come back (Madry et al., 2018).
+    settings = dict(eps=eps, step=2.5 * eps / max(steps, 1), steps=steps, targeted=targeted)
+    return pgd_iterates(model, x, y, **settings, random_start=True, generator=generator)
+
+
+def _run_mi_fgsm(model, x, y, *, eps, steps, targeted=False, generator=None):
+    return mi_fgsm_iterates(model, x, y, eps=eps, step=eps / max(steps, 1), steps=steps, targeted=targeted)
+
+
+# What menus offer: a name for code, one for people, and the attack with its customary step size.
+ATTACKS: dict[str, tuple[str, Callable[..., Iterator[Tensor]]]] = {
+    "pgd": ("PGD: many small steps", _run_pgd),
+    "mi_fgsm": ("MI-FGSM: steps with momentum", _run_mi_fgsm),
+    "fgsm": ("FGSM: one step", _run_fgsm),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSettings:
+    """An attack of ``ATTACKS`` in the L-infinity ball. Raises ``ValueError`` for settings out of range."""
+
+    method: str = "pgd"
+    eps: float = 2 / 255
+    steps: int = 20  # without meaning for fgsm
+
+    def __post_init__(self) -> None:
+        if self.method not in ATTACKS:
+            raise ValueError(f"method must be one of {', '.join(ATTACKS)}, and is {self.method!r}.")
+        _check(self.eps, self.steps)
+
+    def iterates(
+        self, model: Model, x: Tensor, y: Tensor, *, targeted: bool = False, generator: torch.Generator | None = None
+    ) -> Iterator[Tensor]:
+        """The attacked pictures after each step; ``generator`` draws the random start of PGD."""
+        run = ATTACKS[self.method][1]
+        return run(model, x, y, eps=self.eps, steps=self.steps, targeted=targeted, generator=generator)
+
+    def __call__(
+        self, model: Model, x: Tensor, y: Tensor, *, targeted: bool = False, generator: torch.Generator | None = None
+    ) -> Tensor:
+        return _last(x, self.iterates(model, x, y, targeted=targeted, generator=generator))

@@ -1,0 +1,129 @@
+"""The ``purifier`` command."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from purifier.attacks import ATTACKS, AttackSettings
+from purifier.classifiers import DEFAULT
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; 0 for success, 2 for input that cannot be used."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"purifier: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="purifier", description="Research and teaching; not a medical device.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    evaluate = commands.add_parser("evaluate", help="accuracy clean, attacked and purified, on a split of ISIC 2019")
+    evaluate.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
+    evaluate.add_argument("--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION")
+    evaluate.add_argument("--split", choices=("train", "val", "test", "all"), default="test")
+    evaluate.add_argument("--limit", type=int, help="attack so many pictures, drawn at random (default: all)")
+    evaluate.add_argument("--method", choices=tuple(ATTACKS), default=AttackSettings.method)
+    evaluate.add_argument("--eps", type=float, default=AttackSettings.eps * 255, help="in 1/255 (default %(default)g)")
+    evaluate.add_argument("--steps", type=int, default=AttackSettings.steps)
+    evaluate.add_argument("--draws", type=int, default=3, help="of the purifier's noise")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    evaluate.set_defaults(run=_evaluate)
+
+    train = commands.add_parser("train", help="what made the bundled weights").add_subparsers(required=True, metavar="WHAT")
+    for name, run, what in (
+        ("classifier", _train_classifier, "fine-tune the classifier"),
+        ("generator", _train_generator, "train the generator of example pictures"),
+    ):
+        command = train.add_parser(name, help=what)
+        command.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
+        command.add_argument("--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added")
+        command.add_argument("--work", type=Path, required=True, help="checkpoints, log and weights; resumes from there")
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--limit", type=int, help="use so many pictures, for a trial")
+        command.add_argument("--threads", type=int, help="of torch")
+        command.set_defaults(run=run)
+        if name == "generator":
+            command.add_argument("--steps", type=int, default=4000)
+
+    card = commands.add_parser("card", help="write a bundled classifier's model card from its measurements")
+    card.add_argument("--classifier", default=DEFAULT)
+    card.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
+    card.add_argument("--limit", type=int, default=256, help="attack so many test pictures")
+    card.set_defaults(run=_card)
+
+    examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
+    examples.add_argument("--generator", type=Path, required=True, help="the --work folder of its training")
+    examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
+    examples.add_argument("--seed", type=int, default=0)
+    examples.set_defaults(run=_examples)
+    return parser
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from purifier.classifiers import default_device, load_classifier
+    from purifier.evaluation.datasets import read_isic2019
+    from purifier.evaluation.evaluate import choose, evaluate_purifier
+    from purifier.pipeline import Purifier
+
+    samples = choose(read_isic2019(options.data, options.split), options.limit, options.seed)
+    if not samples:
+        raise ValueError(f"{options.data} has no pictures in the split {options.split}.")
+    settings = AttackSettings(method=options.method, eps=options.eps / 255, steps=options.steps)
+    classifier = load_classifier(options.classifier).to(default_device())
+    result = evaluate_purifier(
+        classifier, Purifier(), samples, attack=settings, draws=options.draws, seed=options.seed
+    )
+    text = json.dumps({"split": options.split, **result}, indent=2)
+    if options.out:
+        options.out.write_text(text + "\n")
+    print(text)
+
+
+def _train_classifier(options: argparse.Namespace) -> None:
+    from purifier.training import classifier
+
+    _set_threads(options.threads)
+    classifier.train(
+        options.data, options.work, thumbnails=options.thumbnails, seed=options.seed, limit=options.limit
+    )
+
+
+def _train_generator(options: argparse.Namespace) -> None:
+    from purifier.training import generator
+
+    _set_threads(options.threads)
+    generator.train(
+        options.data, options.work, thumbnails=options.thumbnails, steps=options.steps, seed=options.seed,
+        limit=options.limit,
+    )  # fmt: skip
+
+
+def _set_threads(count: int | None) -> None:
+    import torch
+
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def _card(options: argparse.Namespace) -> None:
+    from purifier.training.card import write_card
+
+    write_card(options.classifier, options.data, options.limit)
+
+
+def _examples(options: argparse.Namespace) -> None:
+    from purifier.training.examples import write_examples
+
+    write_examples(options.generator, options.out, seed=options.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""ISIC 2019 in its official layout, and the lesion-disjoint split that every command shares.
+
+``ISIC_2019_Training_Input`` (a folder of JPEGs, or ``.zip`` of it), ``ISIC_2019_Training_GroundTruth.csv``
+(one-hot) and, where there is one, ``ISIC_2019_Training_Metadata.csv`` (for ``lesion_id``).
+"""
+
+import csv
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from purifier.images import centre_square, open_picture
+from purifier.taxonomy import DIAGNOSES
+
+SPLITS = ("train", "val", "test")
+LABELS = list(DIAGNOSES)
+LAST_HAM10000 = 34320  # ids above it are BCN20000's
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture: ``label`` is an ISIC 2019 code, ``path`` has ``read_bytes``."""
+
+    image: str
+    path: Path | zipfile.Path
+    label: str
+    lesion: str
+
+    @property
+    def split(self) -> str:
+        return split_of(self.lesion, self.image)
+
+
+def is_bcn20000(image: str) -> bool:
+    """Whether an ISIC 2019 picture comes from BCN20000, by its number."""
+    return image.startswith("ISIC_") and image[5:].isdigit() and int(image[5:]) > LAST_HAM10000
+
+
+def split_of(lesion: str, image: str) -> str:
+    """``train`` (75 %), ``val`` (10 %) or ``test`` (15 % of the lesions), decided by a hash of the lesion.
+
+    A picture without lesion is its own lesion. BCN20000 is ``train`` as a whole: the bundled weights saw
+    thumbnails of it that came without lesion ids, so no other assignment could keep lesions apart.
+    """
+    if is_bcn20000(image):
+        return "train"
+    place = int(hashlib.sha256((lesion or image).encode()).hexdigest()[:8], 16) / 2**32
+    return "test" if place < 0.15 else "val" if place < 0.25 else "train"
+
+
+def read_isic2019(folder: str | Path, split: str = "all") -> list[Sample]:
+    """The labelled pictures of ``folder``, in the order of the ground truth.
+
+    Raises ``FileNotFoundError`` or ``ValueError`` naming the file, column or picture that is missing.
+    """
+    if split not in (*SPLITS, "all"):
+        raise ValueError(f"split must be one of {', '.join(SPLITS)} or all, and is {split!r}.")
+    folder = Path(folder)
+    truth = _one(folder, "*GroundTruth.csv")
+    pictures = _pictures(folder)
+    lesions = {row["image"]: row.get("lesion_id", "") for path in folder.glob("*Metadata.csv") for row in _rows(path)}
+    samples = []
+    for row in _rows(truth):
+        label = _label(row, truth)
+        if label is None:  # UNK: in the official file, with no picture
+            continue
+        if row["image"] not in pictures:
+            raise ValueError(f"{truth.name} lists {row['image']}, and {folder} has no picture of that name.")
+        sample = Sample(row["image"], pictures[row["image"]], label, lesions.get(row["image"]) or row["image"])
+        if split in ("all", sample.split):
+            samples.append(sample)
+    return samples
+
+
+def _one(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise FileNotFoundError(f"{folder} must hold exactly one {pattern} (ISIC 2019's layout), and holds {len(found)}.")
+    return found[0]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "image" not in rows[0]:
+        raise ValueError(f"{path} has no rows with a column 'image'.")
+    return rows
+
+
+def _label(row: dict[str, str], truth: Path) -> str | None:
+    missing = [label for label in LABELS if label not in row]
+    if missing:
+        raise ValueError(f"{truth} lacks the columns {', '.join(missing)}.")
+    labels = [label for label in LABELS if float(row[label]) == 1]
+    if len(labels) > 1:
+        raise ValueError(f"{truth} gives {row['image']} more than one diagnosis: {', '.join(labels)}.")
+    return labels[0] if labels else None
+
+
+def _pictures(folder: Path) -> dict[str, Path | zipfile.Path]:
+    archives = sorted(folder.glob("*Input.zip"))
+    if archives:
+        with zipfile.ZipFile(archives[0]) as archive:
+            names = [name for name in archive.namelist() if name.lower().endswith((".jpg", ".jpeg"))]
+        root = zipfile.Path(archives[0])
+        return {Path(name).stem: root / name for name in names}
+    return {path.stem: path for path in folder.glob("*Input/*.jp*g")}
+
+
+def read_pixels(samples: Sequence[Sample], size: int) -> Tensor:
+    """The pictures as one uint8 tensor (N, 3, size, size): centre square, resized."""
+    out = torch.empty(len(samples), 3, size, size, dtype=torch.uint8)
+    for i, sample in enumerate(samples):
+        picture = centre_square(open_picture(sample.path.read_bytes()), size)
+        out[i] = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    return out
+
+
+def label_indices(samples: Sequence[Sample]) -> Tensor:
+    """The labels as indices into ``LABELS``, (N,) int64."""
+    return torch.tensor([LABELS.index(sample.label) for sample in samples])

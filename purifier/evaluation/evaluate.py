@@ -1,0 +1,71 @@
+"""Clean accuracy, accuracy under PGD, and what the purifier brings back, on a split of ISIC 2019.
+
+The attacker here is oblivious: it attacks the classifier and does not know the purifier.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers import Classifier
+from purifier.evaluation.datasets import Sample, read_pixels
+from purifier.evaluation.metrics import clean_scores, mean_over_draws, proportion, worst_over_draws
+from purifier.images import SIZE
+from purifier.pipeline import Purifier
+
+BATCH = 16
+
+
+def choose(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
+    """``limit`` of the samples, drawn at random by ``seed``; all of them without a limit."""
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [samples[i] for i in order[:limit]]
+
+
+def targets(classifier: Classifier, samples: Sequence[Sample]) -> Tensor:
+    """The samples' labels as the classifier counts them; ``ValueError`` where it lacks one."""
+    missing = sorted({sample.label for sample in samples} - set(classifier.labels))
+    if missing:
+        raise ValueError(f"{classifier.source} does not know the diagnoses {', '.join(missing)} of these pictures.")
+    return torch.tensor([classifier.labels.index(sample.label) for sample in samples])
+
+
+def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
+    """Scores on the pictures as they are."""
+    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
+    device = classifier.mean.device
+    batches = [classifier.probabilities(b.to(device) / 255).cpu() for b in tqdm(pixels.split(BATCH), desc="clean")]
+    return clean_scores(torch.cat(batches), y, classifier.labels)
+
+
+def evaluate_purifier(
+    classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], *,
+    attack: AttackSettings, draws: int = 3, seed: int = 0,
+) -> dict:  # fmt: skip
+    """Accuracy clean, attacked, and both purified; attacks start from 8-bit pictures and are not rounded."""
+    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
+    device, right = classifier.mean.device, {"clean": [], "attacked": []}
+    purified = {"clean": [], "attacked": []}
+    for i, (b, t) in enumerate(tqdm(list(zip(pixels.split(BATCH), y.split(BATCH), strict=True)), desc="attack, purify")):
+        x, t = b.to(device) / 255, t.to(device)
+        adv = attack(classifier, x, t, generator=torch.Generator().manual_seed(seed + i))
+        for name, z in (("clean", x), ("attacked", adv)):
+            with torch.no_grad():
+                right[name].append((classifier(z).argmax(1) == t).cpu())
+                generators = [torch.Generator().manual_seed((seed + i) * 1_000 + draw) for draw in range(draws)]
+                hits = [(classifier(purifier(z, g)).argmax(1) == t).cpu() for g in generators]
+            purified[name].append(torch.stack(hits))
+    result = {
+        "images": len(y), "draws": draws, "threat": "oblivious", "classifier": classifier.source,
+        "attack": asdict(attack), "purifier": asdict(purifier), "seed": seed,
+    }  # fmt: skip
+    for name in right:
+        result[name] = proportion(torch.cat(right[name]))
+        hits = torch.cat(purified[name], dim=1)
+        result[f"{name}_purified"] = mean_over_draws(hits)
+        result[f"{name}_purified_worst_draw"] = worst_over_draws(hits)
+    return result

@@ -1,0 +1,76 @@
+"""Scores of a classifier's answers, with intervals. Labels and predictions are integer tensors (N,)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
+from torch import Tensor
+
+RESAMPLES = 1000
+
+
+def proportion(correct: Tensor) -> dict[str, float]:
+    """Share of True in a boolean tensor (N,), with Wilson's 95 % interval."""
+    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
+    return {"value": correct.double().mean().item(), "low": float(interval.low), "high": float(interval.high)}
+
+
+def bootstrap(score: Callable[[np.ndarray], float], count: int, seed: int = 0) -> dict[str, float]:
+    """``score`` of all images' indices, with the 95 % percentile interval over resampled images (Efron, 1979)."""
+    generator = np.random.default_rng(seed)
+    scores = [score(generator.integers(count, size=count)) for _ in range(RESAMPLES)]
+    low, high = np.nanquantile(scores, [0.025, 0.975])
+    return {"value": float(score(np.arange(count))), "low": float(low), "high": float(high)}
+
+
+def mean_over_draws(correct: Tensor) -> dict[str, float]:
+    """Mean of a boolean tensor (draws, N), with a bootstrap interval over the images."""
+    per_image = correct.double().mean(dim=0).numpy()
+    return bootstrap(lambda chosen: per_image[chosen].mean(), len(per_image))
+
+
+def clean_scores(probabilities: Tensor, y: Tensor, labels: list[str]) -> dict:
+    """Accuracy, balanced accuracy, recall of each label and melanoma's AUROC, from probabilities (N, labels)."""
+    predicted, truth = probabilities.argmax(dim=1), y.numpy()
+    present = sorted(set(truth.tolist()))
+
+    def balanced(chosen: np.ndarray) -> float:
+        kept = [label for label in present if (truth[chosen] == label).any()]
+        recalls = recall_score(truth[chosen], predicted.numpy()[chosen], labels=kept, average=None, zero_division=0)
+        return float(np.mean(recalls))
+
+    scores = {
+        "images": len(y),
+        "accuracy": proportion(predicted == y),
+        "balanced_accuracy": bootstrap(balanced, len(y)),
+        "recall": {
+            labels[k]: {"images": int((y == k).sum()), **proportion(predicted[y == k] == k)} for k in present
+        },
+    }
+    if "MEL" in labels and 0 < int((y == labels.index("MEL")).sum()) < len(y):
+        melanoma = (y == labels.index("MEL")).numpy()
+        odds = probabilities[:, labels.index("MEL")].numpy()
+
+        def area(chosen: np.ndarray) -> float:
+            kept = melanoma[chosen]
+            return roc_auc_score(kept, odds[chosen]) if 0 < kept.sum() < len(kept) else float("nan")
+
+        scores["melanoma_auroc"] = bootstrap(area, len(y))
+    return scores
+
+
+def balanced_accuracy(predicted: Tensor, y: Tensor) -> float:
+    """Mean recall of the labels that occur."""
+    return float(balanced_accuracy_score(y.numpy(), predicted.numpy()))
+
+
+def as_text(score: dict[str, float]) -> str:
+    """``0.77 (0.75 to 0.79)``."""
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+
+
+def worst_over_draws(correct: Tensor) -> dict[str, float]:
+    """Share of images right in every draw of a boolean tensor (draws, N), with Wilson's interval."""
+    return proportion(torch.all(correct, dim=0))

@@ -1,0 +1,110 @@
+"""Pictures to batches and back: the only place that knows uint8, height-width-channel and PIL.
+
+A batch is a float32 tensor (B, 3, H, W) in [0, 1], sRGB as stored.
+"""
+
+import io
+import warnings
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+SIZE = 224  # pixels a side of the square that everything works on
+MIN_SIDE = 64  # pixels
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "MPO")  # MPO: how many cameras write a JPEG
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+
+# Ours is the limit that counts, and it has a message of its own.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def open_picture(source: str | PathLike | bytes) -> Image.Image:
+    """Read a picture file (or its bytes) as 8-bit RGB, upright, with no metadata left.
+
+    Grey, palette, CMYK, 16-bit and transparent pictures (laid on white) are converted.
+    Raises ``FileNotFoundError``, or ``ValueError`` saying what is wrong and which limit was passed.
+    """
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise FileNotFoundError(f"There is no picture at {source}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL warns about odd metadata, which is dropped anyway
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
+                _check(picture)
+                picture.load()
+                picture = ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        raise ValueError("This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file.") from None
+    except (OSError, SyntaxError, EOFError) as error:
+        raise ValueError(f"The picture is damaged or cut off and cannot be read ({error}).") from None
+    return _rgb(picture)
+
+
+def _check(picture: Image.Image) -> None:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"The picture has {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read."
+        )
+    if min(width, height) < MIN_SIDE:
+        raise ValueError(f"The picture has {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
+    # An MPO's further frames are previews of the same picture.
+    if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
+        raise ValueError(f"The file holds {picture.n_frames} pictures (an animation or pages); exactly 1 is read.")
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """8-bit RGB pixels alone: a picture made from an array carries no metadata."""
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit or 32-bit grey
+        levels = np.asarray(picture, dtype=np.float64)
+        # PIL opens 16-bit grey as I;16 or as I; a wider range than 16 bits is scaled by its own maximum.
+        top = max(levels.max(), 65535.0) if picture.mode.startswith("I") else max(levels.max(), 1.0)
+        picture = Image.fromarray((levels.clip(0) / top * 255).round().astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return Image.fromarray(np.array(picture.convert("RGB")))
+
+
+def centre_square(picture: Image.Image, size: int) -> Image.Image:
+    """The largest centred square of ``picture``, resampled to ``size`` pixels a side (antialiased)."""
+    return ImageOps.fit(picture, (size, size), method=Image.Resampling.BICUBIC)
+
+
+def to_batch(picture: Image.Image) -> Tensor:
+    """An RGB picture as a batch of one."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+def read_image(source: str | PathLike | bytes, size: int | None = SIZE) -> Tensor:
+    """A picture file as a batch of one, ``(1, 3, size, size)``: upright, centre square, resized.
+
+    ``size=None`` keeps the picture's own height and width. Errors as in ``open_picture``.
+    """
+    picture = open_picture(source)
+    return to_batch(picture if size is None else centre_square(picture, size))
+
+
+def to_picture(x: Tensor) -> Image.Image:
+    """A batch of one as a picture, each value rounded to the nearest of 256 levels."""
+    if x.ndim != 4 or x.shape[0] != 1:
+        raise ValueError(f"Expected a batch of one picture, (1, 3, H, W), and got {tuple(x.shape)}.")
+    pixels = quantise(x.detach())[0] * 255
+    return Image.fromarray(pixels.round().byte().permute(1, 2, 0).cpu().numpy())
+
+
+def to_png(x: Tensor) -> bytes:
+    """A batch of one as a PNG file: exactly the pixels of ``quantise(x)``."""
+    file = io.BytesIO()
+    to_picture(x).save(file, format="PNG")
+    return file.getvalue()
+
+
+def quantise(x: Tensor) -> Tensor:
+    """The batch as an 8-bit picture would show it: every value at the nearest of 256 levels."""
+    return (x.clamp(0, 1) * 255).round() / 255

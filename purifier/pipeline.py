@@ -1,0 +1,103 @@
+"""MDDA: multiscale diffusive and denoising aggregation. Images are (B, 3, H, W) in [0, 1].
+
+A re-implementation from the public description of Wang, Li, Shen & Qiao, "Reversing skin cancer adversarial
+examples by multiscale diffusive and denoising aggregation mechanism", Computers in Biology and Medicine 164
+(2023) 107310, arXiv 2208.10373.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from purifier.denoise import rof
+from purifier.diffusion import diffuse, split_generator
+from purifier.pyramid import build_pyramid, merge_pyramid, resample
+
+ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
+
+
+@dataclass(frozen=True, eq=False)  # eq=False: comparing tensors with == is ambiguous
+class Stage:
+    """What one scale looked like on its way through one block; each tensor is (B, 3, h, w) at that scale.
+
+    ``diffused`` is not clamped: noise leaves [0, 1].
+    """
+
+    block: int  # 1 is the first
+    scale: float
+    before: Tensor
+    diffused: Tensor
+    denoised: Tensor
+    aggregated: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purifier:
+    """Diffuse and denoise every scale of a pyramid and mix neighbouring scales, block after block.
+
+    Call it with a batch and a generator. It has no learned part, does not know the classifier, and is
+    differentiable from end to end. Raises ``ValueError`` for settings out of range.
+    """
+
+    scales: tuple[float, ...] = (1.0, 0.5, 0.25)  # descending, 1 among them
+    blocks: int = 2
+    sigma: float = 8 / 255  # standard deviation of the noise, in units of the pixel range
+    weight: float = 0.02  # of the total variation, see rof; 0 does not denoise
+    own: float = 0.5  # a scale's own share when neighbours are mixed; 1 does not mix
+    smooth: float = 0.0  # standard deviation of the last Gaussian, in pixels; 0 is none
+    steps: int = 8  # iterations of ROF
+    coupled: bool = True  # ROF sees the three channels together
+
+    def __post_init__(self) -> None:
+        scales = tuple(float(scale) for scale in self.scales)
+        object.__setattr__(self, "scales", scales)  # a list is welcome; the dataclass stays hashable
+        if 1.0 not in scales or list(scales) != sorted(set(scales), reverse=True) or min(scales) <= 0:
+            raise ValueError(f"scales must be positive, descend and contain 1, and are {scales}.")
+        if not isinstance(self.blocks, int) or self.blocks < 1:
+            raise ValueError(f"blocks must be a whole number of at least 1, and is {self.blocks}.")
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise ValueError(f"steps must be a whole number of at least 1, and is {self.steps}.")
+        for name in ("sigma", "weight", "smooth"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative, and is {getattr(self, name)}.")
+        if not 0 <= self.own <= 1:
+            raise ValueError(f"own must lie between 0 and 1, and is {self.own}.")
+
+    def stages(self, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Stage]:
+        """Purify ``x`` and yield every scale of every block, finest scale first.
+
+        Every image of the batch is its own problem with its own noise (see ``split_generator``).
+        """
+        generators = split_generator(generator, len(x))
+        levels = build_pyramid(x, self.scales)
+        for block in range(1, self.blocks + 1):
+            diffused = [diffuse(level, self.sigma, generators) for level in levels]
+            denoised = [rof(level, self.weight, self.steps, self.coupled) for level in diffused]
+            mixed = aggregate(denoised, self.own)
+            for stage in zip(self.scales, levels, diffused, denoised, mixed, strict=True):
+                yield Stage(block, *stage)
+            levels = mixed
+
+    def back(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """The purified picture, of ``size`` = (height, width), from the scales that the last block left."""
+        x = merge_pyramid(levels, size)
+        if self.smooth > 0:
+            x = gaussian_blur(x, kernel_size=2 * math.ceil(3 * self.smooth) + 1, sigma=self.smooth)
+        return x.clamp(0, 1)
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        last = [stage.aggregated for stage in self.stages(x, generator) if stage.block == self.blocks]
+        return self.back(last, x.shape[-2:])
+
+
+def aggregate(levels: Sequence[Tensor], own: float) -> list[Tensor]:
+    """Mix each scale with the mean of the next finer and next coarser one, ``own`` being its own share."""
+    mixed = []
+    for i, level in enumerate(levels):
+        neighbours = [resample(levels[j], level.shape[-2:]) for j in (i - 1, i + 1) if 0 <= j < len(levels)]
+        mixed.append(own * level + (1 - own) * sum(neighbours) / len(neighbours) if neighbours else level)
+    return mixed

@@ -1,0 +1,31 @@
+"""Resampling to and from the scales of the pyramid. Images are (B, C, H, W) in [0, 1]."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+MIN_SIDE = 16  # no scale gets smaller than this, in pixels
+
+
+def resample(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic, antialiased resampling to ``size`` = (height, width); the same size returns ``x``."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def size_at(height: int, width: int, scale: float) -> tuple[int, int]:
+    """The size of ``scale``: rounded to whole pixels, at least ``MIN_SIDE`` a side."""
+    return max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
+
+
+def build_pyramid(x: Tensor, scales: Sequence[float]) -> list[Tensor]:
+    """``x`` at every scale, each resampled from ``x`` itself."""
+    height, width = x.shape[-2:]
+    return [resample(x, size_at(height, width, scale)) for scale in scales]
+
+
+def merge_pyramid(levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """The mean of all levels, each resampled to ``size`` = (height, width)."""
+    return sum(resample(level, size) for level in levels) / len(levels)

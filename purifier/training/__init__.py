@@ -1,0 +1,1 @@
+"""What made the bundled weights and example pictures, as commands."""

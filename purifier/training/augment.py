@@ -1,0 +1,72 @@
+"""Random changes to a batch of training pictures. Images are (B, 3, H, W) in [0, 1]; every image draws its own."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from purifier.denoise import rof
+from purifier.pyramid import resample, size_at
+
+
+def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """``count`` numbers, shaped (count, 1, 1, 1) to go with a batch."""
+    return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
+
+
+def geometric(x: Tensor, size: int, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+    """Any rotation, mirror, zoom, stretch and shift of each picture, sampled to ``size`` pixels a side.
+
+    The border is mirrored. ``strength`` scales zoom, stretch and shift; 0 keeps them out.
+    """
+    count = len(x)
+    angle = uniform(count, -math.pi, math.pi, generator).flatten()
+    zoom = torch.exp(strength * uniform(count, -0.35, 0.15, generator)).flatten()
+    stretch = torch.exp(strength * uniform(count, -0.12, 0.12, generator)).flatten()
+    mirror = torch.randint(2, (count,), generator=generator) * 2.0 - 1
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = angle.cos() * zoom * stretch * mirror
+    theta[:, 0, 1] = -angle.sin() * zoom / stretch
+    theta[:, 1, 0] = angle.sin() * zoom * stretch * mirror
+    theta[:, 1, 1] = angle.cos() * zoom / stretch
+    theta[:, :, 2] = strength * 0.12 * (2 * torch.rand(count, 2, generator=generator) - 1)
+    grid = F.affine_grid(theta, [count, x.shape[1], size, size], align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def colour(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast, saturation and the gains of the three channels, each by up to a quarter or less."""
+    count = len(x)
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    x = (x - mean) * uniform(count, 0.8, 1.25, generator) + mean * uniform(count, 0.8, 1.2, generator)
+    grey = x.mean(dim=1, keepdim=True)
+    x = grey + (x - grey) * uniform(count, 0.75, 1.3, generator)
+    gains = 1 + 0.08 * (2 * torch.rand(count, 3, 1, 1, generator=generator) - 1)
+    return (x * gains).clamp(0, 1)
+
+
+def erase(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Grey out a rectangle, up to a third a side, in every other picture."""
+    x = x.clone()
+    for image in x[::2]:
+        height, width = (int(side * f) for side, f in zip(x.shape[-2:], 0.1 + 0.23 * torch.rand(2, generator=generator)))
+        top, left = (int((side - cut) * f) for side, cut, f in
+                     zip(x.shape[-2:], (height, width), torch.rand(2, generator=generator)))
+        image[:, top : top + height, left : left + width] = 0.5
+    return x
+
+
+def purification_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """What a purifier does to pictures, with random settings, to half of the batch: rescale, diffuse, denoise.
+
+    Noise up to 16/255, ROF weight 0.004 to 0.044 (8 steps), scales down to 1/4 mixed with the original.
+    """
+    half = x[: len(x) // 2]
+    noise = uniform(len(half), 0, 16 / 255, generator) * torch.randn(half.shape, generator=generator)
+    weight = 0.004 + 0.04 * torch.rand((), generator=generator).item()
+    scale, share = [1.0, 0.5, 0.25][int(torch.randint(3, (), generator=generator))], uniform(len(half), 0, 0.6, generator)
+    size = half.shape[-2:]
+    denoised = rof(half + noise, weight, steps=8)
+    coarse = resample(rof(resample(half + noise, size_at(*size, scale)), weight, steps=8), size)
+    return torch.cat([(denoised * (1 - share) + coarse * share).clamp(0, 1), x[len(half) :]])

@@ -1,0 +1,144 @@
+"""A small class-conditional diffusion model of skin lesions, and the example pictures drawn from it.
+
+Preconditioning, loss and noise levels as in Karras et al. (2022), "Elucidating the design space of
+diffusion-based generative models" (EDM). Pictures are 64 x 64, in [-1, 1] inside the model.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DModel
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from purifier.evaluation.datasets import LABELS, is_bcn20000, label_indices, read_isic2019, read_pixels
+from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
+
+SIDE = 64  # pixels
+BATCH = 32
+SIGMA_DATA = 0.5
+NO_CLASS = len(LABELS)  # the label of a picture whose diagnosis was dropped
+CHECKPOINT_EVERY = 200  # steps
+LEARNING_RATE = 4e-4
+
+
+class Denoiser(nn.Module):
+    """The best guess of the clean picture from a noisy one, its noise level and its diagnosis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unet = UNet2DModel(
+            sample_size=SIDE // 2, in_channels=12, out_channels=12, layers_per_block=1, attention_head_dim=32,
+            block_out_channels=(64, 96, 128), num_class_embeds=len(LABELS) + 1,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        )
+
+    def forward(self, x: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
+        """``x`` (B, 3, 64, 64), ``sigma`` (B,), ``y`` (B,) indices into ``LABELS`` or ``NO_CLASS``."""
+        s = sigma.reshape(-1, 1, 1, 1)
+        norm = (s**2 + SIGMA_DATA**2).sqrt()
+        # 250 ln(sigma) spreads the noise levels over the range that sinusoidal embeddings resolve.
+        inner = self.unet(F.pixel_unshuffle(x / norm, 2), 250 * sigma.log(), class_labels=y).sample
+        inner = F.pixel_shuffle(inner.float(), 2)
+        return x * (SIGMA_DATA / norm) ** 2 + inner * s * SIGMA_DATA / norm  # EDM, eq. 7 and table 1
+
+
+def loss_of(model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    """EDM's weighted denoising error on clean pictures ``x``."""
+    sigma = (torch.randn(len(x), generator=generator) * 1.2 - 1.2).exp()
+    noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator)
+    y = torch.where(torch.rand(len(y), generator=generator) < 0.1, NO_CLASS, y)
+    weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
+    with torch.autocast("cpu", torch.bfloat16):
+        guess = model(noisy, sigma, y)
+    return (weight * (guess - x).square().mean(dim=(1, 2, 3))).mean()
+
+
+def without_black_corners(pixels: Tensor) -> Tensor:
+    """Which pictures (N, 3, H, W) show skin in all four corners, as a mask; microscope frames do not."""
+    cut = pixels.shape[-1] // 10
+    corners = [pixels[..., a, b] for a in (slice(cut), slice(-cut, None)) for b in (slice(cut), slice(-cut, None))]
+    return torch.stack([corner.float().mean(dim=(1, 2, 3)) for corner in corners]).amin(dim=0) > 70
+
+
+def train(
+    data: Path, work: Path, *, thumbnails: Path | None = None, steps: int = 4000, seed: int = 0, limit: int | None = None
+) -> None:
+    """Train on the training split of ``data`` and BCN20000's ``thumbnails``; resumes from ``work/checkpoint.pt``."""
+    samples = read_isic2019(data, "train")[:limit]
+    if thumbnails:
+        samples += [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit]
+    pixels, y = read_pixels(samples, SIDE), label_indices(samples)
+    keep = without_black_corners(pixels)
+    pixels, y = pixels[keep], y[keep]
+    odds = torch.bincount(y, minlength=len(LABELS)).clamp(min=1).float().rsqrt()[y]
+
+    torch.manual_seed(seed)
+    model = Denoiser().train()
+    average = ModelEmaV3(model, decay=0.999, use_warmup=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    done = 0
+    if state := load_checkpoint(work / "checkpoint.pt"):
+        model.load_state_dict(state["model"])
+        average.module.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        done = state["done"]
+
+    for done in tqdm(range(done + 1, steps + 1), initial=done, total=steps, unit="step"):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
+        chosen = torch.multinomial(odds, BATCH, replacement=True, generator=generator)
+        x = pixels[chosen].float() / 127.5 - 1
+        turns = int(torch.randint(8, (), generator=generator))  # the eight symmetries of the square
+        x = x.rot90(turns % 4, (2, 3)) if turns < 4 else x.flip(3).rot90(turns % 4, (2, 3))
+        loss = loss_of(model, x, y[chosen], generator)
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min(1, done / 200, 0.05 + 2 * (1 - done / steps))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average.update(model, step=done)
+        if done % 20 == 0:
+            append_row(work / "log.csv", {"step": done, "loss": loss.item()})
+        if done % CHECKPOINT_EVERY == 0 or done == steps:
+            save_checkpoint(work / "checkpoint.pt", {
+                "model": model.state_dict(), "average": average.module.state_dict(),
+                "optimizer": optimizer.state_dict(), "done": done,
+            })
+
+
+def load_denoiser(work: Path) -> Denoiser:
+    """The averaged model of ``work/checkpoint.pt``."""
+    state = load_checkpoint(work / "checkpoint.pt")
+    if state is None:
+        raise FileNotFoundError(f"{work} holds no checkpoint.pt; run `purifier train generator` first.")
+    model = Denoiser()
+    model.load_state_dict(state["average"])
+    return model.eval().requires_grad_(False)
+
+
+def draw(model: Denoiser, y: Tensor, *, steps: int = 24, guidance: float = 1.5, generator: torch.Generator) -> Tensor:
+    """Pictures (B, 3, 64, 64) in [0, 1] of diagnoses ``y``, by Heun's method (EDM, algorithm 1).
+
+    ``guidance`` above 1 exaggerates the diagnosis (Ho & Salimans, 2021).
+    """
+
+    def guess(x: Tensor, sigma: Tensor) -> Tensor:
+        level = sigma.expand(len(x))
+        plain = model(x, level, torch.full_like(y, NO_CLASS)) if guidance != 1 else 0
+        return plain + guidance * (model(x, level, y) - plain)
+
+    ramp = torch.linspace(0, 1, steps)
+    sigmas = (80 ** (1 / 7) + ramp * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7  # EDM, eq. 5
+    x = sigmas[0] * torch.randn(len(y), 3, SIDE, SIDE, generator=generator)
+    for sigma, following in zip(sigmas, [*sigmas[1:], torch.tensor(0.0)], strict=True):
+        slope = (x - guess(x, sigma)) / sigma
+        ahead = x + (following - sigma) * slope
+        if following > 0:
+            slope = (slope + (ahead - guess(ahead, following)) / following) / 2
+            ahead = x + (following - sigma) * slope
+        x = ahead
+    return (x / 2 + 0.5).clamp(0, 1)

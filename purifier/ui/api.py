@@ -1,0 +1,76 @@
+"""The endpoints for programs: the page's actions, with a picture file in and a picture file out."""
+
+from PIL import Image
+from torch import Tensor
+
+from purifier.attacks import AttackSettings
+from purifier.images import read_image, to_picture
+from purifier.ui.actions import attack_steps, classifier_for_page, purified_picture, read
+from purifier.ui.handlers import purifier_from
+
+
+def classify(picture: str, classifier: str) -> dict[str, float]:
+    """Read a dermoscopic picture: the probability of every diagnosis, likeliest first.
+
+    Research and teaching; not a medical device.
+
+    Args:
+        picture: JPEG, PNG, WebP, TIFF or BMP file; its central square is used, at 224 pixels a side.
+        classifier: a bundled name, or 'hf-hub:owner/name@revision'.
+
+    Returns:
+        Full name of the diagnosis to probability.
+    """
+    return read(classifier_for_page(classifier), _batch(picture))[0].as_dict()
+
+
+def attack(
+    picture: str, classifier: str, method: str, epsilon: int, steps: int, target: str, seed: int
+) -> tuple[Image.Image, dict[str, float]]:
+    """Perturb a picture so that the classifier misreads it; the attacker does not know the purifier.
+
+    Args:
+        picture: the picture file.
+        classifier: a bundled name, or 'hf-hub:owner/name@revision'.
+        method: pgd, mi_fgsm or fgsm.
+        epsilon: the largest change of any value, in levels of 255; a whole number.
+        steps: number of steps; without meaning for fgsm.
+        target: label to be taken for (such as NV), or 'any other'.
+        seed: of the random start.
+
+    Returns:
+        The attacked picture (PNG, 224 x 224) and its reading.
+    """
+    adv, loaded = _batch(picture), classifier_for_page(classifier)
+    settings = AttackSettings(method=method, eps=int(epsilon) / 255, steps=int(steps))
+    for step in attack_steps(loaded, adv, settings, target=target, seed=int(seed)):
+        adv = step
+    return to_picture(adv), read(loaded, adv)[0].as_dict()
+
+
+def purify(
+    picture: str, classifier: str, blocks: int, sigma: float, weight: float, scales: list[float], seed: int
+) -> tuple[Image.Image, dict[str, float]]:
+    """Purify a picture by multiscale diffusive and denoising aggregation (MDDA), and read the result.
+
+    Args:
+        picture: the picture file.
+        classifier: a bundled name, or 'hf-hub:owner/name@revision'.
+        blocks: how often to diffuse, denoise and aggregate.
+        sigma: standard deviation of the noise, in levels of 255.
+        weight: of the total variation in the denoising.
+        scales: of the pyramid, 1 among them.
+        seed: of the noise.
+
+    Returns:
+        The purified picture (PNG, 224 x 224) and its reading.
+    """
+    x, loaded = _batch(picture), classifier_for_page(classifier)
+    clean = purified_picture(purifier_from(blocks, sigma, weight, scales), x, seed=int(seed))
+    return to_picture(clean), read(loaded, clean)[0].as_dict()
+
+
+def _batch(picture: str | None) -> Tensor:
+    if picture is None:
+        raise ValueError("No picture was given.")
+    return read_image(picture)

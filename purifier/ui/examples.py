@@ -1,0 +1,40 @@
+"""The pictures offered to try: the bundled ones, or a teacher's own folder named by PURIFIER_EXAMPLES."""
+
+import os
+import warnings
+from pathlib import Path
+
+from torch import Tensor
+
+from purifier.images import SUFFIXES, centre_square, open_picture, to_batch
+from purifier.taxonomy import DIAGNOSES, full_name
+
+THUMBNAIL = 112  # pixels a side
+BUNDLED = Path(__file__).parent.parent.parent / "assets" / "examples"
+
+
+def example_files() -> list[Path]:
+    """The files to show, by name. Raises ``FileNotFoundError`` where PURIFIER_EXAMPLES is no folder with pictures."""
+    chosen = os.environ.get("PURIFIER_EXAMPLES")
+    folder = Path(chosen).expanduser() if chosen else BUNDLED
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if chosen and not files:
+        raise FileNotFoundError(f"PURIFIER_EXAMPLES is {chosen}, where there is no folder with pictures.")
+    return files
+
+
+def caption(path: Path) -> str:
+    """``MEL-1.png`` is a melanoma; any other name speaks for itself."""
+    code = path.stem.split("-")[0]
+    return full_name(code) if code in DIAGNOSES else path.stem
+
+
+def example_gallery() -> list[tuple[Tensor, str, Path]]:
+    """Thumbnail, caption and file of each example that can be read; the others are named in a warning."""
+    gallery = []
+    for path in example_files():
+        try:
+            gallery.append((to_batch(centre_square(open_picture(path), THUMBNAIL)), caption(path), path))
+        except ValueError as error:
+            warnings.warn(f"The example {path.name} is left out: {error}", stacklevel=2)
+    return gallery

@@ -1,0 +1,183 @@
+"""What happens on the page when something is chosen or pressed: from the controls' values to what is drawn."""
+
+import functools
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import gradio as gr
+from torch import Tensor
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers import Classifier
+from purifier.images import SIZE, centre_square, open_picture, to_batch, to_picture
+from purifier.pipeline import Purifier
+from purifier.taxonomy import full_name
+from purifier.ui.actions import (
+    ANY,
+    Session,
+    amplified,
+    attack_steps,
+    classifier_for_page,
+    merged_picture,
+    purify_stages,
+    read,
+)
+from purifier.ui.view import card, cards, pyramid_table
+
+REFRESH = 0.3  # seconds between two looks at a running attack
+NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
+
+
+def readable(handler: Callable) -> Callable:
+    """Errors that a visitor can do something about become messages; what is on the page stays."""
+    expected = (ValueError, FileNotFoundError, ConnectionError, PermissionError)
+
+    def message(error: Exception) -> gr.Error:
+        return gr.Error(str(error), title="That did not work", duration=20)
+
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def wrapped(*args):
+            try:
+                yield from handler(*args)
+            except expected as error:
+                raise message(error) from error
+
+    else:
+
+        @functools.wraps(handler)
+        def wrapped(*args):
+            try:
+                return handler(*args)
+            except expected as error:
+                raise message(error) from error
+
+    return wrapped
+
+
+def status(text: str) -> str:
+    return f'<p role="status" class="lp-status">{text}</p>'
+
+
+def result_cards(session: Session, classifier: Classifier) -> str:
+    """The result strip: original, attacked, perturbation and purified, each beside its reading."""
+    x, adv, clean = session.original, session.attacked, session.purified
+    present = [z for z in (x, adv, clean) if z is not None]
+    readings = iter(read(classifier, *present) if present else [])
+    of_x, of_adv, of_clean = (next(readings) if z is not None else None for z in (x, adv, clean))
+    parts = [
+        card("Original", x, "Choose a picture in step 1." if x is None else "As the classifier sees it.", of_x),
+        card("Attacked", adv, "Press Attack." if adv is None else _change(x, adv), of_adv, against=of_x),
+    ]
+    if adv is None:
+        parts.append(card("Perturbation", None, "What an attack adds, made visible."))
+    else:
+        factor = round(0.5 / session.eps)
+        note = f"What the attack added, {factor} times as strong; grey is no change."
+        parts.append(card("Perturbation", amplified(x, adv, factor), note))
+    parts.append(card("Purified", clean, "Press Purify." if clean is None else _change(x, clean), of_clean, against=of_x))
+    return cards(parts)
+
+
+def _change(x: Tensor, z: Tensor) -> str:
+    levels = round(((z - x).abs().max() * 255).item())
+    error = (z - x).square().mean().item()
+    psnr = f"{-10 * math.log10(error):.1f} dB" if error > 0 else "infinite"
+    return f"Against the original: at most {levels} of 255 levels; PSNR {psnr}."
+
+
+def choose(path: str | None, name: str, session: Session):
+    """A picture was uploaded, pasted or cleared. A bad one is refused and the last one stays."""
+    x = None
+    if path is not None:
+        try:
+            x = to_batch(centre_square(open_picture(path), SIZE))
+        except (ValueError, FileNotFoundError) as error:
+            gr.Warning(str(error), title="This picture cannot be used", duration=20)
+            kept = None if session.original is None else to_picture(session.original)
+            return kept, session, gr.skip(), gr.skip(), gr.skip(), status(str(error))
+    session = Session(original=x)
+    shown = None if x is None else to_picture(x)
+    return shown, session, result_cards(session, classifier_for_page(name)), *_no_pyramid(), status("")
+
+
+def change_classifier(name: str, session: Session):
+    """Read the same pictures with another classifier; an attack made on the last one stays, to see it transfer."""
+    classifier = classifier_for_page(name)
+    session = replace(session, purified=None, blocks=())
+    menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
+    return session, result_cards(session, classifier), *_no_pyramid(), menu, status(f"Classifier: {classifier.source}")
+
+
+def target_choices(labels: list[str]) -> list[tuple[str, str]]:
+    """The menu of what an attack may aim at."""
+    return [("Any other diagnosis", ANY), *((full_name(label), label) for label in labels)]
+
+
+def attack(
+    session: Session, name: str, method: str, levels: int, steps: int, target: str, seed: int
+) -> Iterator[tuple]:
+    """Attack the original, showing the picture on its way."""
+    _need_picture(session)
+    classifier = classifier_for_page(name)
+    settings = AttackSettings(method=method, eps=int(levels) / 255, steps=int(steps))
+    total = 1 if method == "fgsm" else settings.steps
+    started = shown = time.monotonic()
+    for step, adv in enumerate(attack_steps(classifier, session.original, settings, target=target, seed=int(seed)), 1):
+        if step < total and time.monotonic() - shown < REFRESH:
+            continue
+        shown = time.monotonic()
+        session = Session(original=session.original, attacked=adv, eps=settings.eps)
+        left = (shown - started) / step * (total - step)
+        text = f"Attack: step {step} of {total}" + (f", {left:.0f} s left." if step < total else ", done.")
+        yield session, result_cards(session, classifier), *_no_pyramid(), status(text)
+
+
+def purify(
+    session: Session, name: str, blocks: int, levels: float, weight: float, scales: list[float], seed: int
+) -> Iterator[tuple]:
+    """Purify the attacked picture, or the original where nothing was attacked, showing every stage."""
+    _need_picture(session)
+    classifier, purifier = classifier_for_page(name), purifier_from(blocks, levels, weight, scales)
+    session = replace(session, purified=None, blocks=())
+    original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
+    last_block, rows, drawn = [], [], []
+    for stage, cells in purify_stages(classifier, purifier, session.source, seed=int(seed)):
+        if stage.block > len(drawn):
+            last_block, rows, drawn = [], [], [*drawn, ""]
+        last_block.append(stage)
+        rows.append(cells)
+        caption = f"Block {stage.block} of {purifier.blocks}"
+        drawn[-1] = pyramid_table(purifier.scales, rows, original=original, attacked=attacked, caption=caption)
+        session = replace(session, blocks=tuple(drawn))
+        yield session, gr.skip(), drawn[-1], _block_menu(len(drawn)), status(f"Purify: {caption.lower()}.")
+    session = replace(session, purified=merged_picture(purifier, last_block, session.source))
+    yield session, result_cards(session, classifier), gr.skip(), gr.skip(), status("Purified.")
+
+
+def purifier_from(blocks: int, levels: float, weight: float, scales: list[float]) -> Purifier:
+    """The purifier that the controls describe; ``levels`` is sigma in units of 1/255."""
+    chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
+    return Purifier(blocks=int(blocks), sigma=levels / 255, weight=weight, scales=chosen)
+
+
+def show_block(session: Session, block: int | None):
+    """Look back at a block of the last purification."""
+    return session.blocks[block - 1] if block and block <= len(session.blocks) else gr.skip()
+
+
+def _need_picture(session: Session) -> None:
+    if session.original is None:
+        raise ValueError("Choose a picture first (step 1).")
+
+
+def _no_pyramid() -> tuple[str, gr.Radio]:
+    return NO_PYRAMID, gr.Radio(choices=[], value=None, visible=False)
+
+
+def _block_menu(count: int) -> gr.Radio:
+    return gr.Radio(choices=[(f"Block {n}", n) for n in range(1, count + 1)], value=count, visible=True)

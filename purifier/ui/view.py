@@ -1,0 +1,132 @@
+"""What the page draws: readings, result cards and the pyramid, as HTML. Pictures are batches of one, 8-bit values."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from html import escape
+
+from torch import Tensor
+
+from purifier.images import to_png
+from purifier.taxonomy import DIAGNOSES, full_name
+
+STEPS = ("Before", "Diffused", "Denoised", "Aggregated")
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A picture as a classifier reads it: one probability for each label."""
+
+    labels: list[str]
+    probabilities: Tensor  # (len(labels),)
+
+    @property
+    def top(self) -> str:
+        return self.labels[int(self.probabilities.argmax())]
+
+    def percent(self, label: str) -> str:
+        return f"{100 * self.probabilities[self.labels.index(label)].item():.0f} %"
+
+    def headline(self) -> str:
+        return f"{full_name(self.top)}, {self.percent(self.top)}"
+
+    def as_dict(self) -> dict[str, float]:
+        """Full names and probabilities, the likeliest first."""
+        pairs = zip(map(full_name, self.labels), self.probabilities.tolist(), strict=True)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
+
+def scale_name(scale: float) -> str:
+    return str(Fraction(scale).limit_denominator(64))
+
+
+def picture_tag(x: Tensor, alt: str) -> str:
+    """The picture as a PNG inside the page, so that what is shown is, to the bit, what was read."""
+    height, width = x.shape[-2:]
+    data = base64.b64encode(to_png(x)).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(alt, quote=True)}" width="{width}" height="{height}">'
+
+
+def example_buttons(examples: Sequence[tuple[Tensor, str]]) -> str:
+    """A button with picture and caption for each example, numbered by ``data-index``."""
+    if not examples:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-index="{i}">{picture_tag(x, "")}<span>{escape(text)}</span></button>'
+        for i, (x, text) in enumerate(examples)
+    )
+    return f'<div class="lp-examples" role="group" aria-label="Examples">{buttons}</div>'
+
+
+def reading_table(reading: Reading) -> str:
+    """Every diagnosis with its bar and percentage, in the classifier's own order so that cards can be compared."""
+    rows = []
+    for label, p in zip(reading.labels, reading.probabilities.tolist(), strict=True):
+        kind = "malignant" if label in DIAGNOSES and DIAGNOSES[label].malignant else "other"
+        top = ' class="lp-top"' if label == reading.top else ""
+        rows.append(
+            f'<tr{top}><th scope="row">{escape(full_name(label))}</th>'
+            f'<td class="lp-bar"><span class="lp-{kind}" style="width:{100 * p:.1f}%"></span></td>'
+            f"<td>{100 * p:.0f}&nbsp;%</td></tr>"
+        )
+    return f'<table class="lp-reading"><tbody>{"".join(rows)}</tbody></table>'
+
+
+def card(title: str, x: Tensor | None, note: str, reading: Reading | None = None, *, against: Reading | None = None) -> str:
+    """One result: its picture, a line about it, and the classifier's view; ``against`` is the original's."""
+    frame, body = '<div class="lp-empty" aria-hidden="true"></div>', ""
+    if x is not None:
+        frame = picture_tag(x, f"{title} picture" + (f", read as {reading.headline()}" if reading else ""))
+    if reading is not None:
+        verdict = ""
+        if against is not None:
+            same = reading.top == against.top
+            verdict = (
+                '<span class="lp-same">&#10003; as the original</span>' if same
+                else '<span class="lp-changed">&#9888; changed</span>'
+            )  # fmt: skip
+        body = f'<p class="lp-headline">{escape(reading.headline())} {verdict}</p>{reading_table(reading)}'
+    return (
+        f'<figure class="lp-card" aria-label="{escape(title, quote=True)}"><figcaption>{escape(title)}</figcaption>'
+        f'<div class="lp-frame">{frame}</div><p class="lp-note">{escape(note)}</p>{body}</figure>'
+    )
+
+
+def cards(parts: Sequence[str]) -> str:
+    return f'<div class="lp-cards">{"".join(parts)}</div>'
+
+
+Cell = tuple[Tensor, Reading]
+
+
+def pyramid_table(
+    scales: Sequence[float], rows: Sequence[Sequence[Cell]], *, original: str, attacked: str | None, caption: str
+) -> str:
+    """One block: a row for each scale with its four steps and their readings. ``rows`` may still lack the last scales.
+
+    ``original`` and ``attacked`` are the labels that those pictures were given, for the marks.
+    """
+    head = "".join(f'<th scope="col">{step}</th>' for step in STEPS)
+    empty = '<td><div class="lp-empty" aria-hidden="true"></div></td>' * len(STEPS)
+    body = []
+    for i, scale in enumerate(scales):
+        name, size, cells = f"Scale {scale_name(scale)}", "", empty
+        if i < len(rows):
+            size = f"{rows[i][0][0].shape[-1]} px"
+            cells = "".join(_cell(name, step, *c, original, attacked) for step, c in zip(STEPS, rows[i], strict=True))
+        body.append(f'<tr><th scope="row">{name}<small>{size}</small></th>{cells}</tr>')
+    legend = f"&#9679; read as the original ({escape(full_name(original))})"
+    if attacked not in (None, original):
+        legend += f" &nbsp; &#9650; read as the attacked picture ({escape(full_name(attacked))})"
+    legend += " &nbsp; &#9670; another reading"
+    return (
+        f'<div class="lp-pyramid"><table><caption>{escape(caption)}</caption><thead><tr><td></td>{head}</tr></thead>'
+        f'<tbody>{"".join(body)}</tbody></table></div><p class="lp-legend">{legend}</p>'
+    )
+
+
+def _cell(name: str, step: str, x: Tensor, reading: Reading, original: str, attacked: str | None) -> str:
+    mark = "&#9679;" if reading.top == original else "&#9650;" if reading.top == attacked else "&#9670;"
+    text = escape(reading.headline())
+    return f"<td>{picture_tag(x, f'{name}, {step.lower()}')}<span>{mark} {text}</span></td>"
