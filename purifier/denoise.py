@@ -53,6 +53,9 @@ def rof(y: Tensor, weight: float, steps: int = 100, coupled: bool = True) -> Ten
 
 def _project(p: Tensor, coupled: bool) -> Tensor:
     """Onto the unit ball per pixel, over both directions and, if ``coupled``, all channels."""
-    squared = (p * p).sum(dim=(0, 2), keepdim=True) if coupled else (p * p).sum(dim=0, keepdim=True)
+    # Added term by term: a reduction's order, and so its last bit, would depend on the size of the batch.
+    squared = p[0] * p[0] + p[1] * p[1]
+    if coupled:
+        squared = sum(squared.unbind(dim=1)).unsqueeze(1)
     # The clamp comes before the root: the root's gradient at 0 is infinite, a clamped value's is 0.
     return p * squared.clamp(min=1).rsqrt()

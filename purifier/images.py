@@ -16,7 +16,7 @@ from torch import Tensor
 SIZE = 224  # pixels a side of the square that everything works on
 MIN_SIDE = 64  # pixels
 MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "MPO")  # MPO: how many cameras write a JPEG
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")  # PIL opens a camera's MPO as a JPEG
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 # Ours is the limit that counts, and it has a message of its own.
@@ -31,21 +31,32 @@ def open_picture(source: str | PathLike | bytes) -> Image.Image:
     """
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise FileNotFoundError(f"There is no picture at {source}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL warns about odd metadata, which is dropped anyway
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
-                _check(picture)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PIL warns about odd metadata, which is dropped anyway
+        try:
+            picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+            frames = getattr(picture, "n_frames", 1)
+        except UnidentifiedImageError:
+            raise ValueError(
+                "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file."
+            ) from None
+        except Exception as error:
+            raise _damaged(error) from error
+        with picture:
+            _check(picture, frames)
+            try:
                 picture.load()
-                picture = ImageOps.exif_transpose(picture)
-    except UnidentifiedImageError:
-        raise ValueError("This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file.") from None
-    except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"The picture is damaged or cut off and cannot be read ({error}).") from None
-    return _rgb(picture)
+                return _rgb(ImageOps.exif_transpose(picture))
+            except Exception as error:
+                raise _damaged(error) from error
 
 
-def _check(picture: Image.Image) -> None:
+def _damaged(error: Exception) -> ValueError:
+    """For any exception: each of PIL's decoders has its own ways to fail on damaged data."""
+    return ValueError(f"The picture is damaged or cut off and cannot be read ({error}).")
+
+
+def _check(picture: Image.Image, frames: int) -> None:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise ValueError(
@@ -53,9 +64,8 @@ def _check(picture: Image.Image) -> None:
         )
     if min(width, height) < MIN_SIDE:
         raise ValueError(f"The picture has {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
-    # An MPO's further frames are previews of the same picture.
-    if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
-        raise ValueError(f"The file holds {picture.n_frames} pictures (an animation or pages); exactly 1 is read.")
+    if frames > 1 and picture.format != "MPO":  # an MPO's further frames are previews of the same picture
+        raise ValueError(f"The file holds {frames} pictures (an animation or pages); exactly 1 is read.")
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

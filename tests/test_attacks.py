@@ -1,0 +1,174 @@
+import copy
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from purifier.attacks import ATTACKS, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, pgd_iterates
+from purifier.pipeline import Purifier
+
+EPS = 8 / 255
+
+
+@pytest.fixture
+def batch(small_network):
+    x = torch.rand(6, 3, 19, 23, generator=torch.Generator().manual_seed(1))
+    return x, small_network(x).argmax(1)
+
+
+def brightness(x):
+    """Is it brighter than grey? The best attack on "yes" darkens every pixel."""
+    mean = x.mean(dim=(1, 2, 3))
+    return torch.stack([0.5 - mean, mean - 0.5], dim=1) * 100
+
+
+def loss(model, x, y):
+    return torch.nn.functional.cross_entropy(model(x), y, reduction="none")
+
+
+@pytest.mark.parametrize("attack", [
+    lambda m, x, y: fgsm(m, x, y, eps=EPS),
+    lambda m, x, y: pgd(m, x, y, eps=EPS, step=2 / 255, steps=10),
+    lambda m, x, y: mi_fgsm(m, x, y, eps=EPS, step=2 / 255, steps=10),
+])  # fmt: skip
+def test_every_attack_finds_the_known_worst_case(attack):
+    x = torch.full((1, 3, 8, 8), 0.51)
+    assert_close(attack(brightness, x, brightness(x).argmax(1)), x - EPS)
+
+
+def test_pgd_l2_finds_the_known_worst_case():
+    x = torch.full((2, 3, 8, 8), 0.51)
+    adv = pgd(brightness, x, brightness(x).argmax(1), eps=0.5, step=0.1, steps=10, norm="l2")
+    assert_close(adv, x - 0.5 / x[0].numel() ** 0.5)
+
+
+@pytest.mark.parametrize("method", ATTACKS)
+@pytest.mark.parametrize("targeted", [False, True])
+def test_attacks_stay_in_the_ball_and_in_range_and_raise_the_loss(small_network, batch, method, targeted):
+    x, y = batch
+    x[0], x[1] = 0, 1  # at the ends of the range
+    y = (y + 1) % 4 if targeted else y
+    settings = AttackSettings(method=method, eps=EPS, steps=7)
+    adv = settings(small_network, x, y, targeted=targeted, generator=torch.Generator().manual_seed(0))
+    assert (adv - x).abs().max() <= EPS + 1e-7
+    assert adv.min() >= 0 and adv.max() <= 1
+    change = loss(small_network, adv, y) - loss(small_network, x, y)
+    assert ((change < 0) if targeted else (change > 0)).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_random_start_is_inside_the_ball_and_comes_from_the_generator(small_network, batch, norm):
+    x, y = batch
+    eps = EPS if norm == "linf" else 0.7
+
+    def start(seed):
+        g = torch.Generator().manual_seed(seed)
+        return pgd(small_network, x, y, eps=eps, step=0.0, steps=1, norm=norm, random_start=True, generator=g)
+
+    delta = start(0) - x
+    size = delta.abs().amax(dim=(1, 2, 3)) if norm == "linf" else delta.flatten(1).norm(dim=1)
+    assert (size <= eps + 1e-6).all() and (size > eps / 4).all()
+    assert torch.equal(start(0), start(0))
+    assert not torch.equal(start(0), start(1))
+
+
+def test_the_l2_ball_is_kept(small_network, batch):
+    x, y = batch
+    adv = pgd(small_network, x, y, eps=0.7, step=0.3, steps=7, norm="l2")
+    lengths = (adv - x).flatten(1).norm(dim=1)
+    assert (lengths <= 0.7 + 1e-5).all() and (lengths > 0.6).all()
+
+
+def art_classifier(network):
+    from art.estimators.classification import PyTorchClassifier
+
+    return PyTorchClassifier(
+        copy.deepcopy(network),  # ART leaves gradients behind
+        torch.nn.CrossEntropyLoss(), input_shape=(3, 19, 23), nb_classes=4, clip_values=(0, 1), device_type="cpu"
+    )
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_pgd_equals_art(small_network, batch, norm, targeted):
+    from art.attacks.evasion import ProjectedGradientDescentPyTorch
+
+    x, y = batch
+    y = (y + 1) % 4 if targeted else y
+    eps, step = (EPS, 2 / 255) if norm == "linf" else (0.7, 0.2)
+    if norm == "l2":
+        x = 0.2 + 0.6 * x  # away from 0 and 1, where ART also clips before it projects
+    theirs = ProjectedGradientDescentPyTorch(
+        art_classifier(small_network), norm="inf" if norm == "linf" else 2, eps=eps, eps_step=step, max_iter=10,
+        targeted=targeted, num_random_init=0, verbose=False, batch_size=6,
+    ).generate(x.numpy(), y.numpy())  # fmt: skip
+    ours = pgd(small_network, x, y, eps=eps, step=step, steps=10, norm=norm, targeted=targeted)
+    assert_close(ours, torch.from_numpy(theirs), rtol=0, atol=1e-5)
+
+
+def test_mi_fgsm_is_pgd_without_momentum(small_network, batch):
+    x, y = batch
+    ours = mi_fgsm(small_network, x, y, eps=EPS, step=2 / 255, steps=6, decay=0.0)
+    assert torch.equal(ours, pgd(small_network, x, y, eps=EPS, step=2 / 255, steps=6))
+
+
+def test_mi_fgsm_accumulates_normalised_gradients(small_network, batch):
+    x, y = batch
+    first, second = (g / g.abs().mean(dim=(1, 2, 3), keepdim=True) for g in (
+        loss_gradient(small_network, x, y),
+        loss_gradient(small_network, (x + EPS / 2 * loss_gradient(small_network, x, y).sign()).clamp(0, 1), y),
+    ))  # fmt: skip
+    expected = (x + EPS / 2 * first.sign()).clamp(0, 1) + EPS / 2 * (0.9 * first + second).sign()
+    ours = mi_fgsm(small_network, x, y, eps=EPS, step=EPS / 2, steps=2, decay=0.9)
+    assert_close(ours, expected.clamp(0, 1), rtol=0, atol=1e-6)
+
+
+def test_the_iterates_end_where_the_attack_ends(small_network, batch):
+    x, y = batch
+    steps = list(pgd_iterates(small_network, x, y, eps=EPS, step=2 / 255, steps=5))
+    assert len(steps) == 5
+    assert torch.equal(steps[-1], pgd(small_network, x, y, eps=EPS, step=2 / 255, steps=5))
+
+
+def test_the_images_of_a_batch_do_not_mix(small_network, batch):
+    x, y = batch
+    settings = dict(eps=EPS, step=2 / 255, steps=5)
+    assert_close(pgd(small_network, x, y, **settings)[:1], pgd(small_network, x[:1], y[:1], **settings))
+
+
+def test_weights_and_pictures_are_left_alone(small_network, batch):
+    x, y = batch
+    before = x.clone()
+    adv = pgd(small_network, x, y, eps=EPS, step=2 / 255, steps=2)
+    assert torch.equal(x, before) and not adv.requires_grad
+    assert all(parameter.grad is None for parameter in small_network.parameters())
+
+
+def test_attacks_work_where_the_page_has_turned_gradients_off(small_network, batch):
+    x, y = batch
+    with torch.no_grad():
+        adv = fgsm(small_network, x, y, eps=EPS)
+    assert torch.equal(adv, fgsm(small_network, x, y, eps=EPS))
+
+
+def test_an_attacker_who_knows_the_purifier_does_better_through_it(small_network, batch):
+    x, y = batch
+    purifier = Purifier(scales=(1, 0.5), blocks=1)
+
+    def defended(z):
+        return small_network(purifier(z, torch.Generator().manual_seed(0)))
+
+    settings = dict(eps=EPS, step=EPS / 4, steps=10)
+    knowing, oblivious = pgd(defended, x, y, **settings), pgd(small_network, x, y, **settings)
+    assert loss(defended, knowing, y).mean() > loss(defended, oblivious, y).mean()
+
+
+@pytest.mark.parametrize(("setting", "value"), [("method", "cw"), ("eps", -1), ("steps", -1)])
+def test_settings_out_of_range_are_refused_by_name(setting, value):
+    with pytest.raises(ValueError, match=setting):
+        AttackSettings(**{setting: value})
+
+
+def test_an_unknown_norm_is_refused(small_network, batch):
+    with pytest.raises(ValueError, match="l7"):
+        pgd(small_network, *batch, eps=1, step=1, steps=1, norm="l7")

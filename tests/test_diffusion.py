@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from purifier.diffusion import diffuse, split_generator
+
+
+def noise(x, seed=0, sigma=0.1):
+    return diffuse(x, sigma, split_generator(torch.Generator().manual_seed(seed), len(x))) - x
+
+
+def test_the_noise_is_gaussian_with_the_given_standard_deviation():
+    n = noise(torch.full((1, 3, 200, 200), 0.5), sigma=0.07).flatten()
+    assert abs(n.mean().item()) < 4 * 0.07 / len(n) ** 0.5
+    assert abs(n.std().item() / 0.07 - 1) < 0.01
+    assert abs((n.abs() < 0.07).float().mean().item() - 0.6827) < 0.005
+    assert abs((n.abs() < 0.14).float().mean().item() - 0.9545) < 0.005
+
+
+def test_sigma_0_changes_nothing():
+    x = torch.rand(2, 3, 9, 7)
+    assert diffuse(x, 0, split_generator(None, 2)) is x
+
+
+def test_the_same_seed_gives_the_same_noise_and_another_seed_another():
+    x = torch.rand(2, 3, 9, 7)
+    assert torch.equal(noise(x, seed=1), noise(x, seed=1))
+    assert not torch.equal(noise(x, seed=1), noise(x, seed=2))
+
+
+def test_an_image_gets_the_same_noise_in_a_batch_of_any_size():
+    x = torch.rand(5, 3, 9, 7)
+    assert torch.equal(noise(x)[:2], noise(x[:2]))
+
+
+def test_the_images_of_a_batch_get_different_noise():
+    n = noise(torch.zeros(2, 3, 9, 7))
+    assert not torch.equal(n[0], n[1])
+
+
+def test_without_a_generator_the_global_one_decides():
+    x = torch.zeros(1, 3, 9, 7)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        first = diffuse(x, 1, split_generator(None, 1))
+        torch.manual_seed(3)
+        assert torch.equal(first, diffuse(x, 1, split_generator(None, 1)))
+        assert not torch.equal(first, diffuse(x, 1, split_generator(None, 1)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_dtype_gets_the_same_noise(dtype):
+    x = torch.zeros(1, 3, 9, 7, dtype=dtype)
+    assert noise(x).dtype == dtype
+    assert_close(noise(x).float(), noise(x.float()))

@@ -1,0 +1,140 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from purifier.denoise import rof, total_variation
+from purifier.pipeline import Purifier, aggregate
+from purifier.pyramid import resample
+
+ALL = (2, 1, 0.5, 0.25)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 225), (224, 224)])
+@pytest.mark.parametrize("scales", [(1,), (1, 0.5, 0.25), ALL])
+def test_every_size_and_set_of_scales_comes_back_in_its_own_size_and_range(size, scales):
+    x = torch.rand(1, 3, *size, generator=seeded())
+    out = Purifier(scales=scales)(x, seeded())
+    assert out.shape == x.shape
+    assert out.isfinite().all() and out.min() >= 0 and out.max() <= 1
+
+
+def test_the_largest_size():
+    x = torch.rand(1, 3, 1023, 1024, generator=seeded())
+    assert Purifier(blocks=1, steps=2)(x, seeded()).shape == x.shape
+
+
+def test_stages_follow_the_definition():
+    """The formulas of one block, written out, against what the stages say they did."""
+    purifier, x = Purifier(scales=(1, 0.5, 0.25), own=0.3, blocks=2), torch.rand(2, 3, 40, 52, generator=seeded())
+    stages = list(purifier.stages(x, seeded()))
+    assert [(s.block, s.scale) for s in stages] == [(n, s) for n in (1, 2) for s in (1.0, 0.5, 0.25)]
+    assert stages[0].before is x
+    assert stages[1].before.shape[-2:] == (20, 26)
+    for block in (stages[:3], stages[3:]):
+        for s in block:
+            assert_close((s.diffused - s.before).std().item(), purifier.sigma, rtol=0.1, atol=0)
+            assert_close(s.denoised, rof(s.diffused, purifier.weight, purifier.steps))
+        a, b, c = (s.denoised for s in block)
+        assert_close(block[0].aggregated, 0.3 * a + 0.7 * resample(b, a.shape[-2:]))
+        neighbours = (resample(a, b.shape[-2:]) + resample(c, b.shape[-2:])) / 2
+        assert_close(block[1].aggregated, 0.3 * b + 0.7 * neighbours)
+        assert_close(block[2].aggregated, 0.3 * c + 0.7 * resample(b, c.shape[-2:]))
+    for first, second in zip(stages[:3], stages[3:], strict=True):
+        assert second.before is first.aggregated
+    back = sum(resample(s.aggregated, (40, 52)) for s in stages[3:]) / 3
+    assert_close(purifier(x, seeded()), back.clamp(0, 1))
+
+
+def test_noise_is_fresh_for_each_block_and_scale():
+    purifier = Purifier(scales=(1,), weight=0, own=1)
+    first, second = purifier.stages(torch.full((1, 3, 32, 32), 0.5), seeded())
+    assert not torch.equal(first.diffused - first.before, second.diffused - second.before)
+
+
+def test_with_nothing_to_do_nothing_is_done():
+    x = torch.rand(2, 3, 33, 47, generator=seeded())
+    assert_close(Purifier(scales=(1,), sigma=0, weight=0)(x), x)
+
+
+def test_a_constant_picture_without_noise_stays():
+    x = torch.full((1, 3, 33, 47), 0.3)
+    assert_close(Purifier(scales=ALL, sigma=0, smooth=1.0)(x), x)
+
+
+def test_the_same_seed_gives_the_same_picture_whatever_ran_before():
+    purifier, x = Purifier(), torch.rand(1, 3, 40, 40, generator=seeded())
+    first = purifier(x, seeded(7))
+    purifier(torch.rand_like(x), seeded(8))
+    assert torch.equal(purifier(x, seeded(7)), first)
+    assert not torch.equal(purifier(x, seeded(8)), first)
+
+
+def test_the_images_of_a_batch_do_not_mix():
+    purifier, x = Purifier(), torch.rand(3, 3, 40, 41, generator=seeded())
+    other = torch.cat([x[:1], torch.zeros(2, 3, 40, 41)])
+    assert_close(purifier(x, seeded())[:1], purifier(other, seeded())[:1], rtol=0, atol=1e-6)
+    assert_close(purifier(x, seeded())[:1], purifier(x[:1], seeded()), rtol=0, atol=1e-6)
+
+
+def test_float64_agrees_with_float32():
+    x = torch.rand(1, 3, 40, 41, generator=seeded())
+    out = Purifier()(x.double(), seeded())
+    assert out.dtype == torch.float64
+    assert_close(out.float(), Purifier()(x, seeded()), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("x", [torch.rand(1, 3, 33, 40), torch.full((1, 3, 33, 40), 0.5)], ids=["random", "constant"])
+def test_gradients_reach_the_pixels_and_are_finite(x):
+    x = x.clone().requires_grad_()
+    (g,) = torch.autograd.grad(Purifier(scales=ALL, smooth=0.5)(x, seeded()).square().sum(), x)
+    assert g.isfinite().all()
+    assert (g != 0).float().mean() > 0.9
+
+
+def test_noise_of_an_attack_is_removed():
+    t = torch.linspace(0, 1, 64)
+    smooth = (t[:, None] * t[None, :]).expand(1, 3, 64, 64)
+    attacked = smooth + 8 / 255 * torch.sign(torch.randn(smooth.shape, generator=seeded()))
+    out = Purifier()(attacked, seeded())
+    assert (out - smooth).square().mean() < 0.2 * (attacked - smooth).square().mean()
+    assert total_variation(out) < total_variation(attacked) / 4
+
+
+def test_the_last_smoothing_is_a_gaussian_of_that_width():
+    x = torch.zeros(1, 3, 65, 65)
+    x[..., 32, 32] = 1
+    out = Purifier(scales=(1,), sigma=0, weight=0, smooth=2.0)(x)[0, 0]
+    offset = torch.arange(65) - 32.0
+    assert_close(out.sum(), torch.tensor(1.0))
+    # kernels are cut off at three standard deviations
+    assert abs((out.sum(0) * offset**2).sum().item() - 4.0) < 0.15
+
+
+def test_a_single_scale_has_no_neighbours():
+    x = torch.rand(1, 3, 20, 20)
+    assert aggregate([x], own=0.2)[0] is x
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("scales", (0.5, 0.25)), ("scales", (0.5, 1)), ("scales", (1, 1)), ("scales", ()), ("scales", (1, -1)),
+        ("blocks", 0), ("blocks", 1.5), ("steps", 0), ("sigma", -0.1), ("sigma", float("nan")), ("weight", -1),
+        ("own", 1.2), ("smooth", float("inf")),
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused_by_name(setting, value):
+    with pytest.raises(ValueError, match=setting):
+        Purifier(**{setting: value})
+
+
+def test_settings_are_frozen_and_replaceable():
+    assert replace(Purifier(), blocks=3) == Purifier(blocks=3)
+    with pytest.raises(AttributeError):
+        Purifier().blocks = 3
