@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check
+.PHONY: run test check screenshot
 
 run: .venv/.run
 	$(BIN)/python app.py
@@ -25,3 +25,6 @@ $(BIN)/python:
 .venv/.dev: requirements.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e ".[dev]"
 	touch $@ .venv/.run
+
+screenshot: .venv/.dev
+	$(BIN)/python -m tests.screenshot

@@ -5,6 +5,7 @@ Each attack has an iterator over its steps, for whoever wants to show progress, 
 An attacker who knows a purifier attacks ``lambda z: classifier(purifier(z))``.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -30,23 +31,52 @@ def fgsm(model: Model, x: Tensor, y: Tensor, *, eps: float, targeted: bool = Fal
 
 
 def pgd(
-    model: Model, x: Tensor, y: Tensor, *, eps: float, step: float, steps: int, norm: str = "linf",
-    random_start: bool = False, targeted: bool = False, generator: torch.Generator | None = None,
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    norm: str = "linf",
+    random_start: bool = False,
+    targeted: bool = False,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Projected gradient ascent (Madry et al., 2018) in the ball of radius ``eps`` around ``x``.
 
     ``norm`` is ``linf`` (signed steps) or ``l2`` (steps along the gradient of length ``step``).
     ``generator`` draws the random start, uniform in the cube or ball.
     """
-    return _last(x, pgd_iterates(
-        model, x, y, eps=eps, step=step, steps=steps, norm=norm,
-        random_start=random_start, targeted=targeted, generator=generator,
-    ))
+    return _last(
+        x,
+        pgd_iterates(
+            model,
+            x,
+            y,
+            eps=eps,
+            step=step,
+            steps=steps,
+            norm=norm,
+            random_start=random_start,
+            targeted=targeted,
+            generator=generator,
+        ),
+    )
 
 
 def pgd_iterates(
-    model: Model, x: Tensor, y: Tensor, *, eps: float, step: float, steps: int, norm: str = "linf",
-    random_start: bool = False, targeted: bool = False, generator: torch.Generator | None = None,
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    norm: str = "linf",
+    random_start: bool = False,
+    targeted: bool = False,
+    generator: torch.Generator | None = None,
 ) -> Iterator[Tensor]:
     """What ``pgd`` has after each of its steps."""
     _check(eps, steps)
@@ -63,14 +93,30 @@ def pgd_iterates(
 
 
 def mi_fgsm(
-    model: Model, x: Tensor, y: Tensor, *, eps: float, step: float, steps: int, decay: float = 1.0, targeted: bool = False
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    decay: float = 1.0,
+    targeted: bool = False,
 ) -> Tensor:
     """Momentum iterative FGSM (Dong et al., 2018), made for attacks that transfer; ``decay`` of the momentum."""
     return _last(x, mi_fgsm_iterates(model, x, y, eps=eps, step=step, steps=steps, decay=decay, targeted=targeted))
 
 
 def mi_fgsm_iterates(
-    model: Model, x: Tensor, y: Tensor, *, eps: float, step: float, steps: int, decay: float = 1.0, targeted: bool = False
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float,
+    step: float,
+    steps: int,
+    decay: float = 1.0,
+    targeted: bool = False,
 ) -> Iterator[Tensor]:
     """What ``mi_fgsm`` has after each of its steps."""
     _check(eps, steps)
@@ -90,10 +136,8 @@ def _check(eps: float, steps: int) -> None:
 
 
 def _last(x: Tensor, iterates: Iterator[Tensor]) -> Tensor:
-    adv = x.detach()
-    for adv in iterates:
-        pass
-    return adv
+    steps = deque(iterates, maxlen=1)
+    return steps.pop() if steps else x.detach()
 
 
 def _length(x: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="accuracy clean, attacked and purified, on a split of ISIC 2019")
     evaluate.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
-    evaluate.add_argument("--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION")
+    evaluate.add_argument(
+        "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
+    )
     evaluate.add_argument("--split", choices=("train", "val", "test", "all"), default="test")
     evaluate.add_argument("--limit", type=int, help="attack so many pictures, drawn at random (default: all)")
     evaluate.add_argument("--method", choices=tuple(ATTACKS), default=AttackSettings.method)
@@ -37,15 +39,21 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, help="write the figures to this JSON file")
     evaluate.set_defaults(run=_evaluate)
 
-    train = commands.add_parser("train", help="what made the bundled weights").add_subparsers(required=True, metavar="WHAT")
+    train = commands.add_parser("train", help="what made the bundled weights").add_subparsers(
+        required=True, metavar="WHAT"
+    )
     for name, run, what in (
         ("classifier", _train_classifier, "fine-tune the classifier"),
         ("generator", _train_generator, "train the generator of example pictures"),
     ):
         command = train.add_parser(name, help=what)
         command.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
-        command.add_argument("--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added")
-        command.add_argument("--work", type=Path, required=True, help="checkpoints, log and weights; resumes from there")
+        command.add_argument(
+            "--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added"
+        )
+        command.add_argument(
+            "--work", type=Path, required=True, help="checkpoints, log and weights; resumes from there"
+        )
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--limit", type=int, help="use so many pictures, for a trial")
         command.add_argument("--threads", type=int, help="of torch")
@@ -78,9 +86,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.data} has no pictures in the split {options.split}.")
     settings = AttackSettings(method=options.method, eps=options.eps / 255, steps=options.steps)
     classifier = load_classifier(options.classifier).to(default_device())
-    result = evaluate_purifier(
-        classifier, Purifier(), samples, attack=settings, draws=options.draws, seed=options.seed
-    )
+    result = evaluate_purifier(classifier, Purifier(), samples, attack=settings, draws=options.draws, seed=options.seed)
     text = json.dumps({"split": options.split, **result}, indent=2)
     if options.out:
         options.out.write_text(text + "\n")
@@ -91,9 +97,7 @@ def _train_classifier(options: argparse.Namespace) -> None:
     from purifier.training import classifier
 
     _set_threads(options.threads)
-    classifier.train(
-        options.data, options.work, thumbnails=options.thumbnails, seed=options.seed, limit=options.limit
-    )
+    classifier.train(options.data, options.work, thumbnails=options.thumbnails, seed=options.seed, limit=options.limit)
 
 
 def _train_generator(options: argparse.Namespace) -> None:

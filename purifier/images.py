@@ -111,7 +111,7 @@ def to_picture(x: Tensor) -> Image.Image:
 def to_png(x: Tensor) -> bytes:
     """A batch of one as a PNG file: exactly the pixels of ``quantise(x)``."""
     file = io.BytesIO()
-    to_picture(x).save(file, format="PNG")
+    to_picture(x).save(file, format="PNG", compress_level=1)  # lossless at any level; 1 is fast
     return file.getvalue()
 
 

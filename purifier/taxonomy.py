@@ -36,7 +36,12 @@ DIAGNOSES: dict[str, Diagnosis] = {
     "BKL": Diagnosis(
         "Benign keratosis",
         False,
-        ("benign keratosis like lesion", "benign keratosis like lesions", "seborrheic keratosis", "pigmented benign keratosis"),
+        (
+            "benign keratosis like lesion",
+            "benign keratosis like lesions",
+            "seborrheic keratosis",
+            "pigmented benign keratosis",
+        ),
     ),
     "DF": Diagnosis("Dermatofibroma", False),
     "VASC": Diagnosis("Vascular lesion", False, ("vascular lesions", "vascular", "vasc lesion")),

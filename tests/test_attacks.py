@@ -84,7 +84,11 @@ def art_classifier(network):
 
     return PyTorchClassifier(
         copy.deepcopy(network),  # ART leaves gradients behind
-        torch.nn.CrossEntropyLoss(), input_shape=(3, 19, 23), nb_classes=4, clip_values=(0, 1), device_type="cpu"
+        torch.nn.CrossEntropyLoss(),
+        input_shape=(3, 19, 23),
+        nb_classes=4,
+        clip_values=(0, 1),
+        device_type="cpu",
     )
 
 

@@ -180,7 +180,14 @@ def test_the_hub(tmp_path):
     with Hub(repositories, gated=("someone/gated",)) as hub:
         url = hub.url
         pinned = f"hf-hub:someone/lesions@{commit(folders['one'])}"
-        bad = ["someone/nothing", "someone/lesions@v9", "someone/pickle", "someone/transformers", "someone/gated", "a b"]
+        bad = [
+            "someone/nothing",
+            "someone/lesions@v9",
+            "someone/pickle",
+            "someone/transformers",
+            "someone/gated",
+            "a b",
+        ]
         rows = probe([*known, pinned, *(f"hf-hub:{name}" for name in bad)], tmp_path / "home", url)
         asked = list(hub.requests)
     latest, first, same = rows[:3]

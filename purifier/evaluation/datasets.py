@@ -81,7 +81,9 @@ def read_isic2019(folder: str | Path, split: str = "all") -> list[Sample]:
 def _one(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
-        raise FileNotFoundError(f"{folder} must hold exactly one {pattern} (ISIC 2019's layout), and holds {len(found)}.")
+        raise FileNotFoundError(
+            f"{folder} must hold exactly one {pattern} (ISIC 2019's layout), and holds {len(found)}."
+        )
     return found[0]
 
 

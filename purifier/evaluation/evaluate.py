@@ -50,7 +50,9 @@ def evaluate_purifier(
     pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
     device, right = classifier.mean.device, {"clean": [], "attacked": []}
     purified = {"clean": [], "attacked": []}
-    for i, (b, t) in enumerate(tqdm(list(zip(pixels.split(BATCH), y.split(BATCH), strict=True)), desc="attack, purify")):
+    for i, (b, t) in enumerate(
+        tqdm(list(zip(pixels.split(BATCH), y.split(BATCH), strict=True)), desc="attack, purify")
+    ):
         x, t = b.to(device) / 255, t.to(device)
         adv = attack(classifier, x, t, generator=torch.Generator().manual_seed(seed + i))
         for name, z in (("clean", x), ("attacked", adv)):

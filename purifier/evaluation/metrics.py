@@ -45,9 +45,7 @@ def clean_scores(probabilities: Tensor, y: Tensor, labels: list[str]) -> dict:
         "images": len(y),
         "accuracy": proportion(predicted == y),
         "balanced_accuracy": bootstrap(balanced, len(y)),
-        "recall": {
-            labels[k]: {"images": int((y == k).sum()), **proportion(predicted[y == k] == k)} for k in present
-        },
+        "recall": {labels[k]: {"images": int((y == k).sum()), **proportion(predicted[y == k] == k)} for k in present},
     }
     if "MEL" in labels and 0 < int((y == labels.index("MEL")).sum()) < len(y):
         melanoma = (y == labels.index("MEL")).numpy()

@@ -49,11 +49,12 @@ def colour(x: Tensor, generator: torch.Generator) -> Tensor:
 def erase(x: Tensor, generator: torch.Generator) -> Tensor:
     """Grey out a rectangle, up to a third a side, in every other picture."""
     x = x.clone()
+    height, width = x.shape[-2:]
     for image in x[::2]:
-        height, width = (int(side * f) for side, f in zip(x.shape[-2:], 0.1 + 0.23 * torch.rand(2, generator=generator)))
-        top, left = (int((side - cut) * f) for side, cut, f in
-                     zip(x.shape[-2:], (height, width), torch.rand(2, generator=generator)))
-        image[:, top : top + height, left : left + width] = 0.5
+        tall, wide, top, left = torch.rand(4, generator=generator).tolist()
+        tall, wide = int(height * (0.1 + 0.23 * tall)), int(width * (0.1 + 0.23 * wide))
+        top, left = int((height - tall) * top), int((width - wide) * left)
+        image[:, top : top + tall, left : left + wide] = 0.5
     return x
 
 
@@ -65,7 +66,10 @@ def purification_like(x: Tensor, generator: torch.Generator) -> Tensor:
     half = x[: len(x) // 2]
     noise = uniform(len(half), 0, 16 / 255, generator) * torch.randn(half.shape, generator=generator)
     weight = 0.004 + 0.04 * torch.rand((), generator=generator).item()
-    scale, share = [1.0, 0.5, 0.25][int(torch.randint(3, (), generator=generator))], uniform(len(half), 0, 0.6, generator)
+    scale, share = (
+        [1.0, 0.5, 0.25][int(torch.randint(3, (), generator=generator))],
+        uniform(len(half), 0, 0.6, generator),
+    )
     size = half.shape[-2:]
     denoised = rof(half + noise, weight, steps=8)
     coarse = resample(rof(resample(half + noise, size_at(*size, scale)), weight, steps=8), size)

@@ -81,7 +81,12 @@ def batch_for(pixels: Tensor, y: Tensor, phase: Phase, generator: torch.Generato
 
 
 def train(
-    data: Path, work: Path, *, thumbnails: Path | None = None, phases: Sequence[Phase] = PHASES, seed: int = 0,
+    data: Path,
+    work: Path,
+    *,
+    thumbnails: Path | None = None,
+    phases: Sequence[Phase] = PHASES,
+    seed: int = 0,
     limit: int | None = None,
 ) -> None:
     """Train on the training split of ``data``; resumes from ``work/checkpoint.pt``.
@@ -91,6 +96,7 @@ def train(
     """
     samples = read_isic2019(data, "train")[:limit]
     extra = [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit] if thumbnails else []
+    torch.manual_seed(seed)  # the new head is random
     network = imagenet_network().train().to(memory_format=torch.channels_last)
     average = ModelEmaV3(network, decay=0.998, use_warmup=True)
     optimizer = create_optimizer_v2(network, "adamw", lr=1e-3, weight_decay=0.05)
@@ -120,17 +126,29 @@ def train(
                     bar.set_postfix(loss=f"{loss:.3f}")
                     append_row(work / "log.csv", {"step": done, "size": phase.size, "lr": rate, "loss": loss})
                 if done % CHECKPOINT_EVERY == 0 or done == first + phase.steps:
-                    save_checkpoint(work / "checkpoint.pt", {
-                        "network": network.state_dict(), "average": average.module.state_dict(),
-                        "optimizer": optimizer.state_dict(), "done": done,
-                    })
+                    save_checkpoint(
+                        work / "checkpoint.pt",
+                        {
+                            "network": network.state_dict(),
+                            "average": average.module.state_dict(),
+                            "optimizer": optimizer.state_dict(),
+                            "done": done,
+                        },
+                    )
                 if done == first + phase.steps:
                     save_network(average.module, work / phase.name)
             first += phase.steps
 
 
 def step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, pixels: Tensor, y: Tensor, phase: Phase, rate: float, *, seed: int
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    pixels: Tensor,
+    y: Tensor,
+    phase: Phase,
+    rate: float,
+    *,
+    seed: int,
 ) -> float:
     """One step of stochastic gradient descent; everything random in it comes from ``seed``."""
     torch.manual_seed(seed)  # dropout draws from torch's global generator
@@ -151,8 +169,13 @@ def save_network(network: nn.Module, folder: Path) -> None:
     """timm's folder format: config.json with the labels and preprocessing, model.safetensors."""
     network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # safetensors takes no other
     network.pretrained_cfg.update(
-        input_size=(3, SIZE, SIZE), crop_pct=1.0, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3,
-        license="cc-by-nc-4.0", tag="isic2019",
+        input_size=(3, SIZE, SIZE),
+        crop_pct=1.0,
+        interpolation="bicubic",
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        license="cc-by-nc-4.0",
+        tag="isic2019",
     )
     timm.models.save_for_hf(
         network, str(folder), model_config={"num_classes": len(LABELS), "label_names": LABELS}, safe_serialization=True

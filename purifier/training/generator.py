@@ -30,8 +30,13 @@ class Denoiser(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.unet = UNet2DModel(
-            sample_size=SIDE // 2, in_channels=12, out_channels=12, layers_per_block=1, attention_head_dim=32,
-            block_out_channels=(64, 96, 128), num_class_embeds=len(LABELS) + 1,
+            sample_size=SIDE // 2,
+            in_channels=12,
+            out_channels=12,
+            layers_per_block=1,
+            attention_head_dim=32,
+            block_out_channels=(64, 96, 128),
+            num_class_embeds=len(LABELS) + 1,
             down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
             up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
         )
@@ -65,7 +70,13 @@ def without_black_corners(pixels: Tensor) -> Tensor:
 
 
 def train(
-    data: Path, work: Path, *, thumbnails: Path | None = None, steps: int = 4000, seed: int = 0, limit: int | None = None
+    data: Path,
+    work: Path,
+    *,
+    thumbnails: Path | None = None,
+    steps: int = 4000,
+    seed: int = 0,
+    limit: int | None = None,
 ) -> None:
     """Train on the training split of ``data`` and BCN20000's ``thumbnails``; resumes from ``work/checkpoint.pt``."""
     samples = read_isic2019(data, "train")[:limit]
@@ -80,14 +91,14 @@ def train(
     model = Denoiser().train()
     average = ModelEmaV3(model, decay=0.999, use_warmup=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
-    done = 0
+    first = 1
     if state := load_checkpoint(work / "checkpoint.pt"):
         model.load_state_dict(state["model"])
         average.module.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        done = state["done"]
+        first = state["done"] + 1
 
-    for done in tqdm(range(done + 1, steps + 1), initial=done, total=steps, unit="step"):
+    for done in tqdm(range(first, steps + 1), initial=first - 1, total=steps, unit="step"):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
         chosen = torch.multinomial(odds, BATCH, replacement=True, generator=generator)
         x = pixels[chosen].float() / 127.5 - 1
@@ -104,10 +115,15 @@ def train(
         if done % 20 == 0:
             append_row(work / "log.csv", {"step": done, "loss": loss.item()})
         if done % CHECKPOINT_EVERY == 0 or done == steps:
-            save_checkpoint(work / "checkpoint.pt", {
-                "model": model.state_dict(), "average": average.module.state_dict(),
-                "optimizer": optimizer.state_dict(), "done": done,
-            })
+            save_checkpoint(
+                work / "checkpoint.pt",
+                {
+                    "model": model.state_dict(),
+                    "average": average.module.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "done": done,
+                },
+            )
 
 
 def load_denoiser(work: Path) -> Denoiser:

@@ -25,7 +25,7 @@ from purifier.ui.actions import (
     purify_stages,
     read,
 )
-from purifier.ui.view import card, cards, pyramid_table
+from purifier.ui.view import card, cards, pyramid_row, pyramid_table
 
 REFRESH = 0.3  # seconds between two looks at a running attack
 NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
@@ -79,7 +79,9 @@ def result_cards(session: Session, classifier: Classifier) -> str:
         factor = round(0.5 / session.eps)
         note = f"What the attack added, {factor} times as strong; grey is no change."
         parts.append(card("Perturbation", amplified(x, adv, factor), note))
-    parts.append(card("Purified", clean, "Press Purify." if clean is None else _change(x, clean), of_clean, against=of_x))
+    parts.append(
+        card("Purified", clean, "Press Purify." if clean is None else _change(x, clean), of_clean, against=of_x)
+    )
     return cards(parts)
 
 
@@ -90,19 +92,16 @@ def _change(x: Tensor, z: Tensor) -> str:
     return f"Against the original: at most {levels} of 255 levels; PSNR {psnr}."
 
 
-def choose(path: str | None, name: str, session: Session):
-    """A picture was uploaded, pasted or cleared. A bad one is refused and the last one stays."""
-    x = None
-    if path is not None:
-        try:
-            x = to_batch(centre_square(open_picture(path), SIZE))
-        except (ValueError, FileNotFoundError) as error:
-            gr.Warning(str(error), title="This picture cannot be used", duration=20)
-            kept = None if session.original is None else to_picture(session.original)
-            return kept, session, gr.skip(), gr.skip(), gr.skip(), status(str(error))
+def choose(path: str, name: str, session: Session):
+    """A picture was uploaded or pasted, or an example chosen. A bad one is refused and the last one stays."""
+    try:
+        x = to_batch(centre_square(open_picture(path), SIZE))
+    except (ValueError, FileNotFoundError) as error:
+        gr.Warning(str(error), title="This picture cannot be used", duration=20)
+        kept = None if session.original is None else to_picture(session.original)
+        return kept, session, gr.skip(), gr.skip(), gr.skip(), status(str(error))
     session = Session(original=x)
-    shown = None if x is None else to_picture(x)
-    return shown, session, result_cards(session, classifier_for_page(name)), *_no_pyramid(), status("")
+    return to_picture(x), session, result_cards(session, classifier_for_page(name)), *_no_pyramid(), status("")
 
 
 def change_classifier(name: str, session: Session):
@@ -128,7 +127,7 @@ def attack(
     total = 1 if method == "fgsm" else settings.steps
     started = shown = time.monotonic()
     for step, adv in enumerate(attack_steps(classifier, session.original, settings, target=target, seed=int(seed)), 1):
-        if step < total and time.monotonic() - shown < REFRESH:
+        if 1 < step < total and time.monotonic() - shown < REFRESH:
             continue
         shown = time.monotonic()
         session = Session(original=session.original, attacked=adv, eps=settings.eps)
@@ -150,9 +149,10 @@ def purify(
         if stage.block > len(drawn):
             last_block, rows, drawn = [], [], [*drawn, ""]
         last_block.append(stage)
-        rows.append(cells)
+        rows.append(pyramid_row(stage.scale, cells, original, attacked))
+        waiting = [pyramid_row(scale, None) for scale in purifier.scales[len(rows) :]]
         caption = f"Block {stage.block} of {purifier.blocks}"
-        drawn[-1] = pyramid_table(purifier.scales, rows, original=original, attacked=attacked, caption=caption)
+        drawn[-1] = pyramid_table([*rows, *waiting], original=original, attacked=attacked, caption=caption)
         session = replace(session, blocks=tuple(drawn))
         yield session, gr.skip(), drawn[-1], _block_menu(len(drawn)), status(f"Purify: {caption.lower()}.")
     session = replace(session, purified=merged_picture(purifier, last_block, session.source))

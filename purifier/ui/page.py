@@ -19,11 +19,17 @@ LAUNCH = dict(
     theme=gr.themes.Soft(
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     ).set(  # white on primary_700 has enough contrast, and labels need no box
-        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700", button_primary_background_fill_hover_dark="*primary_800",
-        block_title_background_fill="none", block_title_text_color="*body_text_color", block_title_padding="0",
-        block_label_background_fill="*background_fill_primary", block_label_text_color="*body_text_color",
-        block_title_background_fill_dark="none", block_info_text_color="*body_text_color",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        block_title_background_fill="none",
+        block_title_text_color="*body_text_color",
+        block_title_padding="0",
+        block_label_background_fill="*background_fill_primary",
+        block_label_text_color="*body_text_color",
+        block_title_background_fill_dark="none",
+        block_info_text_color="*body_text_color",
     ),
     css_paths=Path(__file__).parent / "style.css",
     run_history=False,  # pictures are the visitor's own
@@ -40,20 +46,12 @@ element.addEventListener('click', event => {
 DAY = 24 * 60 * 60  # seconds
 
 
-class Picture(gr.Image):
-    """An image component that hands over the uploaded file unopened, so that our reader's messages are those shown."""
-
-    is_template = True  # drawn by the image component's own front end
-
-    def preprocess(self, payload):
-        return None if payload is None else payload.path
-
-
 def build_page() -> gr.Blocks:
     """The whole page; ``launch(**LAUNCH)`` serves it."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     examples = example_gallery()
     with gr.Blocks(title="Lesion Purifier", analytics_enabled=False, delete_cache=(DAY // 24, DAY)) as page:
+        _endpoints()  # first, so that they get their names and not the page's own events
         session = gr.State(Session(), time_to_live=DAY)
         gr.HTML(
             "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees. Pick a picture, "
@@ -65,10 +63,10 @@ def build_page() -> gr.Blocks:
                 _step(1, "Picture")
                 with gr.Row():
                     with gr.Column(min_width=240):
-                        picture = Picture(
+                        picture = _unopened(gr.Image(
                             label="Dermoscopic picture", sources=["upload", "clipboard"], format="png", height=230,
-                            image_mode=None, buttons=[], placeholder="Drop a picture here, paste one, or click to choose",
-                        )  # fmt: skip
+                            buttons=[], placeholder="Drop a picture here, paste one, or click to choose",
+                        ))  # fmt: skip
                         classifier = gr.Dropdown(
                             bundled_classifiers(), value=DEFAULT, label="Classifier", allow_custom_value=True,
                             info="Or type one on the Hub: hf-hub:owner/name@revision",
@@ -97,7 +95,12 @@ def build_page() -> gr.Blocks:
             with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
                 _step(3, "Purify")
                 sigma = gr.Slider(
-                    0, 32, PURIFIER.sigma * 255, step=1, label="Noise sigma, in 1/255", info="What diffusion adds, each time."
+                    0,
+                    32,
+                    PURIFIER.sigma * 255,
+                    step=1,
+                    label="Noise sigma, in 1/255",
+                    info="What diffusion adds, each time.",
                 )
                 blocks = gr.Slider(
                     1, 6, PURIFIER.blocks, step=1, label="Blocks", info="How often to diffuse, denoise and aggregate."
@@ -105,7 +108,9 @@ def build_page() -> gr.Blocks:
                 with gr.Accordion("More about the purifier", open=False):
                     weight = gr.Slider(0, 0.1, PURIFIER.weight, step=0.005, label="Denoising weight")
                     scales = gr.CheckboxGroup(
-                        [(scale_name(scale), scale) for scale in ALL_SCALES], value=list(PURIFIER.scales), label="Scales"
+                        [(scale_name(scale), scale) for scale in ALL_SCALES],
+                        value=list(PURIFIER.scales),
+                        label="Scales",
                     )
                     seed = gr.Number(0, label="Noise seed", precision=0, minimum=0)
                 with gr.Row():
@@ -113,7 +118,7 @@ def build_page() -> gr.Blocks:
                     cancel = gr.Button("Stop", min_width=70)
         status = gr.HTML(handlers.status(""))
         gr.HTML("<h2>What the classifier reads</h2>" + _key(), elem_classes="lp-section")
-        results = gr.HTML(lambda: handlers.result_cards(Session(), load_classifier()))
+        results = gr.HTML(handlers.result_cards(Session(), load_classifier()))
         gr.HTML("<h2>The pyramid, scale by scale</h2>", elem_classes="lp-section")
         block = gr.Radio([], label="Look back at", visible=False)
         pyramid = gr.HTML(handlers.NO_PYRAMID)
@@ -121,10 +126,8 @@ def build_page() -> gr.Blocks:
 
         shown = [session, results, pyramid, block, status]
         private = dict(api_visibility="private", concurrency_id="compute", concurrency_limit=1, show_progress="hidden")
-        gr.on(
-            [picture.upload, picture.clear], handlers.readable(handlers.choose),
-            [picture, classifier, session], [picture, *shown], **private,
-        )  # fmt: skip
+        # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
+        picture.upload(handlers.readable(handlers.choose), [picture, classifier, session], [picture, *shown], **private)
 
         @handlers.readable
         def choose_example(name: str, state: Session, event: gr.EventData):
@@ -140,14 +143,16 @@ def build_page() -> gr.Blocks:
             [session, classifier, method, levels, steps, target, attack_seed], shown, **private,
         )  # fmt: skip
         purifying = purify.click(
-            handlers.readable(handlers.purify), [session, classifier, blocks, sigma, weight, scales, seed], shown, **private
+            handlers.readable(handlers.purify),
+            [session, classifier, blocks, sigma, weight, scales, seed],
+            shown,
+            **private,
         )
         cancel.click(
             lambda: handlers.status("Stopped; what was finished stays."), None, status,
             cancels=[attacking, purifying], api_visibility="private", queue=False,
         )  # fmt: skip
         block.input(handlers.show_block, [session, block], pyramid, api_visibility="private", show_progress="hidden")
-        _endpoints()
     return page
 
 
@@ -155,13 +160,16 @@ def _endpoints() -> None:
     """``classify``, ``attack`` and ``purify`` for programs, with components of their own that no page shows."""
     shared = dict(api_visibility="public", concurrency_id="compute", concurrency_limit=1)
     with gr.Column(visible=False):
-        picture = Picture(label="Picture", format="png", image_mode=None)
+        picture = _unopened(gr.Image(label="Picture", format="png"))
         classifier = gr.Textbox(DEFAULT, label="Classifier")
         target, seed = gr.Textbox(ANY, label="Target"), gr.Number(0, label="Seed", precision=0)
         method = gr.Textbox(ATTACK.method, label="Method")
         epsilon = gr.Number(round(ATTACK.eps * 255), label="Epsilon, in 1/255", precision=0)
         steps = gr.Number(ATTACK.steps, label="Attack steps", precision=0)
-        blocks, sigma = gr.Number(PURIFIER.blocks, label="Blocks", precision=0), gr.Number(PURIFIER.sigma * 255, label="Sigma")
+        blocks, sigma = (
+            gr.Number(PURIFIER.blocks, label="Blocks", precision=0),
+            gr.Number(PURIFIER.sigma * 255, label="Sigma"),
+        )
         weight, scales = gr.Number(PURIFIER.weight, label="Weight"), gr.JSON(list(PURIFIER.scales), label="Scales")
         result, reading = gr.Image(label="Result", format="png"), gr.JSON(label="Reading")
         gr.Button().click(
@@ -177,6 +185,15 @@ def _endpoints() -> None:
         )  # fmt: skip
 
 
+def _unopened(picture: gr.Image) -> gr.Image:
+    """Hand over the uploaded file as it is, so that our reader's messages are the ones shown.
+
+    Set on the component and not in a subclass, beside which Gradio would write a file.
+    """
+    picture.preprocess = lambda payload: None if payload is None else payload.path
+    return picture
+
+
 def _step(number: int, title: str) -> None:
     gr.HTML(f"<h2><b>{number}</b> {title}</h2>")
 
@@ -190,7 +207,7 @@ def _key() -> str:
 
 def _footer() -> str:
     return (
-        f"<p><strong>{NOTICE}</strong> The purifier re-implements MDDA (Wang, Li, Shen &amp; Qiao 2023) from its public "
-        "description. The attack here does not know the purifier; one that does can defeat it. Pictures stay on this "
-        f"server for at most a day and are not used for anything else. Computing on: {default_device().type}.</p>"
+        f"<p><strong>{NOTICE}</strong> The purifier re-implements MDDA (Wang, Li, Shen &amp; Qiao 2023) from its "
+        "public description. The attack here does not know the purifier; one that does can defeat it. Pictures stay on "
+        f"this server for at most a day and are not used for anything else. Computing on: {default_device().type}.</p>"
     )

@@ -73,7 +73,9 @@ def reading_table(reading: Reading) -> str:
     return f'<table class="lp-reading"><tbody>{"".join(rows)}</tbody></table>'
 
 
-def card(title: str, x: Tensor | None, note: str, reading: Reading | None = None, *, against: Reading | None = None) -> str:
+def card(
+    title: str, x: Tensor | None, note: str, reading: Reading | None = None, *, against: Reading | None = None
+) -> str:
     """One result: its picture, a line about it, and the classifier's view; ``against`` is the original's."""
     frame, body = '<div class="lp-empty" aria-hidden="true"></div>', ""
     if x is not None:
@@ -100,33 +102,33 @@ def cards(parts: Sequence[str]) -> str:
 Cell = tuple[Tensor, Reading]
 
 
-def pyramid_table(
-    scales: Sequence[float], rows: Sequence[Sequence[Cell]], *, original: str, attacked: str | None, caption: str
-) -> str:
-    """One block: a row for each scale with its four steps and their readings. ``rows`` may still lack the last scales.
+def pyramid_row(scale: float, cells: Sequence[Cell] | None, original: str = "", attacked: str = "") -> str:
+    """A scale's four steps with their readings; None for a scale still to come.
 
     ``original`` and ``attacked`` are the labels that those pictures were given, for the marks.
     """
+    name, size = f"Scale {scale_name(scale)}", ""
+    filled = '<td><div class="lp-empty" aria-hidden="true"></div></td>' * len(STEPS)
+    if cells is not None:
+        size = f"{cells[0][0].shape[-1]} px"
+        filled = "".join(_cell(name, step, *cell, original, attacked) for step, cell in zip(STEPS, cells, strict=True))
+    return f'<tr><th scope="row">{name}<small>{size}</small></th>{filled}</tr>'
+
+
+def pyramid_table(rows: Sequence[str], *, original: str, attacked: str, caption: str) -> str:
+    """One block: its rows, and what the marks mean."""
     head = "".join(f'<th scope="col">{step}</th>' for step in STEPS)
-    empty = '<td><div class="lp-empty" aria-hidden="true"></div></td>' * len(STEPS)
-    body = []
-    for i, scale in enumerate(scales):
-        name, size, cells = f"Scale {scale_name(scale)}", "", empty
-        if i < len(rows):
-            size = f"{rows[i][0][0].shape[-1]} px"
-            cells = "".join(_cell(name, step, *c, original, attacked) for step, c in zip(STEPS, rows[i], strict=True))
-        body.append(f'<tr><th scope="row">{name}<small>{size}</small></th>{cells}</tr>')
     legend = f"&#9679; read as the original ({escape(full_name(original))})"
-    if attacked not in (None, original):
+    if attacked != original:
         legend += f" &nbsp; &#9650; read as the attacked picture ({escape(full_name(attacked))})"
     legend += " &nbsp; &#9670; another reading"
     return (
         f'<div class="lp-pyramid"><table><caption>{escape(caption)}</caption><thead><tr><td></td>{head}</tr></thead>'
-        f'<tbody>{"".join(body)}</tbody></table></div><p class="lp-legend">{legend}</p>'
+        f'<tbody>{"".join(rows)}</tbody></table></div><p class="lp-legend">{legend}</p>'
     )
 
 
-def _cell(name: str, step: str, x: Tensor, reading: Reading, original: str, attacked: str | None) -> str:
+def _cell(name: str, step: str, x: Tensor, reading: Reading, original: str, attacked: str) -> str:
     mark = "&#9679;" if reading.top == original else "&#9650;" if reading.top == attacked else "&#9670;"
     text = escape(reading.headline())
     return f"<td>{picture_tag(x, f'{name}, {step.lower()}')}<span>{mark} {text}</span></td>"

@@ -1,0 +1,156 @@
+"""The served page through the real Gradio client."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from purifier import Purifier, read_image
+from purifier.images import quantise, to_batch
+from purifier.ui.page import LAUNCH, build_page
+from tests.conftest import lesion_like
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    lesion_like(1).save(folder / "MEL-teacher.png")
+    lesion_like(2).save(folder / "a mole.jpg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PURIFIER_EXAMPLES", str(folder))
+        demo = build_page()
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(page):
+    return Client(page, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("picture") / "lesion.png"
+    lesion_like(0).save(path)
+    return path
+
+
+def test_the_api_has_three_named_endpoints_with_their_parameters(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/classify", "/attack", "/purify"}
+    names = {name: [p["parameter_name"] for p in e["parameters"]] for name, e in endpoints.items()}
+    assert names["/classify"] == ["picture", "classifier"]
+    assert names["/attack"] == ["picture", "classifier", "method", "epsilon", "steps", "target", "seed"]
+    assert names["/purify"] == ["picture", "classifier", "blocks", "sigma", "weight", "scales", "seed"]
+    assert all("not a medical device" in e["description"] or "picture" in e["description"] for e in endpoints.values())
+
+
+def test_classify_says_what_the_package_says(client, file, classifier):
+    reading = client.predict(handle_file(file), api_name="/classify")
+    x = quantise(read_image(file))
+    assert list(reading.values()) == pytest.approx(classifier.probabilities(x)[0].sort(descending=True).values.tolist())
+    assert set(reading) >= {"Melanoma", "Melanocytic nevus"}
+
+
+def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, classifier):
+    attacked, reading = client.predict(handle_file(file), epsilon=4, steps=5, api_name="/attack")
+    assert attacked.endswith(".png")
+    original, adv = read_image(file), read_image(attacked, size=None)
+    assert adv.shape == (1, 3, 224, 224)
+    assert 0 < (adv - original).abs().max() <= 4 / 255 + 1e-6
+    top = classifier.labels.index("NV")  # any label will do to see the attack at work
+    assert abs(sum(reading.values()) - 1) < 1e-5 and top >= 0
+    y = classifier(original).argmax(1)
+    assert classifier.probabilities(adv)[0, y] < classifier.probabilities(original)[0, y]
+
+    clean, reading = client.predict(handle_file(attacked), seed=3, api_name="/purify")
+    expected = quantise(Purifier()(adv, torch.Generator().manual_seed(3)))
+    assert torch.equal(to_batch(Image.open(clean)), expected)
+    assert list(reading.values()) == pytest.approx(
+        classifier.probabilities(expected)[0].sort(descending=True).values.tolist(), abs=1e-5
+    )
+
+
+def test_settings_reach_the_purifier(client, file):
+    clean, _ = client.predict(
+        handle_file(file), blocks=1, sigma=0, weight=0, scales=[1], seed=0, api_name="/purify"
+    )  # fmt: skip
+    assert torch.equal(to_batch(Image.open(clean)), quantise(read_image(file)))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "settings", "message"),
+    [
+        ("/classify", dict(classifier="nothing"), "no bundled classifier"),
+        ("/classify", dict(classifier="local-dir:/etc"), "Folders cannot be opened"),
+        ("/attack", dict(method="cw"), "method must be one of"),
+        ("/attack", dict(target="XYZ"), "target must be one of"),
+        ("/purify", dict(scales=[0.5]), "scales must"),
+        ("/purify", dict(blocks=0), "blocks must"),
+        ("/purify", dict(weight=-1), "weight must"),
+    ],
+)
+def test_bad_settings_are_answered_with_the_reason(client, file, endpoint, settings, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(handle_file(file), **settings, api_name=endpoint)
+
+
+def test_a_file_that_is_no_picture_is_answered_with_the_reason(client, tmp_path):
+    path = tmp_path / "text.png"
+    path.write_text("no picture")
+    with pytest.raises(AppError, match="JPEG, PNG, WebP, TIFF or BMP"):
+        client.predict(handle_file(path), api_name="/classify")
+
+
+def test_no_picture_is_answered_with_the_reason(client):
+    with pytest.raises(AppError, match="No picture"):
+        client.predict(None, api_name="/classify")
+
+
+def test_real_pictures_work(client, isic2019, classifier):
+    for path in sorted((isic2019 / "ISIC_2019_Training_Input").glob("*.jpg"))[::4000]:
+        reading = client.predict(handle_file(path), api_name="/classify")
+        assert len(reading) == 8
+        clean, _ = client.predict(handle_file(path), api_name="/purify")
+        assert np.asarray(Image.open(clean)).shape == (224, 224, 3)
+
+
+def test_app_py_starts_within_15_seconds_where_it_is_told_to(tmp_path):
+    """A cold start in a new process, to the page's first answer."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    started = time.monotonic()
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=Path(__file__).parent.parent, env=env, stdout=log, stderr=log
+        )
+    try:
+        while True:
+            assert server.poll() is None and time.monotonic() - started < 30, (tmp_path / "log").read_text()
+            try:
+                body = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
+                break
+            except OSError:
+                time.sleep(0.2)
+        seconds = time.monotonic() - started
+    finally:
+        server.terminate()
+        server.wait()
+    assert "Lesion Purifier" in body
+    assert seconds < 15, f"{seconds:.1f} s"

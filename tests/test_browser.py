@@ -1,0 +1,188 @@
+"""A visitor's way through the page, in a real browser."""
+
+import time
+
+import pytest
+
+from purifier.pipeline import Purifier
+from purifier.ui.page import LAUNCH, build_page
+from tests.conftest import lesion_like
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the server's and the browser's own threads and sockets
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def served(browser):
+    demo = build_page()
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield url
+    demo.close()
+
+
+@pytest.fixture
+def page(browser, served):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    errors, outside = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: outside.append(request.url))
+    page.goto(served)
+    page.get_by_role("button", name="Attack", exact=True).wait_for()
+    yield page
+    page.close()
+    assert not errors
+    assert all(url.startswith((served, "data:", "blob:")) for url in outside), "the page called out"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "lesion.tif"  # browsers do not show TIFF: the page must
+    lesion_like(0, 300).save(path)
+    return path
+
+
+def press(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def card(page, title):
+    return page.get_by_role("figure", name=title)
+
+
+def upload(page, path):
+    page.locator("input[type=file]").first.set_input_files(path)
+
+
+def test_upload_attack_purify(page, file):
+    upload(page, file)
+    card(page, "Original").get_by_role("img").wait_for()
+    assert card(page, "Original").get_by_role("row").count() == 8
+    original = card(page, "Original").locator(".lp-headline").inner_text()
+
+    press(page, "Attack")
+    page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+    attacked = card(page, "Attacked").locator(".lp-headline").inner_text()
+    assert "changed" in attacked and original.split(",")[0] not in attacked
+    assert "at most 2 of 255 levels" in card(page, "Attacked").inner_text()
+    card(page, "Perturbation").get_by_role("img").wait_for()
+
+    press(page, "Purify")
+    page.get_by_text("Purified.").wait_for()
+    card(page, "Purified").get_by_role("img").wait_for()
+    defaults = Purifier()
+    table = page.locator(".lp-pyramid")
+    assert table.get_by_role("img").count() == 4 * len(defaults.scales)
+    headings = table.get_by_role("columnheader").all_inner_texts()
+    assert [h for h in headings if h] == ["Before", "Diffused", "Denoised", "Aggregated"]
+    for image in page.locator("img").all():
+        assert image.evaluate("i => i.complete && i.naturalWidth > 0")
+
+    assert f"Block {defaults.blocks} of {defaults.blocks}" in table.inner_text()
+    page.get_by_role("radio", name="Block 1").click()
+    page.get_by_text(f"Block 1 of {defaults.blocks}").wait_for()
+
+
+def test_three_clicks_from_an_example_and_each_shows_something_within_a_second(page):
+    examples = page.get_by_role("group", name="Examples").get_by_role("button")
+    assert examples.count() >= 8
+    waits = {"example": [], "attack": [], "first stage": [], "purified": []}
+    for i in range(3):  # the best of three, since others may use this machine
+        started = time.monotonic()
+        examples.nth(i).click()
+        page.wait_for_function("document.querySelectorAll('.lp-card img').length === 1")
+        waits["example"].append(time.monotonic() - started)
+        started = time.monotonic()
+        press(page, "Attack")
+        page.get_by_text("Attack: step").wait_for()
+        waits["attack"].append(time.monotonic() - started)
+        page.get_by_text("done.").wait_for()
+        started = time.monotonic()
+        press(page, "Purify")
+        page.locator(".lp-pyramid img").first.wait_for()
+        waits["first stage"].append(time.monotonic() - started)
+        page.get_by_text("Purified.").wait_for()
+        waits["purified"].append(time.monotonic() - started)
+    best = {name: min(seconds) for name, seconds in waits.items()}
+    print("seconds, best of three:", {name: round(seconds, 2) for name, seconds in best.items()})
+    limits = {"example": 1, "attack": 1, "first stage": 1, "purified": 3}
+    assert all(best[name] < limit for name, limit in limits.items()), best
+
+
+def test_a_target_is_reached(page):
+    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    card(page, "Original").get_by_role("img").wait_for()
+    page.get_by_label("Make it read as").click()
+    page.get_by_role("option", name="Dermatofibroma").click()
+    press(page, "Attack")
+    page.get_by_text("done.").wait_for()
+    assert card(page, "Attacked").locator(".lp-headline").inner_text().startswith("Dermatofibroma")
+
+
+def test_a_bad_file_is_refused_and_the_picture_kept(page, file, tmp_path):
+    upload(page, file)
+    card(page, "Original").get_by_role("img").wait_for()
+    before = card(page, "Original").get_by_role("img").get_attribute("src")
+    bad = tmp_path / "bad.png"
+    bad.write_text("this is no picture")
+    page.get_by_role("button", name="Upload file").click()
+    upload(page, bad)
+    page.get_by_text("This is not a picture that can be read.").first.wait_for()
+    assert card(page, "Original").get_by_role("img").get_attribute("src") == before
+
+
+def test_a_classifier_that_cannot_be_loaded_is_answered_and_nothing_is_lost(page):
+    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    card(page, "Original").get_by_role("img").wait_for()
+    menu = page.get_by_label("Classifier")
+    menu.fill("nobody")
+    menu.press("Enter")
+    page.get_by_text("There is no bundled classifier 'nobody'").wait_for()
+    assert card(page, "Original").get_by_role("img").is_visible()
+
+
+def test_without_a_picture_the_buttons_say_so(page):
+    press(page, "Purify")
+    page.get_by_text("Choose a picture first (step 1).").wait_for()
+
+
+def test_a_run_can_be_stopped_and_what_was_finished_stays(page):
+    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    card(page, "Original").get_by_role("img").wait_for()
+    page.get_by_role("button", name="More about the attack").click()
+    page.get_by_label("number input for Attack steps").fill("100")
+    press(page, "Attack")
+    page.get_by_text("of 100,").wait_for()
+    press(page, "Stop")
+    page.get_by_text("Stopped; what was finished stays.").wait_for()
+    page.wait_for_timeout(1500)
+    assert page.get_by_text("Stopped; what was finished stays.").is_visible()
+    assert card(page, "Attacked").get_by_role("img").is_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_nothing_is_wider_than_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    press(page, "Purify")
+    page.get_by_text("Purified.").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_notice_is_visible_and_no_button_says_diagnose(page):
+    assert page.get_by_text("Research and teaching; not a medical device.").first.is_visible()
+    names = page.get_by_role("button").all_inner_texts()
+    assert not any("diagnose" in name.lower() for name in names)
