@@ -4,6 +4,7 @@ Small pictures first, larger ones later, and last a phase on pictures changed as
 """
 
 import copy
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from purifier.classifiers import Classifier
 from purifier.evaluation.datasets import LABELS, is_bcn20000, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.evaluate import evaluate_clean
 from purifier.images import SIZE
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
@@ -91,8 +94,9 @@ def train(
 ) -> None:
     """Train on the training split of ``data``; resumes from ``work/checkpoint.pt``.
 
-    After each phase the averaged weights are written to ``work/<phase>/`` (timm's folder format), the
-    loss to ``work/log.csv``. ``limit`` keeps only so many pictures, for a trial.
+    After each phase the averaged weights are written to ``work/<phase>/`` (timm's folder format) with their scores
+    on the validation split (metrics.json); the loss goes to ``work/log.csv``. ``limit`` keeps only so many pictures,
+    for a trial.
     """
     samples = read_isic2019(data, "train")[:limit]
     extra = [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit] if thumbnails else []
@@ -137,7 +141,18 @@ def train(
                     )
                 if done == first + phase.steps:
                     save_network(average.module, work / phase.name)
+                    _measure(average.module, data, work / phase.name / "metrics.json", limit)
             first += phase.steps
+
+
+def _measure(network: nn.Module, data: Path, out: Path, limit: int | None) -> None:
+    """Scores on the validation split; test lesions have no part in training."""
+    samples = read_isic2019(data, "val")[:limit]
+    if samples:
+        network = copy.deepcopy(network).eval().requires_grad_(False)
+        out.write_text(
+            json.dumps(evaluate_clean(Classifier(network, LABELS, str(out.parent)), samples), indent=2) + "\n"
+        )
 
 
 def step(

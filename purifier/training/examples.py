@@ -11,13 +11,15 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from tqdm import tqdm
 
 from purifier.classifiers import load_classifier
+from purifier.denoise import rof
 from purifier.evaluation.datasets import LABELS
 from purifier.images import SIZE, quantise, to_picture
 from purifier.pyramid import resample
 from purifier.training.generator import Denoiser, draw, load_denoiser, without_black_corners
 
-CANDIDATES = 32  # drawn for each diagnosis, of which the best is kept
+CANDIDATES = 12  # drawn for each diagnosis, of which the best is kept
 GUIDANCE = 2.0
+SPECKLE = 0.01  # weight of the denoising that takes the generator's speckle away
 
 SOURCES = """# Where these pictures come from
 
@@ -67,8 +69,8 @@ def candidates(model: Denoiser, index: int, generator: torch.Generator) -> Tenso
 
 
 def enlarge(x: Tensor, generator: torch.Generator) -> Tensor:
-    """``x`` (1, 3, h, w) in [0, 1] at (1, 3, 224, 224): resampled, sharpened, and with the texture of skin."""
-    large = resample(x, (SIZE, SIZE))
+    """``x`` (1, 3, h, w) in [0, 1] at (1, 3, 224, 224): without speckle, resampled, sharpened, textured like skin."""
+    large = resample(rof(x, SPECKLE), (SIZE, SIZE))
     large = large + 0.6 * (large - gaussian_blur(large, kernel_size=9, sigma=2.0))
     light = large.mean(dim=1, keepdim=True).clamp(0, 1)
     furrows = skin_furrows(generator) * (0.35 + 0.65 * light)  # pigment hides most of the furrows

@@ -1,0 +1,60 @@
+import base64
+import re
+
+import pytest
+import torch
+
+from purifier.images import quantise, read_image
+from purifier.ui.view import Reading, card, example_buttons, picture_tag, pyramid_row, pyramid_table, scale_name
+
+
+@pytest.fixture
+def reading():
+    return Reading(["MEL", "NV", "<b>odd</b>"], torch.tensor([0.25, 0.7, 0.05]))
+
+
+def test_a_picture_in_the_page_has_exactly_the_pixels_that_were_read():
+    x = quantise(torch.rand(1, 3, 70, 90))
+    tag = picture_tag(x, "a picture")
+    data = re.search(r'src="data:image/png;base64,([^"]+)"', tag)[1]
+    assert torch.equal(read_image(base64.b64decode(data), size=None), x)
+    assert 'alt="a picture"' in tag and 'width="90" height="70"' in tag
+
+
+def test_a_reading_has_full_names_and_percentages(reading):
+    assert reading.top == "NV"
+    assert reading.headline() == "Melanocytic nevus, 70 %"
+    assert list(reading.as_dict()) == ["Melanocytic nevus", "Melanoma", "<b>odd</b>"]
+
+
+def test_cards_say_whether_the_reading_is_still_the_original_s(reading):
+    other = Reading(reading.labels, torch.tensor([0.9, 0.05, 0.05]))
+    x = torch.zeros(1, 3, 64, 64)
+    assert "as the original" in card("Purified", x, "", reading, against=reading)
+    assert "changed" in card("Attacked", x, "", other, against=reading)
+    assert "changed" not in card("Original", x, "", reading)
+
+
+def test_labels_of_others_cannot_inject_markup(reading):
+    odd = Reading(reading.labels, torch.tensor([0.0, 0.0, 1.0]))
+    x = torch.zeros(1, 3, 64, 64)
+    table = pyramid_table([pyramid_row(1.0, [(x, odd)] * 4, "<b>odd</b>", "NV")], original="<b>odd</b>", attacked="NV",
+                          caption="<b>")  # fmt: skip
+    for html in (card("<b>", x, "<b>", odd), table, example_buttons([(x, "<b>")])):
+        assert "<b>" not in html
+
+
+def test_the_pyramid_marks_each_cell_and_leaves_room_for_scales_to_come(reading):
+    melanoma = Reading(reading.labels, torch.tensor([0.9, 0.05, 0.05]))
+    odd = Reading(reading.labels, torch.tensor([0.0, 0.0, 1.0]))
+    x = torch.zeros(1, 3, 64, 64)
+    row = pyramid_row(0.5, [(x, reading), (x, melanoma), (x, odd), (x, reading)], "NV", "MEL")
+    assert re.findall(r"&#(\d+);", row) == ["9679", "9650", "9670", "9679"]
+    assert row.count("<img") == 4 and "Scale 1/2" in row and "64 px" in row
+    waiting = pyramid_row(0.25, None)
+    assert waiting.count("lp-empty") == 4 and "<img" not in waiting
+
+
+@pytest.mark.parametrize(("scale", "name"), [(2.0, "2"), (1.0, "1"), (0.5, "1/2"), (0.25, "1/4")])
+def test_scales_have_names(scale, name):
+    assert scale_name(scale) == name
