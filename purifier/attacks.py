@@ -5,6 +5,7 @@ Each attack has an iterator over its steps, for whoever wants to show progress, 
 An attacker who knows a purifier attacks ``lambda z: classifier(purifier(z))``.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -129,8 +130,8 @@ def mi_fgsm_iterates(
 
 
 def _check(eps: float, steps: int) -> None:
-    if eps < 0:
-        raise ValueError(f"eps must not be negative, and is {eps}.")
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be a number of at least 0, and is {eps}.")
     if steps < 0:
         raise ValueError(f"steps must not be negative, and is {steps}.")
 

@@ -8,10 +8,12 @@ import json
 import math
 from pathlib import Path
 
+import httpx2
 import timm
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -29,21 +31,27 @@ from purifier.taxonomy import code_of
 MODELS = Path(__file__).parent.parent / "assets" / "models"
 DEFAULT = "augmented"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MAX_WEIGHTS = 1_000_000_000  # bytes that are downloaded for one classifier
 
 
 class Classifier(nn.Module):
     """A timm network that takes pixels: (B, 3, H, W) in [0, 1] to logits (B, len(labels)).
 
     ``labels`` are ISIC 2019 codes where the weights' own labels could be mapped, else those labels as they are.
+    Outputs that mean the same diagnosis become one, with the sum of their probabilities.
     ``source`` says where the weights came from, with the revision of a Hub repository.
     """
 
     def __init__(self, network: nn.Module, labels: list[str], source: str) -> None:
         super().__init__()
         self.network = network
-        self.labels = [code_of(label) for label in labels]
+        codes = [code_of(label) for label in labels]
+        self.labels = list(dict.fromkeys(codes))
+        self.outputs = [[i for i, code in enumerate(codes) if code == label] for label in self.labels]
         self.source = source
         config = network.pretrained_cfg
+        if config["input_size"][0] != 3:
+            raise ValueError(f"it takes {config['input_size'][0]} channels, and pictures have 3")
         self.size = tuple(config["input_size"][-2:])
         self.crop = config.get("crop_pct") or 1.0
         self.interpolation = InterpolationMode(config.get("interpolation") or "bicubic")
@@ -54,11 +62,13 @@ class Classifier(nn.Module):
         size = [math.floor(side / self.crop) for side in self.size]
         if list(x.shape[-2:]) != size:
             x = resize(x, size, interpolation=self.interpolation, antialias=True)
-        return self.network((center_crop(x, list(self.size)) - self.mean) / self.std)
+        logits = self.network((center_crop(x, list(self.size)) - self.mean) / self.std)
+        if len(self.outputs) < logits.shape[1]:
+            logits = torch.stack([logits[:, same].logsumexp(dim=1) for same in self.outputs], dim=1)
+        return logits
 
-    @torch.no_grad()
     def probabilities(self, x: Tensor) -> Tensor:
-        """Softmax of the logits, (B, len(labels)), without gradients."""
+        """Softmax of the logits, (B, len(labels))."""
         return self(x).softmax(dim=1)
 
 
@@ -73,20 +83,26 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@functools.lru_cache(maxsize=4)
 def load_classifier(name: str = DEFAULT) -> Classifier:
     """Load a bundled name, ``local-dir:path`` or ``hf-hub:owner/name@revision``, ready to use on the CPU.
 
-    The weights must be in timm's format (config.json, model.safetensors) and are never unpickled.
-    Raises ``FileNotFoundError`` for what is not there, ``ConnectionError`` where the Hub cannot be reached,
-    ``PermissionError`` for gated repositories, ``ValueError`` for names and contents that cannot be used.
+    The weights must be in timm's format (config.json, model.safetensors) and are never unpickled. Bundled and Hub
+    classifiers are loaded once and then shared. Raises ``FileNotFoundError`` for what is not there,
+    ``ConnectionError`` where the Hub cannot be reached, ``PermissionError`` for gated repositories, ``ValueError``
+    for names and contents that cannot be used.
     """
     kind, _, rest = name.strip().partition(":")
+    if kind == "local-dir" and rest:
+        return _load_folder(Path(rest).expanduser(), f"local-dir:{rest}")
+    return _load_shared(name.strip())
+
+
+@functools.lru_cache(maxsize=4)
+def _load_shared(name: str) -> Classifier:
+    kind, _, rest = name.partition(":")
     if kind == "hf-hub" and rest:
         folder = _download(rest)
         return _load_folder(folder, f"hf-hub:{rest.partition('@')[0]}@{folder.name}")
-    if kind == "local-dir" and rest:
-        return _load_folder(Path(rest).expanduser(), f"local-dir:{rest}")
     if name in bundled_classifiers():
         return _load_folder(MODELS / name, name)
     raise ValueError(
@@ -96,10 +112,20 @@ def load_classifier(name: str = DEFAULT) -> Classifier:
 
 
 def _download(repository: str) -> Path:
-    """The snapshot folder of ``owner/name`` or ``owner/name@revision``; its name is the commit."""
+    """The snapshot folder of ``owner/name`` or ``owner/name@revision``; its name is the commit.
+
+    The config comes first: weights that could not be used, or are too large, are not downloaded.
+    """
     repo_id, _, revision = repository.partition("@")
     try:
-        return Path(snapshot_download(repo_id, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS]))
+        folder = Path(hf_hub_download(repo_id, CONFIG, revision=revision or None)).parent
+        _read_config(folder, repository)
+        if try_to_load_from_cache(repo_id, WEIGHTS, revision=folder.name) is None:
+            size = get_hf_file_metadata(hf_hub_url(repo_id, WEIGHTS, revision=folder.name)).size or 0
+            if size > MAX_WEIGHTS:
+                raise ValueError(f"The weights of {repository} have {size / 1e9:.1f} GB; at most 1 GB is downloaded.")
+            hf_hub_download(repo_id, WEIGHTS, revision=folder.name)
+        return folder
     except HFValidationError as error:
         raise ValueError(f"{repo_id!r} is not a repository name: write 'hf-hub:owner/name'.") from error
     except GatedRepoError as error:
@@ -115,38 +141,56 @@ def _download(repository: str) -> Path:
             f"The Hub could not be reached, and {repository} has not been downloaded before. "
             f"Check the network, or choose a bundled classifier: {', '.join(bundled_classifiers())}."
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    except EntryNotFoundError as error:
+        missing = CONFIG if CONFIG in str(error) else WEIGHTS
+        raise _missing(missing, repository) from error
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         raise ConnectionError(f"The download of {repository} from the Hub failed: {error}") from error
+
+
+def _missing(file: str, source: str) -> ValueError:
+    if file == CONFIG:
+        return ValueError(f"{source} has no {CONFIG}: it is not a classifier in timm's format.")
+    return ValueError(
+        f"{source} has no {WEIGHTS}. Weights in pickle files (.bin, .pth) are not loaded, "
+        f"since opening one can run any code; ask the owner to publish safetensors."
+    )
 
 
 def _load_folder(folder: Path, source: str) -> Classifier:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
+    labels = _read_config(folder, source)
+    if not (folder / WEIGHTS).is_file():
+        raise _missing(WEIGHTS, source)
+    try:
+        network = timm.create_model(f"local-dir:{folder}", pretrained=True)
+        return Classifier(network, labels, source).eval().requires_grad_(False)
+    except Exception as error:  # timm, torch and safetensors each raise their own for what does not fit together
+        raise ValueError(f"The weights of {source} do not fit its {CONFIG}: {error}") from error
+
+
+def _read_config(folder: Path, source: str) -> list[str]:
+    """The labels, after a look at whether this is a classifier of timm's."""
     if not (folder / CONFIG).is_file():
-        raise ValueError(f"{source} has no {CONFIG}: it is not a classifier in timm's format.")
+        raise _missing(CONFIG, source)
     try:
         config = json.loads((folder / CONFIG).read_text())
     except ValueError as error:
         raise ValueError(f"The {CONFIG} of {source} is not valid JSON ({error}).") from error
-    if not isinstance(config, dict) or not timm.is_model(config.get("architecture", "")):
-        what = "a transformers model" if "model_type" in config else "not a classifier in timm's format"
+    architecture = config.get("architecture") if isinstance(config, dict) else None
+    if not isinstance(architecture, str) or not timm.is_model(architecture):
+        transformers = isinstance(config, dict) and "model_type" in config
+        what = "a transformers model" if transformers else "not a classifier in timm's format"
         raise ValueError(f"{source} is {what}; its {CONFIG} must name one of timm's architectures.")
-    labels = _labels(config, source)
-    if not (folder / WEIGHTS).is_file():
-        raise ValueError(
-            f"{source} has no {WEIGHTS}. Weights in pickle files (.bin, .pth) are not loaded, "
-            f"since opening one can run any code; ask the owner to publish safetensors."
-        )
-    try:
-        network = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except Exception as error:  # timm, torch and safetensors each raise their own for weights that do not fit
-        raise ValueError(f"The weights of {source} do not fit its {CONFIG}: {error}") from error
-    return Classifier(network, labels, source).eval().requires_grad_(False)
+    return _labels(config, source)
 
 
 def _labels(config: dict, source: str) -> list[str]:
     """One label for each output: from ``label_names`` (list, or dict by index or in order), else their numbers."""
     inner = config.get("pretrained_cfg", config)
+    if not isinstance(inner, dict):
+        raise ValueError(f"The pretrained_cfg of {source} must be a dict.")
     count = config.get("num_classes", inner.get("num_classes"))
     if not isinstance(count, int) or count < 2:
         raise ValueError(f"{source} is not a classifier: it has {count} classes.")
@@ -159,6 +203,6 @@ def _labels(config: dict, source: str) -> list[str]:
             names = sorted(names, key=names.get) if by_index else list(names)
     if names is None:
         return [f"class {i}" for i in range(count)]
-    if len(names) != count:
-        raise ValueError(f"{source} has {count} classes and {len(names)} label_names.")
+    if not isinstance(names, list) or len(names) != count:
+        raise ValueError(f"{source} has {count} classes, and its label_names are {names!r}.")
     return [str(name) for name in names]

@@ -14,6 +14,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+    except ModuleNotFoundError as error:
+        print(f"purifier: {error}. Install what this command needs: pip install -e '.[train]'", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         print(f"purifier: {error}", file=sys.stderr)
         return 2
@@ -88,9 +91,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     classifier = load_classifier(options.classifier).to(default_device())
     result = evaluate_purifier(classifier, Purifier(), samples, attack=settings, draws=options.draws, seed=options.seed)
     text = json.dumps({"split": options.split, **result}, indent=2)
-    if options.out:
-        options.out.write_text(text + "\n")
     print(text)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
 
 
 def _train_classifier(options: argparse.Namespace) -> None:

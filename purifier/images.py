@@ -17,10 +17,8 @@ SIZE = 224  # pixels a side of the square that everything works on
 MIN_SIDE = 64  # pixels
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")  # PIL opens a camera's MPO as a JPEG
+_AT_MOST = f"at most {MAX_PIXELS // 1_000_000} megapixels are read."
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-
-# Ours is the limit that counts, and it has a message of its own.
-Image.MAX_IMAGE_PIXELS = None
 
 
 def open_picture(source: str | PathLike | bytes) -> Image.Image:
@@ -40,6 +38,8 @@ def open_picture(source: str | PathLike | bytes) -> Image.Image:
             raise ValueError(
                 "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file."
             ) from None
+        except Image.DecompressionBombError:
+            raise ValueError(f"The picture is too large; {_AT_MOST}") from None
         except Exception as error:
             raise _damaged(error) from error
         with picture:
@@ -51,30 +51,29 @@ def open_picture(source: str | PathLike | bytes) -> Image.Image:
                 raise _damaged(error) from error
 
 
-def _damaged(error: Exception) -> ValueError:
-    """For any exception: each of PIL's decoders has its own ways to fail on damaged data."""
+def _damaged(error: Exception) -> Exception:
+    """For nearly any exception: each of PIL's decoders has its own ways to fail on damaged data."""
+    if isinstance(error, (PermissionError, MemoryError)):
+        return error
     return ValueError(f"The picture is damaged or cut off and cannot be read ({error}).")
 
 
 def _check(picture: Image.Image, frames: int) -> None:
     width, height = picture.size
     if width * height > MAX_PIXELS:
-        raise ValueError(
-            f"The picture has {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read."
-        )
+        raise ValueError(f"The picture has {width} x {height} pixels; {_AT_MOST}")
     if min(width, height) < MIN_SIDE:
         raise ValueError(f"The picture has {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
     if frames > 1 and picture.format != "MPO":  # an MPO's further frames are previews of the same picture
         raise ValueError(f"The file holds {frames} pictures (an animation or pages); exactly 1 is read.")
+    if picture.mode in ("I", "F"):
+        raise ValueError("The picture holds 32-bit values, of unknown range. Save it with 8 or 16 bits a channel.")
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
     """8-bit RGB pixels alone: a picture made from an array carries no metadata."""
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit or 32-bit grey
-        levels = np.asarray(picture, dtype=np.float64)
-        # PIL opens 16-bit grey as I;16 or as I; a wider range than 16 bits is scaled by its own maximum.
-        top = max(levels.max(), 65535.0) if picture.mode.startswith("I") else max(levels.max(), 1.0)
-        picture = Image.fromarray((levels.clip(0) / top * 255).round().astype(np.uint8))
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture, dtype=np.float64) / 65535 * 255).round().astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

@@ -18,6 +18,7 @@ from purifier.diffusion import diffuse, split_generator
 from purifier.pyramid import build_pyramid, merge_pyramid, resample
 
 ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
+MAX_SMOOTH = 4.0  # pixels; wider would not fit the smallest picture
 
 
 @dataclass(frozen=True, eq=False)  # eq=False: comparing tensors with == is ambiguous
@@ -55,17 +56,15 @@ class Purifier:
     def __post_init__(self) -> None:
         scales = tuple(float(scale) for scale in self.scales)
         object.__setattr__(self, "scales", scales)  # a list is welcome; the dataclass stays hashable
-        if 1.0 not in scales or list(scales) != sorted(set(scales), reverse=True) or min(scales) <= 0:
-            raise ValueError(f"scales must be positive, descend and contain 1, and are {scales}.")
+        if 1.0 not in scales or scales != tuple(scale for scale in ALL_SCALES if scale in scales):
+            raise ValueError(f"scales must be some of {ALL_SCALES} in that order, with 1 among them, and are {scales}.")
         if not isinstance(self.blocks, int) or self.blocks < 1:
             raise ValueError(f"blocks must be a whole number of at least 1, and is {self.blocks}.")
         if not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"steps must be a whole number of at least 1, and is {self.steps}.")
-        for name in ("sigma", "weight", "smooth"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must not be negative, and is {getattr(self, name)}.")
-        if not 0 <= self.own <= 1:
-            raise ValueError(f"own must lie between 0 and 1, and is {self.own}.")
+        for name, most in (("sigma", 1), ("weight", 1), ("own", 1), ("smooth", MAX_SMOOTH)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie between 0 and {most}, and is {getattr(self, name)}.")
 
     def stages(self, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Stage]:
         """Purify ``x`` and yield every scale of every block, finest scale first.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,7 +13,9 @@ def resample(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Bicubic, antialiased resampling to ``size`` = (height, width); the same size returns ``x``."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
-    return F.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False)
+    # There is no antialiased resampling in half precision on CPUs.
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return F.interpolate(wide, size=size, mode="bicubic", antialias=True, align_corners=False).to(x.dtype)
 
 
 def size_at(height: int, width: int, scale: float) -> tuple[int, int]:

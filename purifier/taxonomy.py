@@ -27,7 +27,6 @@ DIAGNOSES: dict[str, Diagnosis] = {
             "akiec",
             "actinic keratoses",
             "solar keratosis",
-            "bowen s disease",
             "actinic keratoses and intraepithelial carcinoma",
             "actinic keratoses and intraepithelial carcinoma bowen s disease",
             "actinic keratoses and intraepithelial carcinoma bowens disease",
@@ -45,7 +44,7 @@ DIAGNOSES: dict[str, Diagnosis] = {
     ),
     "DF": Diagnosis("Dermatofibroma", False),
     "VASC": Diagnosis("Vascular lesion", False, ("vascular lesions", "vascular", "vasc lesion")),
-    "SCC": Diagnosis("Squamous cell carcinoma", True),
+    "SCC": Diagnosis("Squamous cell carcinoma", True, ("bowen s disease", "squamous cell carcinoma in situ")),
 }
 
 
@@ -63,11 +62,13 @@ _CODES = {
 def code_of(label: str) -> str:
     """The ISIC 2019 code that ``label`` means, whatever its case or spelling; an unknown label as it is.
 
-    A short form in brackets counts: ``Melanoma (mel)`` is MEL.
+    A short form in brackets counts: ``Melanoma (mel)`` is MEL, but ``Not melanoma (mel)`` is nothing known.
     """
     whole = _normalised(label)
     if whole in _CODES:
         return _CODES[whole]
+    if {"not", "no", "non"} & set(whole.split()):
+        return label
     for part in (re.sub(r"[(\[].*?[)\]]", " ", label), *re.findall(r"[(\[](.*?)[)\]]", label)):
         if _normalised(part) in _CODES:
             return _CODES[_normalised(part)]

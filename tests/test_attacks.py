@@ -167,7 +167,7 @@ def test_an_attacker_who_knows_the_purifier_does_better_through_it(small_network
     assert loss(defended, knowing, y).mean() > loss(defended, oblivious, y).mean()
 
 
-@pytest.mark.parametrize(("setting", "value"), [("method", "cw"), ("eps", -1), ("steps", -1)])
+@pytest.mark.parametrize(("setting", "value"), [("method", "cw"), ("eps", -1), ("eps", float("nan")), ("steps", -1)])
 def test_settings_out_of_range_are_refused_by_name(setting, value):
     with pytest.raises(ValueError, match=setting):
         AttackSettings(**{setting: value})

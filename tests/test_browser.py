@@ -150,8 +150,20 @@ def test_a_classifier_that_cannot_be_loaded_is_answered_and_nothing_is_lost(page
     menu = page.get_by_label("Classifier")
     menu.fill("nobody")
     menu.press("Enter")
-    page.get_by_text("There is no bundled classifier 'nobody'").wait_for()
+    page.get_by_text("There is no bundled classifier 'nobody'").first.wait_for()
     assert card(page, "Original").get_by_role("img").is_visible()
+    assert menu.input_value() == "augmented"
+    press(page, "Attack")
+    page.get_by_text("done.").wait_for()
+
+
+def test_an_emptied_field_is_answered_with_its_name(page):
+    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    card(page, "Original").get_by_role("img").wait_for()
+    page.get_by_role("button", name="More about the purifier").click()
+    page.get_by_label("Noise seed").fill("")
+    press(page, "Purify")
+    page.get_by_text("Seed must be a number from 0").wait_for()
 
 
 def test_without_a_picture_the_buttons_say_so(page):
@@ -183,6 +195,11 @@ def test_nothing_is_wider_than_the_screen(page, width):
 
 
 def test_the_notice_is_visible_and_no_button_says_diagnose(page):
-    assert page.get_by_text("Research and teaching; not a medical device.").first.is_visible()
+    notice = page.get_by_text("Research and teaching; not a medical device.").last
+    for place in (0, 600, 100_000):
+        page.mouse.wheel(0, place)
+        page.wait_for_timeout(200)
+        box = notice.bounding_box()
+        assert 0 <= box["y"] and box["y"] + box["height"] <= 900
     names = page.get_by_role("button").all_inner_texts()
     assert not any("diagnose" in name.lower() for name in names)

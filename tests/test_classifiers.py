@@ -1,7 +1,9 @@
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,7 @@ def test_the_default_knows_the_eight_diagnoses_and_is_frozen(classifier, x):
     assert classifier(x).shape == (2, 8)
     assert not classifier.training and not any(p.requires_grad for p in classifier.parameters())
     assert_close(classifier.probabilities(x).sum(1), torch.ones(2))
-    assert load_classifier() is classifier
+    assert load_classifier() is classifier is load_classifier(" augmented ")
 
 
 def test_gradients_reach_the_pixels(classifier, x):
@@ -86,6 +88,18 @@ def test_label_names_may_be_a_list_or_a_dict(tmp_path, names, expected):
     assert load_classifier(f"local-dir:{tmp_path}").labels[:3] == expected
 
 
+def test_outputs_of_one_diagnosis_become_one_with_their_probabilities_added(tmp_path, x):
+    names = ["seborrheic keratosis", "nv", "pigmented benign keratosis", "mel", "bcc", "df", "vasc"]
+    network = save(tmp_path, config={"label_names": names}, mean=(0.0,) * 3, std=(1.0,) * 3,
+                   input_size=(3, 224, 224), crop_pct=1.0)  # fmt: skip
+    loaded = load_classifier(f"local-dir:{tmp_path}")
+    assert loaded.labels == ["BKL", "NV", "MEL", "BCC", "DF", "VASC"]
+    with torch.no_grad():
+        whole, merged = network(x).softmax(1), loaded.probabilities(x)
+    assert_close(merged[:, 0], whole[:, 0] + whole[:, 2])
+    assert_close(merged[:, 1:], whole[:, [1, 3, 4, 5, 6]])
+
+
 def test_unknown_labels_are_kept(tmp_path):
     save(tmp_path, config={"label_names": ["cat", "dog", "mel", "nv", "e", "f", "g"]})
     assert load_classifier(f"local-dir:{tmp_path}").labels == ["cat", "dog", "MEL", "NV", "e", "f", "g"]
@@ -104,6 +118,14 @@ def spoil(kind: str, folder: Path) -> None:
         save(folder, config={"num_classes": 0})
     elif kind == "too few labels":
         save(folder, config={"label_names": ["mel", "nv"]})
+    elif kind == "label text":
+        save(folder, config={"label_names": "abcdefg"})
+    elif kind == "odd architecture":
+        save(folder, config={"architecture": 5})
+    elif kind == "odd settings":
+        save(folder, config={"pretrained_cfg": None})
+    elif kind == "odd interpolation":
+        save(folder, interpolation="random")
     elif kind == "pickle":
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     elif kind == "other weights":
@@ -118,8 +140,10 @@ def spoil(kind: str, folder: Path) -> None:
     [
         ("no config", "no config.json"), ("bad json", "not valid JSON"), ("transformers", "transformers"),
         ("unknown architecture", "timm's architectures"), ("no classes", "not a classifier: it has 0 classes"),
-        ("too few labels", "7 classes and 2 label_names"), ("pickle", "pickle"), ("other weights", "do not fit"),
-        ("cut off", "do not fit"),
+        ("too few labels", "7 classes, and its label_names are"), ("pickle", "pickle"), ("other weights", "do not fit"),
+        ("cut off", "do not fit"), ("label text", "7 classes, and its label_names are 'abcdefg'"),
+        ("odd architecture", "timm's architectures"), ("odd settings", "must be a dict"),
+        ("odd interpolation", "random"),
     ],
 )  # fmt: skip
 def test_folders_that_cannot_be_used_are_refused_with_the_reason(tmp_path, kind, message):
@@ -168,27 +192,22 @@ def weights_sum(network: torch.nn.Module) -> float:
 
 def test_the_hub(tmp_path):
     """The real client against a server on loopback: revisions, errors, and what is left when the server has gone."""
-    folders = {name: tmp_path / name for name in ("one", "two", "pickle", "transformers", "gated")}
+    folders = {name: tmp_path / name for name in ("one", "two", "pickle", "transformers", "gated", "empty")}
     networks = {name: save(folder, seed=i) for i, (name, folder) in enumerate(folders.items())}
     spoil("pickle", folders["pickle"])
     spoil("transformers", folders["transformers"])
+    spoil("no config", folders["empty"])
     repositories = {
         "someone/lesions": {"main": folders["two"], "v1": folders["one"]},
-        **{f"someone/{name}": {"main": folders[name]} for name in ("pickle", "transformers", "gated")},
+        **{f"someone/{name}": {"main": folders[name]} for name in ("pickle", "transformers", "gated", "empty")},
     }
     known = ["hf-hub:someone/lesions", "hf-hub:someone/lesions@v1"]
     with Hub(repositories, gated=("someone/gated",)) as hub:
         url = hub.url
         pinned = f"hf-hub:someone/lesions@{commit(folders['one'])}"
-        bad = [
-            "someone/nothing",
-            "someone/lesions@v9",
-            "someone/pickle",
-            "someone/transformers",
-            "someone/gated",
-            "a b",
-        ]
-        rows = probe([*known, pinned, *(f"hf-hub:{name}" for name in bad)], tmp_path / "home", url)
+        bad = ["nothing", "lesions@v9", "pickle", "transformers", "gated", "empty"]
+        bad = [*(f"hf-hub:someone/{name}" for name in bad), "hf-hub:a b"]
+        rows = probe([*known, pinned, *bad], tmp_path / "home", url)
         asked = list(hub.requests)
     latest, first, same = rows[:3]
     assert latest["source"] == f"hf-hub:someone/lesions@{commit(folders['two'])}"
@@ -199,12 +218,20 @@ def test_the_hub(tmp_path):
     expected = [
         ("FileNotFoundError", "no repository someone/nothing"), ("FileNotFoundError", "no revision 'v9'"),
         ("ValueError", "pickle"), ("ValueError", "transformers"), ("PermissionError", "gated"),
+        ("ValueError", "no config.json"),
         ("ValueError", "not a repository name"),
     ]  # fmt: skip
     assert [kind for kind, _ in errors] == [kind for kind, _ in expected], errors
     for (_, message), (_, part) in zip(errors, expected, strict=True):
         assert part in message
     assert not any("pytorch_model.bin" in path for path in asked)
+    assert not any("transformers" in path and "safetensors" in path for path in asked), "weights before the config"
+
+    # A server that hangs up.
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        threading.Thread(target=lambda: [rude.accept()[0].close() for _ in range(40)], daemon=True).start()
+        (hung_up,) = probe(["hf-hub:someone/new"], tmp_path / "home", f"http://127.0.0.1:{rude.getsockname()[1]}")
+    assert hung_up["error"] == "ConnectionError"
 
     # The server has gone: what was downloaded still works, anything else says why it does not.
     for environment in ({}, {"HF_HUB_OFFLINE": "1"}):
@@ -221,7 +248,8 @@ def test_a_classifier_without_labels_numbers_its_classes(tmp_path):
     assert load_classifier(f"local-dir:{tmp_path}").labels[:2] == ["class 0", "class 1"]
 
 
-def test_it_is_a_module_that_moves_with_its_constants(tmp_path):
+def test_it_moves_to_another_type_with_its_constants(tmp_path, x):
     save(tmp_path)
-    loaded = load_classifier(f"local-dir:{tmp_path}")
-    assert isinstance(loaded, Classifier) and {"mean", "std"} <= dict(loaded.named_buffers()).keys()
+    loaded = load_classifier(f"local-dir:{tmp_path}").double()
+    assert isinstance(loaded, Classifier) and loaded.mean.dtype == torch.float64
+    assert loaded(x.double()).dtype == torch.float64

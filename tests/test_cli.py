@@ -22,6 +22,8 @@ def test_evaluate_writes_what_it_prints(small_isic2019, tmp_path, capsys):
         (["--data", "nowhere"], "GroundTruth.csv"),
         (["--data", "{data}", "--classifier", "nothing"], "bundled classifier 'nothing'"),
         (["--data", "{data}", "--eps", "-1"], "eps"),
+        (["--data", "{data}", "--split", "all", "--limit", "0"], "limit must be at least 1"),
+        (["--data", "{data}", "--split", "all", "--draws", "0"], "draws must be at least 1"),
     ],
 )
 def test_bad_input_ends_with_2_and_the_reason(small_isic2019, capsys, options, message):

@@ -31,6 +31,11 @@ def test_a_zip_of_the_pictures_is_read_the_same(small_isic2019):
     assert torch.equal(read_pixels(samples, 64), folder)
 
 
+def test_another_archive_beside_it_is_left_alone(small_isic2019):
+    (small_isic2019 / "ISIC_2019_Test_Input.zip").write_bytes(b"")
+    assert len(read_isic2019(small_isic2019)) == 24
+
+
 def test_the_metadata_are_optional(small_isic2019):
     (small_isic2019 / "ISIC_2019_Training_Metadata.csv").unlink()
     assert all(s.lesion == s.image for s in read_isic2019(small_isic2019))
@@ -77,8 +82,9 @@ def rewrite(path, old, new):
             ValueError, "ISIC_0000003 more than one",
         ),
         (lambda d: (d / "ISIC_2019_Training_Input/ISIC_0000005.jpg").unlink(), ValueError, "ISIC_0000005"),
+        (lambda d: shutil.rmtree(d / "ISIC_2019_Training_Input"), FileNotFoundError, "Training_Input.zip"),
     ],
-    ids=["no truth", "no column", "no image column", "two diagnoses", "no picture"],
+    ids=["no truth", "no column", "no image column", "two diagnoses", "no picture", "no pictures"],
 )  # fmt: skip
 def test_incomplete_folders_are_refused_with_the_reason(small_isic2019, spoil, error, message):
     spoil(small_isic2019)

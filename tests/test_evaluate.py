@@ -1,5 +1,4 @@
 import pytest
-import torch
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import load_classifier
@@ -45,11 +44,11 @@ def test_the_purifier_brings_back_half_of_what_an_oblivious_pgd_took(isic2019, c
     """200 held-out pictures, PGD-20 at 2/255 on the classifier, the default purifier, 2 draws."""
     samples = choose(read_isic2019(isic2019, "test"), 200, seed=0)
     attack = AttackSettings(method="pgd", eps=2 / 255, steps=20)
-    torch.set_num_threads(2)
     result = evaluate_purifier(classifier, Purifier(), samples, attack=attack, draws=2)
     with capsys.disabled():
         for name in ("clean", "clean_purified", "attacked", "attacked_purified"):
             print(f"\n{name}: {as_text(result[name])}", end="")
+    assert result["clean"]["value"] >= 0.7
     assert result["attacked"]["value"] < 0.05
     lost = result["clean"]["value"] - result["attacked"]["value"]
     assert result["attacked_purified"]["value"] - result["attacked"]["value"] >= lost / 2

@@ -82,6 +82,14 @@ def test_the_images_of_a_batch_do_not_mix():
     assert_close(purifier(x, seeded())[:1], purifier(x[:1], seeded()), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_agrees_roughly(dtype):
+    x = torch.rand(1, 3, 40, 41, generator=seeded())
+    out = Purifier()(x.to(dtype), seeded())
+    assert out.dtype == dtype
+    assert_close(out.float(), Purifier()(x, seeded()), rtol=0, atol=0.05)
+
+
 def test_float64_agrees_with_float32():
     x = torch.rand(1, 3, 40, 41, generator=seeded())
     out = Purifier()(x.double(), seeded())
@@ -125,6 +133,7 @@ def test_a_single_scale_has_no_neighbours():
     ("setting", "value"),
     [
         ("scales", (0.5, 0.25)), ("scales", (0.5, 1)), ("scales", (1, 1)), ("scales", ()), ("scales", (1, -1)),
+        ("scales", (float("inf"), 1)), ("scales", (3, 1)), ("sigma", 2),
         ("blocks", 0), ("blocks", 1.5), ("steps", 0), ("sigma", -0.1), ("sigma", float("nan")), ("weight", -1),
         ("own", 1.2), ("smooth", float("inf")),
     ],

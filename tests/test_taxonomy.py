@@ -17,13 +17,16 @@ def test_the_diagnoses_are_isic_2019_s_in_its_order():
         ("Actinic keratoses and intraepithelial carcinoma / Bowen's disease (akiec)", "AK"),
         ("benign_keratosis-like_lesions", "BKL"), ("Benign keratosis-like lesions (bkl)", "BKL"), ("df", "DF"),
         ("Dermatofibroma (df)", "DF"), ("vascular lesions", "VASC"), ("Squamous cell carcinoma", "SCC"),
+        ("Bowen's disease", "SCC"),
     ],
 )  # fmt: skip
 def test_labels_map_by_name(label, code):
     assert code_of(label) == code
 
 
-@pytest.mark.parametrize("label", ["cat", "", "not melanoma", "melanoma in situ or nevus", "class 0"])
+@pytest.mark.parametrize(
+    "label", ["cat", "", "not melanoma", "Not melanoma (mel)", "melanoma in situ or nevus", "class 0"]
+)
 def test_unknown_labels_are_kept_as_they_are(label):
     assert code_of(label) == label
     assert full_name(label) == label

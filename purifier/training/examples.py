@@ -17,7 +17,7 @@ from purifier.images import SIZE, quantise, to_picture
 from purifier.pyramid import resample
 from purifier.training.generator import Denoiser, draw, load_denoiser, without_black_corners
 
-CANDIDATES = 12  # drawn for each diagnosis, of which the best is kept
+CANDIDATES = 20  # drawn for each diagnosis, of which the best is kept
 GUIDANCE = 2.0
 SPECKLE = 0.01  # weight of the denoising that takes the generator's speckle away
 
@@ -28,9 +28,10 @@ No picture here shows a person's skin. They were drawn by a small class-conditio
 (`purifier/training/examples.py`). The model was trained on ISIC 2019 (HAM10000, MSK and BCN20000; CC BY-NC 4.0), so the
 pictures are under the same licence, CC BY-NC 4.0.
 
-They are illustrations for trying the page, not evidence: of {candidates} candidates for each diagnosis, the one was
-kept that the bundled classifier `{classifier}` gives the highest probability of the diagnosis it was drawn for. The
-file's name says that diagnosis. No figure in this project was measured on them.
+They are illustrations for trying the page, not evidence: of up to {candidates} candidates for each diagnosis, the one
+was kept with the largest product of the probability that the bundled classifier `{classifier}` gives to the diagnosis it
+was drawn for and of the evenness of its border. The file's name says that diagnosis. No figure in this project was
+measured on them.
 
 Command (after `purifier train generator --data ISIC2019 --thumbnails ISIC2019_84PX --work work/generator`):
 
@@ -50,7 +51,7 @@ def write_examples(work: Path, out: Path, *, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed * 1000 + index)
         pictures = candidates(model, index, generator)
         probabilities = classifier.probabilities(pictures)
-        best = int(probabilities[:, index].argmax())
+        best = int((probabilities[:, classifier.labels.index(label)] * calm_border(pictures)).argmax())
         name, read = f"{label}-1.png", int(probabilities[best].argmax())
         to_picture(pictures[best : best + 1]).save(out / name)
         rows.append(f"| {name} | {label} | {classifier.labels[read]} | {probabilities[best, read].item():.2f} |")
@@ -66,6 +67,14 @@ def candidates(model: Denoiser, index: int, generator: torch.Generator) -> Tenso
     clear = without_black_corners((small * 255).byte())
     small = small[clear] if clear.any() else small
     return quantise(torch.cat([enlarge(picture[None], generator) for picture in small]))
+
+
+def calm_border(x: Tensor) -> Tensor:
+    """From 0 to 1 (N,): how even the outermost tenth of each picture is, as where a lesion is framed by skin."""
+    blurred = gaussian_blur(x, kernel_size=13, sigma=3.0).mean(dim=1)
+    cut = x.shape[-1] // 10
+    sides = (blurred[:, :cut], blurred[:, -cut:], blurred[:, :, :cut], blurred[:, :, -cut:])
+    return torch.exp(-((torch.cat([side.flatten(1) for side in sides], dim=1).std(dim=1) / 0.06) ** 2))
 
 
 def enlarge(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from purifier.evaluation.datasets import LABELS, is_bcn20000, label_indices, read_isic2019, read_pixels
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
+from purifier.training.classifier import sampling_weights
 
 SIDE = 64  # pixels
 BATCH = 32
@@ -85,7 +86,7 @@ def train(
     pixels, y = read_pixels(samples, SIDE), label_indices(samples)
     keep = without_black_corners(pixels)
     pixels, y = pixels[keep], y[keep]
-    odds = torch.bincount(y, minlength=len(LABELS)).clamp(min=1).float().rsqrt()[y]
+    odds = sampling_weights(y)
 
     torch.manual_seed(seed)
     model = Denoiser().train()

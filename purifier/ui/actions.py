@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import Classifier, default_device, load_classifier
+from purifier.classifiers import DEFAULT, Classifier, default_device, load_classifier
 from purifier.images import quantise
 from purifier.pipeline import Purifier, Stage
 from purifier.ui.view import Cell, Reading
@@ -27,6 +27,7 @@ class Session:
     purified: Tensor | None = None
     eps: float = 0.0  # of the attack that was made
     blocks: tuple[str, ...] = ()  # the pyramid of each block, drawn
+    classifier: str = DEFAULT  # the last name that could be loaded
 
     @property
     def source(self) -> Tensor | None:
@@ -43,7 +44,8 @@ def classifier_for_page(name: str) -> Classifier:
 
 def read(classifier: Classifier, *pictures: Tensor) -> list[Reading]:
     """The classifier's reading of each picture; all of one size."""
-    probabilities = classifier.probabilities(torch.cat(pictures).to(classifier.mean.device)).cpu()
+    with torch.no_grad():
+        probabilities = classifier.probabilities(torch.cat(pictures).to(classifier.mean.device)).cpu()
     return [Reading(classifier.labels, row) for row in probabilities]
 
 

@@ -3,10 +3,10 @@
 from PIL import Image
 from torch import Tensor
 
-from purifier.attacks import AttackSettings
 from purifier.images import read_image, to_picture
 from purifier.ui.actions import attack_steps, classifier_for_page, purified_picture, read
-from purifier.ui.handlers import purifier_from
+from purifier.ui.controls import SEED
+from purifier.ui.handlers import attack_from, purifier_from
 
 
 def classify(picture: str, classifier: str) -> dict[str, float]:
@@ -29,12 +29,14 @@ def attack(
 ) -> tuple[Image.Image, dict[str, float]]:
     """Perturb a picture so that the classifier misreads it; the attacker does not know the purifier.
 
+    Research and teaching; not a medical device.
+
     Args:
         picture: the picture file.
         classifier: a bundled name, or 'hf-hub:owner/name@revision'.
         method: pgd, mi_fgsm or fgsm.
-        epsilon: the largest change of any value, in levels of 255; a whole number.
-        steps: number of steps; without meaning for fgsm.
+        epsilon: the largest change of any value, in levels of 255; a whole number from 1 to 16.
+        steps: number of steps, at most 100; without meaning for fgsm.
         target: label to be taken for (such as NV), or 'any other'.
         seed: of the random start.
 
@@ -42,8 +44,8 @@ def attack(
         The attacked picture (PNG, 224 x 224) and its reading.
     """
     adv, loaded = _batch(picture), classifier_for_page(classifier)
-    settings = AttackSettings(method=method, eps=int(epsilon) / 255, steps=int(steps))
-    for step in attack_steps(loaded, adv, settings, target=target, seed=int(seed)):
+    settings = attack_from(method, epsilon, steps)
+    for step in attack_steps(loaded, adv, settings, target=target, seed=SEED.check(seed)):
         adv = step
     return to_picture(adv), read(loaded, adv)[0].as_dict()
 
@@ -52,6 +54,8 @@ def purify(
     picture: str, classifier: str, blocks: int, sigma: float, weight: float, scales: list[float], seed: int
 ) -> tuple[Image.Image, dict[str, float]]:
     """Purify a picture by multiscale diffusive and denoising aggregation (MDDA), and read the result.
+
+    Research and teaching; not a medical device.
 
     Args:
         picture: the picture file.
@@ -66,7 +70,7 @@ def purify(
         The purified picture (PNG, 224 x 224) and its reading.
     """
     x, loaded = _batch(picture), classifier_for_page(classifier)
-    clean = purified_picture(purifier_from(blocks, sigma, weight, scales), x, seed=int(seed))
+    clean = purified_picture(purifier_from(blocks, sigma, weight, scales), x, seed=SEED.check(seed))
     return to_picture(clean), read(loaded, clean)[0].as_dict()
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from purifier.images import SUFFIXES, centre_square, open_picture, to_batch
 from purifier.taxonomy import DIAGNOSES, full_name
 
+MOST = 30  # examples on the page
 THUMBNAIL = 112  # pixels a side
 BUNDLED = Path(__file__).parent.parent.parent / "assets" / "examples"
 
@@ -17,7 +18,7 @@ def example_files() -> list[Path]:
     """The files to show, by name. Raises ``FileNotFoundError`` where PURIFIER_EXAMPLES is no folder with pictures."""
     chosen = os.environ.get("PURIFIER_EXAMPLES")
     folder = Path(chosen).expanduser() if chosen else BUNDLED
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if chosen and not files:
         raise FileNotFoundError(f"PURIFIER_EXAMPLES is {chosen}, where there is no folder with pictures.")
     return files
@@ -30,11 +31,11 @@ def caption(path: Path) -> str:
 
 
 def example_gallery() -> list[tuple[Tensor, str, Path]]:
-    """Thumbnail, caption and file of each example that can be read; the others are named in a warning."""
+    """Thumbnail, caption and file of the first ``MOST`` examples; one that cannot be read is named in a warning."""
     gallery = []
-    for path in example_files():
+    for path in example_files()[:MOST]:
         try:
             gallery.append((to_batch(centre_square(open_picture(path), THUMBNAIL)), caption(path), path))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             warnings.warn(f"The example {path.name} is left out: {error}", stacklevel=2)
     return gallery

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import Classifier
-from purifier.images import SIZE, centre_square, open_picture, to_batch, to_picture
+from purifier.images import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
 from purifier.taxonomy import full_name
 from purifier.ui.actions import (
@@ -25,15 +25,16 @@ from purifier.ui.actions import (
     purify_stages,
     read,
 )
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SEED, SIGMA, WEIGHT
 from purifier.ui.view import card, cards, pyramid_row, pyramid_table
 
+EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 REFRESH = 0.3  # seconds between two looks at a running attack
 NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
 
 
 def readable(handler: Callable) -> Callable:
     """Errors that a visitor can do something about become messages; what is on the page stays."""
-    expected = (ValueError, FileNotFoundError, ConnectionError, PermissionError)
 
     def message(error: Exception) -> gr.Error:
         return gr.Error(str(error), title="That did not work", duration=20)
@@ -44,7 +45,7 @@ def readable(handler: Callable) -> Callable:
         def wrapped(*args):
             try:
                 yield from handler(*args)
-            except expected as error:
+            except EXPECTED as error:
                 raise message(error) from error
 
     else:
@@ -53,7 +54,7 @@ def readable(handler: Callable) -> Callable:
         def wrapped(*args):
             try:
                 return handler(*args)
-            except expected as error:
+            except EXPECTED as error:
                 raise message(error) from error
 
     return wrapped
@@ -92,24 +93,34 @@ def _change(x: Tensor, z: Tensor) -> str:
     return f"Against the original: at most {levels} of 255 levels; PSNR {psnr}."
 
 
-def choose(path: str, name: str, session: Session):
+def choose(path: str, session: Session):
     """A picture was uploaded or pasted, or an example chosen. A bad one is refused and the last one stays."""
     try:
-        x = to_batch(centre_square(open_picture(path), SIZE))
-    except (ValueError, FileNotFoundError) as error:
-        gr.Warning(str(error), title="This picture cannot be used", duration=20)
+        x = read_image(path)
+    except (ValueError, OSError) as error:
+        gr.Warning(str(error), duration=20)
         kept = None if session.original is None else to_picture(session.original)
         return kept, session, gr.skip(), gr.skip(), gr.skip(), status(str(error))
-    session = Session(original=x)
-    return to_picture(x), session, result_cards(session, classifier_for_page(name)), *_no_pyramid(), status("")
+    x = quantise(x)
+    session = Session(original=x, classifier=session.classifier)
+    classifier = classifier_for_page(session.classifier)
+    return to_picture(x), session, result_cards(session, classifier), *_no_pyramid(), status("")
 
 
 def change_classifier(name: str, session: Session):
-    """Read the same pictures with another classifier; an attack made on the last one stays, to see it transfer."""
-    classifier = classifier_for_page(name)
-    session = replace(session, purified=None, blocks=())
+    """Read the same pictures with another classifier; an attack made on the last one stays, to see it transfer.
+
+    One that cannot be loaded is refused, and the last one stays.
+    """
+    try:
+        classifier = classifier_for_page(name)
+    except EXPECTED as error:
+        gr.Warning(str(error), duration=20)
+        return session, gr.skip(), gr.skip(), gr.skip(), gr.skip(), session.classifier, status(str(error))
+    session = replace(session, purified=None, blocks=(), classifier=name)
     menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
-    return session, result_cards(session, classifier), *_no_pyramid(), menu, status(f"Classifier: {classifier.source}")
+    text = status(f"Classifier: {classifier.source}")
+    return session, result_cards(session, classifier), *_no_pyramid(), menu, name, text
 
 
 def target_choices(labels: list[str]) -> list[tuple[str, str]]:
@@ -117,35 +128,33 @@ def target_choices(labels: list[str]) -> list[tuple[str, str]]:
     return [("Any other diagnosis", ANY), *((full_name(label), label) for label in labels)]
 
 
-def attack(
-    session: Session, name: str, method: str, levels: int, steps: int, target: str, seed: int
-) -> Iterator[tuple]:
+def attack(session: Session, method: str, epsilon: int, steps: int, target: str, seed: int) -> Iterator[tuple]:
     """Attack the original, showing the picture on its way."""
     _need_picture(session)
-    classifier = classifier_for_page(name)
-    settings = AttackSettings(method=method, eps=int(levels) / 255, steps=int(steps))
+    classifier, settings = classifier_for_page(session.classifier), attack_from(method, epsilon, steps)
     total = 1 if method == "fgsm" else settings.steps
+    run = attack_steps(classifier, session.original, settings, target=target, seed=SEED.check(seed))
     started = shown = time.monotonic()
-    for step, adv in enumerate(attack_steps(classifier, session.original, settings, target=target, seed=int(seed)), 1):
+    for step, adv in enumerate(run, 1):
         if 1 < step < total and time.monotonic() - shown < REFRESH:
             continue
         shown = time.monotonic()
-        session = Session(original=session.original, attacked=adv, eps=settings.eps)
+        session = replace(session, attacked=adv, eps=settings.eps, purified=None, blocks=())
         left = (shown - started) / step * (total - step)
         text = f"Attack: step {step} of {total}" + (f", {left:.0f} s left." if step < total else ", done.")
         yield session, result_cards(session, classifier), *_no_pyramid(), status(text)
 
 
 def purify(
-    session: Session, name: str, blocks: int, levels: float, weight: float, scales: list[float], seed: int
+    session: Session, blocks: int, sigma: float, weight: float, scales: list[float], seed: int
 ) -> Iterator[tuple]:
     """Purify the attacked picture, or the original where nothing was attacked, showing every stage."""
     _need_picture(session)
-    classifier, purifier = classifier_for_page(name), purifier_from(blocks, levels, weight, scales)
-    session = replace(session, purified=None, blocks=())
+    classifier, purifier = classifier_for_page(session.classifier), purifier_from(blocks, sigma, weight, scales)
+    stale, session = session.purified is not None, replace(session, purified=None, blocks=())
     original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
     last_block, rows, drawn = [], [], []
-    for stage, cells in purify_stages(classifier, purifier, session.source, seed=int(seed)):
+    for stage, cells in purify_stages(classifier, purifier, session.source, seed=SEED.check(seed)):
         if stage.block > len(drawn):
             last_block, rows, drawn = [], [], [*drawn, ""]
         last_block.append(stage)
@@ -154,15 +163,25 @@ def purify(
         caption = f"Block {stage.block} of {purifier.blocks}"
         drawn[-1] = pyramid_table([*rows, *waiting], original=original, attacked=attacked, caption=caption)
         session = replace(session, blocks=tuple(drawn))
-        yield session, gr.skip(), drawn[-1], _block_menu(len(drawn)), status(f"Purify: {caption.lower()}.")
+        shown = result_cards(session, classifier) if stale else gr.skip()  # the last run's picture goes
+        stale = False
+        yield session, shown, drawn[-1], _block_menu(len(drawn)), status(f"Purify: {caption.lower()}.")
     session = replace(session, purified=merged_picture(purifier, last_block, session.source))
     yield session, result_cards(session, classifier), gr.skip(), gr.skip(), status("Purified.")
 
 
-def purifier_from(blocks: int, levels: float, weight: float, scales: list[float]) -> Purifier:
-    """The purifier that the controls describe; ``levels`` is sigma in units of 1/255."""
+def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
+    """The attack that the controls describe; ``epsilon`` in units of 1/255."""
+    return AttackSettings(method=method, eps=EPSILON.check(epsilon) / 255, steps=ATTACK_STEPS.check(steps))
+
+
+def purifier_from(blocks: int, sigma: float, weight: float, scales: list[float] | None) -> Purifier:
+    """The purifier that the controls describe; ``sigma`` in units of 1/255."""
+    if not isinstance(scales, list) or not all(isinstance(scale, (int, float)) for scale in scales):
+        raise ValueError(f"scales must be a list of numbers, and are {scales}.")
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
-    return Purifier(blocks=int(blocks), sigma=levels / 255, weight=weight, scales=chosen)
+    sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
+    return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen)
 
 
 def show_block(session: Session, block: int | None):

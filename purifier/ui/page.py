@@ -10,6 +10,7 @@ from purifier.classifiers import DEFAULT, bundled_classifiers, default_device, l
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.ui import api, handlers
 from purifier.ui.actions import ANY, Session
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT, Range
 from purifier.ui.examples import example_gallery
 from purifier.ui.view import example_buttons, scale_name
 
@@ -35,6 +36,7 @@ LAUNCH = dict(
     run_history=False,  # pictures are the visitor's own
     max_file_size="100mb",
     footer_links=["api"],
+    state_session_capacity=200,  # visitors whose pictures are kept in memory
 )
 # A click anywhere in the list of examples counts where it meets one.
 CHOOSE_EXAMPLE = """
@@ -55,7 +57,7 @@ def build_page() -> gr.Blocks:
         session = gr.State(Session(), time_to_live=DAY)
         gr.HTML(
             "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees. Pick a picture, "
-            f'attack it, purify it, and watch every scale.</p><p class="lp-notice"><strong>{NOTICE}</strong></p>',
+            "attack it, purify it, and watch every scale.</p>",
             elem_classes="lp-title",
         )
         with gr.Row():
@@ -77,10 +79,7 @@ def build_page() -> gr.Blocks:
                         )
             with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
                 _step(2, "Attack")
-                levels = gr.Slider(
-                    1, 16, round(ATTACK.eps * 255), step=1, label="Epsilon, in 1/255",
-                    info="The largest change of any value.",
-                )  # fmt: skip
+                epsilon = _slider(EPSILON, round(ATTACK.eps * 255), "The largest change of any value.")
                 target = gr.Dropdown(
                     handlers.target_choices(load_classifier().labels), value=ANY, label="Make it read as",
                     info="What the attacker wants the classifier to say.",
@@ -89,30 +88,21 @@ def build_page() -> gr.Blocks:
                     method = gr.Dropdown(
                         [(text, name) for name, (text, _) in ATTACKS.items()], value=ATTACK.method, label="Method"
                     )
-                    steps = gr.Slider(1, 100, ATTACK.steps, step=1, label="Attack steps")
-                    attack_seed = gr.Number(0, label="Attack seed", precision=0, minimum=0)
+                    steps = _slider(ATTACK_STEPS, ATTACK.steps)
+                    attack_seed = gr.Number(0, label="Attack seed", precision=0)
                 attack = gr.Button("Attack", variant="primary")
             with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
                 _step(3, "Purify")
-                sigma = gr.Slider(
-                    0,
-                    32,
-                    PURIFIER.sigma * 255,
-                    step=1,
-                    label="Noise sigma, in 1/255",
-                    info="What diffusion adds, each time.",
-                )
-                blocks = gr.Slider(
-                    1, 6, PURIFIER.blocks, step=1, label="Blocks", info="How often to diffuse, denoise and aggregate."
-                )
+                sigma = _slider(SIGMA, PURIFIER.sigma * 255, "What diffusion adds, each time.")
+                blocks = _slider(BLOCKS, PURIFIER.blocks, "How often to diffuse, denoise and aggregate.")
                 with gr.Accordion("More about the purifier", open=False):
-                    weight = gr.Slider(0, 0.1, PURIFIER.weight, step=0.005, label="Denoising weight")
+                    weight = _slider(WEIGHT, PURIFIER.weight, "Of the total variation: more is smoother.")
                     scales = gr.CheckboxGroup(
                         [(scale_name(scale), scale) for scale in ALL_SCALES],
                         value=list(PURIFIER.scales),
                         label="Scales",
                     )
-                    seed = gr.Number(0, label="Noise seed", precision=0, minimum=0)
+                    seed = gr.Number(0, label="Noise seed", precision=0)
                 with gr.Row():
                     purify = gr.Button("Purify", variant="primary", scale=3, min_width=100)
                     cancel = gr.Button("Stop", min_width=70)
@@ -123,28 +113,28 @@ def build_page() -> gr.Blocks:
         block = gr.Radio([], label="Look back at", visible=False)
         pyramid = gr.HTML(handlers.NO_PYRAMID)
         gr.HTML(_footer())
+        gr.HTML(f'<p class="lp-notice"><strong>{NOTICE}</strong></p>', elem_classes="lp-always")
 
         shown = [session, results, pyramid, block, status]
         private = dict(api_visibility="private", concurrency_id="compute", concurrency_limit=1, show_progress="hidden")
         # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
-        picture.upload(handlers.readable(handlers.choose), [picture, classifier, session], [picture, *shown], **private)
+        picture.upload(handlers.choose, [picture, session], [picture, *shown], **private)
 
-        @handlers.readable
-        def choose_example(name: str, state: Session, event: gr.EventData):
-            return handlers.choose(str(examples[event.index][2]), name, state)
+        def choose_example(state: Session, event: gr.EventData):
+            return handlers.choose(str(examples[event.index][2]), state)
 
-        gallery.click(choose_example, [classifier, session], [picture, *shown], **private)
-        classifier.change(
-            handlers.readable(handlers.change_classifier), [classifier, session],
-            [session, results, pyramid, block, target, status], **private | dict(show_progress="full"),
+        gallery.click(choose_example, session, [picture, *shown], **private)
+        classifier.input(
+            handlers.change_classifier, [classifier, session],
+            [session, results, pyramid, block, target, classifier, status], **private | dict(show_progress="full"),
         )  # fmt: skip
         attacking = attack.click(
             handlers.readable(handlers.attack),
-            [session, classifier, method, levels, steps, target, attack_seed], shown, **private,
+            [session, method, epsilon, steps, target, attack_seed], shown, **private,
         )  # fmt: skip
         purifying = purify.click(
             handlers.readable(handlers.purify),
-            [session, classifier, blocks, sigma, weight, scales, seed],
+            [session, blocks, sigma, weight, scales, seed],
             shown,
             **private,
         )
@@ -162,15 +152,15 @@ def _endpoints() -> None:
     with gr.Column(visible=False):
         picture = _unopened(gr.Image(label="Picture", format="png"))
         classifier = gr.Textbox(DEFAULT, label="Classifier")
-        target, seed = gr.Textbox(ANY, label="Target"), gr.Number(0, label="Seed", precision=0)
         method = gr.Textbox(ATTACK.method, label="Method")
-        epsilon = gr.Number(round(ATTACK.eps * 255), label="Epsilon, in 1/255", precision=0)
-        steps = gr.Number(ATTACK.steps, label="Attack steps", precision=0)
-        blocks, sigma = (
-            gr.Number(PURIFIER.blocks, label="Blocks", precision=0),
-            gr.Number(PURIFIER.sigma * 255, label="Sigma"),
-        )
-        weight, scales = gr.Number(PURIFIER.weight, label="Weight"), gr.JSON(list(PURIFIER.scales), label="Scales")
+        target = gr.Textbox(ANY, label="Target")
+        epsilon = gr.Number(round(ATTACK.eps * 255), label=EPSILON.name)
+        steps = gr.Number(ATTACK.steps, label=ATTACK_STEPS.name)
+        blocks = gr.Number(PURIFIER.blocks, label=BLOCKS.name)
+        sigma = gr.Number(PURIFIER.sigma * 255, label=SIGMA.name)
+        weight = gr.Number(PURIFIER.weight, label=WEIGHT.name)
+        scales = gr.JSON(list(PURIFIER.scales), label="Scales")
+        seed = gr.Number(0, label="Seed")
         result, reading = gr.Image(label="Result", format="png"), gr.JSON(label="Reading")
         gr.Button().click(
             handlers.readable(api.classify), [picture, classifier], reading, api_name="classify", **shared
@@ -183,6 +173,10 @@ def _endpoints() -> None:
             handlers.readable(api.purify), [picture, classifier, blocks, sigma, weight, scales, seed],
             [result, reading], api_name="purify", **shared,
         )  # fmt: skip
+
+
+def _slider(allowed: Range, value: float, info: str | None = None) -> gr.Slider:
+    return gr.Slider(allowed.low, allowed.high, value, step=allowed.step, label=allowed.name, info=info)
 
 
 def _unopened(picture: gr.Image) -> gr.Image:
@@ -209,5 +203,5 @@ def _footer() -> str:
     return (
         f"<p><strong>{NOTICE}</strong> The purifier re-implements MDDA (Wang, Li, Shen &amp; Qiao 2023) from its "
         "public description. The attack here does not know the purifier; one that does can defeat it. Pictures stay on "
-        f"this server for at most a day and are not used for anything else. Computing on: {default_device().type}.</p>"
+        f"this server for about a day and are not used for anything else. Computing on: {default_device().type}.</p>"
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from purifier.images import to_png
 from purifier.taxonomy import DIAGNOSES, full_name
 
+MOST_ROWS = 12
 STEPS = ("Before", "Diffused", "Denoised", "Aggregated")
 
 
@@ -60,9 +61,14 @@ def example_buttons(examples: Sequence[tuple[Tensor, str]]) -> str:
 
 
 def reading_table(reading: Reading) -> str:
-    """Every diagnosis with its bar and percentage, in the classifier's own order so that cards can be compared."""
-    rows = []
-    for label, p in zip(reading.labels, reading.probabilities.tolist(), strict=True):
+    """Every diagnosis with its bar and percentage, in the classifier's own order so that cards can be compared.
+
+    Of a classifier with many labels, the likeliest.
+    """
+    rows, pairs = [], list(zip(reading.labels, reading.probabilities.tolist(), strict=True))
+    if len(pairs) > MOST_ROWS:
+        pairs = sorted(pairs, key=lambda pair: -pair[1])[:MOST_ROWS]
+    for label, p in pairs:
         kind = "malignant" if label in DIAGNOSES and DIAGNOSES[label].malignant else "other"
         top = ' class="lp-top"' if label == reading.top else ""
         rows.append(

@@ -1,0 +1,27 @@
+"""The ranges of the page's controls, which its API keeps too: one call must not hold everyone's queue."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number on the page may be."""
+
+    name: str
+    low: float
+    high: float
+    step: float
+
+    def check(self, value: float | None) -> float:
+        """``value``, a whole number where the step is one; ``ValueError`` for an empty field or outside the range."""
+        if not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            raise ValueError(f"{self.name} must be a number from {self.low} to {self.high}, and is {value}.")
+        return int(value) if isinstance(self.step, int) else float(value)
+
+
+EPSILON = Range("Epsilon, in 1/255", 1, 16, 1)  # whole levels, so that an 8-bit picture keeps the bound
+ATTACK_STEPS = Range("Attack steps", 1, 100, 1)
+BLOCKS = Range("Blocks", 1, 6, 1)
+SIGMA = Range("Noise sigma, in 1/255", 0, 32, 0.5)
+WEIGHT = Range("Denoising weight", 0, 0.1, 0.005)
+SEED = Range("Seed", 0, 2**32 - 1, 1)
