@@ -28,10 +28,10 @@ No picture here shows a person's skin. They were drawn by a small class-conditio
 (`purifier/training/examples.py`). The model was trained on ISIC 2019 (HAM10000, MSK and BCN20000; CC BY-NC 4.0), so the
 pictures are under the same licence, CC BY-NC 4.0.
 
-They are illustrations for trying the page, not evidence: of up to {candidates} candidates for each diagnosis, the one
-was kept with the largest product of the probability that the bundled classifier `{classifier}` gives to the diagnosis it
-was drawn for and of the evenness of its border. The file's name says that diagnosis. No figure in this project was
-measured on them.
+They are illustrations for trying the page, not evidence. Of up to {candidates} candidates for each diagnosis, one was
+kept: the one with the largest product of the probability that the bundled classifier `{classifier}` gives to the
+diagnosis it was drawn for, and of the evenness of its border. The file's name says that diagnosis. No figure in this
+project was measured on them.
 
 Command (after `purifier train generator --data ISIC2019 --thumbnails ISIC2019_84PX --work work/generator`):
 
@@ -44,7 +44,7 @@ Command (after `purifier train generator --data ISIC2019 --thumbnails ISIC2019_8
 
 
 def write_examples(work: Path, out: Path, *, seed: int = 0) -> None:
-    """Draw ``CANDIDATES`` pictures of every diagnosis and keep the one that the default classifier reads best."""
+    """Draw up to ``CANDIDATES`` pictures of every diagnosis and keep the clearest, for the default classifier."""
     model, classifier, rows = load_denoiser(work), load_classifier(), []
     out.mkdir(parents=True, exist_ok=True)
     for index, label in enumerate(tqdm(LABELS, unit="diagnosis")):
