@@ -1,6 +1,7 @@
 """Fixtures that several tests share."""
 
 import csv
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from purifier.classifiers import load_classifier
 from purifier.evaluation.datasets import LABELS
 
-DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "isic2019"
+DATA = Path(os.environ.get("ISIC2019", Path(__file__).parent.parent.parent / "shared" / "data" / "isic2019"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -21,7 +22,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def isic2019() -> Path:
     """Real dermoscopic pictures in ISIC 2019's layout; they are not part of the repository."""
     if not DATA.is_dir():
-        pytest.skip("needs ISIC 2019 pictures beside the repository (../shared/data/isic2019)")
+        pytest.skip("needs ISIC 2019's pictures: set ISIC2019 to their folder")
     return DATA
 
 

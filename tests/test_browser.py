@@ -1,9 +1,11 @@
 """A visitor's way through the page, in a real browser."""
 
+import base64
 import time
 
 import pytest
 
+from purifier.images import to_batch, to_png
 from purifier.pipeline import Purifier
 from purifier.ui.page import LAUNCH, build_page
 from tests.conftest import lesion_like
@@ -94,6 +96,19 @@ def test_upload_attack_purify(page, file):
     assert f"Block {defaults.blocks} of {defaults.blocks}" in table.inner_text()
     page.get_by_role("radio", name="Block 1").click()
     page.get_by_text(f"Block 1 of {defaults.blocks}").wait_for()
+
+
+PASTE = """async data => {
+  const blob = await (await fetch(data)).blob();
+  await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+}"""
+
+
+def test_a_picture_can_be_pasted(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate(PASTE, "data:image/png;base64," + base64.b64encode(to_png(to_batch(lesion_like(5, 300)))).decode())
+    page.get_by_role("button", name="Paste from clipboard").click()
+    card(page, "Original").get_by_role("img").wait_for()
 
 
 def test_three_clicks_from_an_example_and_each_shows_something_within_a_second(page):

@@ -118,8 +118,9 @@ def build_page() -> gr.Blocks:
         shown = [session, results, pyramid, block, status]
         private = dict(api_visibility="private", concurrency_id="compute", concurrency_limit=1, show_progress="hidden")
         # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
-        picture.upload(handlers.choose, [picture, session], [picture, *shown], **private)
+        picture.upload(handlers.readable(handlers.choose), [picture, session], [picture, *shown], **private)
 
+        @handlers.readable
         def choose_example(state: Session, event: gr.EventData):
             return handlers.choose(str(examples[event.index][2]), state)
 
