@@ -49,7 +49,8 @@ is in two of them (`purifier.evaluation.datasets.split_of`). BCN20000's thumbnai
     purifier train classifier --data ISIC2019 --thumbnails ISIC2019_84PX --work work/classifier
 
 128, then 160, then 192 pixels a side; AdamW; batches of 32 drawn by the inverse square root of the diagnosis's
-frequency; exponential moving average of the weights. The phase whose weights these are: {phase}.
+frequency; exponential moving average of the weights; logits adjusted by how often each diagnosis was drawn, by a factor
+chosen on validation lesions. The phase whose weights these are: {phase}.
 
 ## What was measured
 
@@ -69,7 +70,7 @@ Clean pictures, all {images} of the split:
 | --- | --- | --- |
 {recall}
 
-Under attack, {attacked_images} test pictures drawn at random. The attacker is **oblivious**: PGD with {steps} steps and
+Under attack, {limit} test pictures drawn at random. The attacker is **oblivious**: PGD with {steps} steps and
 a random start attacks the classifier and does not know the purifier (default settings, {draws} draws of its noise). An
 attacker who knows the purifier does far better; these figures say nothing about that one.
 
@@ -85,45 +86,46 @@ diagnosis all the same. Its probabilities are not calibrated. Without a defence 
 """
 
 WHAT = {
-    "augmented": "Its last training phase saw pictures changed as a purifier changes them, so that purification costs "
-    "it little on clean pictures.",
+    "augmented": "In its last training phase half of the pictures of six batches in ten were changed as a purifier "
+    "changes them, so that purification costs it little on clean pictures.",
 }
-PHASE = {"augmented": "purified (192 pixels, half of the pictures of six batches in ten changed as a purifier would)"}
+PHASE = {"augmented": "the last, purified"}
 
 
 def write_card(name: str, data: Path, limit: int) -> None:
-    """Measure a bundled classifier and write README.md and metrics.json beside its weights."""
+    """Measure a bundled classifier and write metrics.json and README.md beside its weights."""
     if name not in WHAT:
         raise ValueError(f"A card can be written for {', '.join(WHAT)}, not for {name!r}.")
     classifier, samples = load_classifier(name).to(default_device()), read_isic2019(data, "test")
-    clean = evaluate_clean(classifier, samples)
-    attacked = {
-        eps: evaluate_purifier(
+    metrics: dict = {"clean": evaluate_clean(classifier, samples), "attacked": {}}
+    for eps in EPSILONS:
+        metrics["attacked"][str(eps)] = evaluate_purifier(
             classifier, Purifier(), choose(samples, limit, seed=0), attack=AttackSettings(eps=eps / 255), draws=DRAWS
         )
-        for eps in EPSILONS
-    }
-    folder = MODELS / name
-    (folder / "metrics.json").write_text(json.dumps({"clean": clean, "attacked": attacked}, indent=2) + "\n")
+    (MODELS / name / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (MODELS / name / "README.md").write_text(card_text(name, metrics))
+
+
+def card_text(name: str, metrics: dict) -> str:
+    """The card that says what ``metrics`` holds."""
+    clean, attacked = metrics["clean"], metrics["attacked"]
+    one = next(iter(attacked.values()))
     columns = ("clean", "clean_purified", "attacked", "attacked_purified", "attacked_purified_worst_draw")
-    (folder / "README.md").write_text(
-        CARD.format(
-            name=name,
-            what=WHAT[name],
-            phase=PHASE[name],
-            limit=limit,
-            images=clean["images"],
-            **{score: as_text(clean[score]) for score in ("accuracy", "balanced_accuracy", "melanoma_auroc")},
-            recall="\n".join(
-                f"| {full_name(label)} | {recall['images']} | {as_text(recall)} |"
-                for label, recall in clean["recall"].items()
-            ),
-            steps=AttackSettings.steps,
-            draws=DRAWS,
-            attacked_images=min(limit, len(samples)),
-            attacked="\n".join(
-                f"| {eps}/255 | " + " | ".join(as_text(result[column]) for column in columns) + " |"
-                for eps, result in attacked.items()
-            ),
-        )
+    return CARD.format(
+        name=name,
+        what=WHAT[name],
+        phase=PHASE[name],
+        images=clean["images"],
+        **{score: as_text(clean[score]) for score in ("accuracy", "balanced_accuracy", "melanoma_auroc")},
+        recall="\n".join(
+            f"| {full_name(label)} | {recall['images']} | {as_text(recall)} |"
+            for label, recall in clean["recall"].items()
+        ),
+        steps=one["attack"]["steps"],
+        draws=one["draws"],
+        limit=one["images"],
+        attacked="\n".join(
+            f"| {eps}/255 | " + " | ".join(as_text(result[column]) for column in columns) + " |"
+            for eps, result in attacked.items()
+        ),
     )
