@@ -1,4 +1,4 @@
-"""Classifiers by name: bundled, from a folder, or from the Hugging Face Hub. The home of timm and huggingface_hub.
+"""Classifiers by name: bundled, from a folder, or from the Hugging Face Hub. The home of timm.
 
 A classifier takes pixels (B, 3, H, W) in [0, 1]; everything its network wants besides is inside it.
 """
@@ -8,30 +8,17 @@ import json
 import math
 from pathlib import Path
 
-import httpx2
 import timm
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, resize
 
+from purifier.hub import CONFIG, WEIGHTS, download, missing_file
 from purifier.taxonomy import code_of
 
 MODELS = Path(__file__).parent.parent / "assets" / "models"
 DEFAULT = "augmented"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-MAX_WEIGHTS = 1_000_000_000  # bytes that are downloaded for one classifier
 
 
 class Classifier(nn.Module):
@@ -101,7 +88,7 @@ def load_classifier(name: str = DEFAULT) -> Classifier:
 def _load_shared(name: str) -> Classifier:
     kind, _, rest = name.partition(":")
     if kind == "hf-hub" and rest:
-        folder = _download(rest)
+        folder = download(rest, lambda folder: _read_config(folder, rest))
         return _load_folder(folder, f"hf-hub:{rest.partition('@')[0]}@{folder.name}")
     if name in bundled_classifiers():
         return _load_folder(MODELS / name, name)
@@ -111,58 +98,12 @@ def _load_shared(name: str) -> Classifier:
     )
 
 
-def _download(repository: str) -> Path:
-    """The snapshot folder of ``owner/name`` or ``owner/name@revision``; its name is the commit.
-
-    The config comes first: weights that could not be used, or are too large, are not downloaded.
-    """
-    repo_id, _, revision = repository.partition("@")
-    try:
-        folder = Path(hf_hub_download(repo_id, CONFIG, revision=revision or None)).parent
-        _read_config(folder, repository)
-        if try_to_load_from_cache(repo_id, WEIGHTS, revision=folder.name) is None:
-            size = get_hf_file_metadata(hf_hub_url(repo_id, WEIGHTS, revision=folder.name)).size or 0
-            if size > MAX_WEIGHTS:
-                raise ValueError(f"The weights of {repository} have {size / 1e9:.1f} GB; at most 1 GB is downloaded.")
-            hf_hub_download(repo_id, WEIGHTS, revision=folder.name)
-        return folder
-    except HFValidationError as error:
-        raise ValueError(f"{repo_id!r} is not a repository name: write 'hf-hub:owner/name'.") from error
-    except GatedRepoError as error:
-        raise PermissionError(
-            f"{repo_id} is gated: its owners must grant you access. Ask for it on its page, then set HF_TOKEN."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise FileNotFoundError(f"There is no repository {repo_id} on the Hub, or it is private.") from error
-    except RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{repo_id} has no revision {revision!r}.") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ConnectionError(
-            f"The Hub could not be reached, and {repository} has not been downloaded before. "
-            f"Check the network, or choose a bundled classifier: {', '.join(bundled_classifiers())}."
-        ) from error
-    except EntryNotFoundError as error:
-        missing = CONFIG if CONFIG in str(error) else WEIGHTS
-        raise _missing(missing, repository) from error
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise ConnectionError(f"The download of {repository} from the Hub failed: {error}") from error
-
-
-def _missing(file: str, source: str) -> ValueError:
-    if file == CONFIG:
-        return ValueError(f"{source} has no {CONFIG}: it is not a classifier in timm's format.")
-    return ValueError(
-        f"{source} has no {WEIGHTS}. Weights in pickle files (.bin, .pth) are not loaded, "
-        f"since opening one can run any code; ask the owner to publish safetensors."
-    )
-
-
 def _load_folder(folder: Path, source: str) -> Classifier:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     labels = _read_config(folder, source)
     if not (folder / WEIGHTS).is_file():
-        raise _missing(WEIGHTS, source)
+        raise missing_file(WEIGHTS, source)
     try:
         network = timm.create_model(f"local-dir:{folder}", pretrained=True)
         return Classifier(network, labels, source).eval().requires_grad_(False)
@@ -173,7 +114,7 @@ def _load_folder(folder: Path, source: str) -> Classifier:
 def _read_config(folder: Path, source: str) -> list[str]:
     """The labels, after a look at whether this is a classifier of timm's."""
     if not (folder / CONFIG).is_file():
-        raise _missing(CONFIG, source)
+        raise missing_file(CONFIG, source)
     try:
         config = json.loads((folder / CONFIG).read_text())
     except ValueError as error:

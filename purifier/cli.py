@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from purifier.attacks import ATTACKS, AttackSettings
-from purifier.classifiers import DEFAULT
+from purifier.classifiers import DEFAULT, default_device
+from purifier.training.recipes import read_recipe, recipe_names
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,10 +47,13 @@ def _parser() -> argparse.ArgumentParser:
         required=True, metavar="WHAT"
     )
     for name, run, what in (
-        ("classifier", _train_classifier, "fine-tune the classifier"),
+        ("classifier", _train_classifier, "train a classifier by its recipe"),
         ("generator", _train_generator, "train the generator of example pictures"),
     ):
         command = train.add_parser(name, help=what)
+        if name == "classifier":
+            command.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file of your own")
+            command.add_argument("--device", default=str(default_device()), help="of torch (default %(default)s)")
         command.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
         command.add_argument(
             "--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added"
@@ -101,7 +105,10 @@ def _train_classifier(options: argparse.Namespace) -> None:
     from purifier.training import classifier
 
     _set_threads(options.threads)
-    classifier.train(options.data, options.work, thumbnails=options.thumbnails, seed=options.seed, limit=options.limit)
+    classifier.train(
+        read_recipe(options.recipe), options.data, options.work, thumbnails=options.thumbnails, seed=options.seed,
+        limit=options.limit, device=options.device,
+    )  # fmt: skip
 
 
 def _train_generator(options: argparse.Namespace) -> None:

