@@ -5,8 +5,10 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.v2.functional import jpeg
 
 from purifier.denoise import rof
+from purifier.pipeline import Purifier
 from purifier.pyramid import resample, size_at
 
 
@@ -59,18 +61,38 @@ def erase(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def purification_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """What a purifier does to pictures, with random settings, to half of the batch: rescale, diffuse, denoise.
+    """Half of the batch as a purifier, or a JPEG file, would leave it, with random settings.
 
-    Noise up to 16/255, ROF weight 0.004 to 0.044 (8 steps), scales down to 1/4 mixed with the original.
+    A quarter goes through MDDA (1 or 2 blocks, noise up to 10/255, ROF weight up to 0.03), an eighth is rescaled,
+    diffused (up to 16/255) and denoised (weight 0.004 to 0.044) once, an eighth is a JPEG of quality 30 to 95.
     """
-    half = x[: len(x) // 2]
-    noise = uniform(len(half), 0, 16 / 255, generator) * torch.randn(half.shape, generator=generator)
+    quarter, eighth = len(x) // 4, len(x) // 8
+    through, once, written, rest = x.split([quarter, eighth, eighth, len(x) - quarter - 2 * eighth])
+    return torch.cat([mdda(through, generator), rescaled(once, generator), as_jpeg(written, generator), rest])
+
+
+def mdda(x: Tensor, generator: torch.Generator) -> Tensor:
+    """What a purifier with random settings makes of a batch."""
+    sigma, weight = torch.rand(2, generator=generator).tolist()
+    blocks = 1 + int(torch.randint(2, (), generator=generator))
+    purifier = Purifier(blocks=blocks, sigma=(4 + 6 * sigma) / 255, weight=0.01 + 0.02 * weight)
+    return purifier(x, generator)
+
+
+def rescaled(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Diffused and denoised once at full size and once at a coarser scale, and the two mixed."""
+    noise = uniform(len(x), 0, 16 / 255, generator) * torch.randn(x.shape, generator=generator)
     weight = 0.004 + 0.04 * torch.rand((), generator=generator).item()
-    scale, share = (
-        [1.0, 0.5, 0.25][int(torch.randint(3, (), generator=generator))],
-        uniform(len(half), 0, 0.6, generator),
-    )
-    size = half.shape[-2:]
-    denoised = rof(half + noise, weight, steps=8)
-    coarse = resample(rof(resample(half + noise, size_at(*size, scale)), weight, steps=8), size)
-    return torch.cat([(denoised * (1 - share) + coarse * share).clamp(0, 1), x[len(half) :]])
+    scale = [1.0, 0.5, 0.25][int(torch.randint(3, (), generator=generator))]
+    share = uniform(len(x), 0, 0.6, generator)
+    size = x.shape[-2:]
+    denoised = rof(x + noise, weight, steps=8)
+    coarse = resample(rof(resample(x + noise, size_at(*size, scale)), weight, steps=8), size)
+    return (denoised * (1 - share) + coarse * share).clamp(0, 1)
+
+
+def as_jpeg(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Each picture written as a JPEG of quality 30 to 95 and read again."""
+    quality = torch.randint(30, 96, (len(x),), generator=generator).tolist()
+    files = [jpeg((image * 255).round().byte(), q) for image, q in zip(x, quality, strict=True)]
+    return torch.stack(files).float() / 255 if files else x

@@ -1,0 +1,113 @@
+"""Pictures that are no dermoscopy: photographs, textures, documents and drawings that installed packages carry or that
+are drawn here. They measure the non-lesion check, and have no part in fitting it."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+# Where the pictures of a kind are, as package: names.
+FILES = {
+    "photograph": {
+        "skimage.data": (
+            "astronaut.png", "camera.png", "chelsea.png", "clock_motion.png", "coffee.png", "coins.png",
+            "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg", "ihc.png",
+            "cell.png",
+        ),
+        "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
+        "matplotlib": ("mpl-data/sample_data/grace_hopper.jpg",),
+        "gradio": (
+            "media_assets/images/cheetah.jpg", "media_assets/images/cheetah1.jpg", "media_assets/images/groot.jpeg",
+            "media_assets/images/lion.jpg", "media_assets/images/tower.jpg",
+        ),
+    },
+    "texture": {"skimage.data": ("brick.png", "grass.png", "gravel.png")},
+    "document": {"skimage.data": ("page.png", "text.png")},
+    "drawing": {
+        "skimage.data": ("chessboard_RGB.png", "color.png", "horse.png", "logo.png"),
+        "matplotlib": ("mpl-data/sample_data/Minduka_Present_Blue_Pack.png", "mpl-data/sample_data/logo2.png"),
+    },
+}  # fmt: skip
+CROPS = 4  # squares cut from each picture, besides its middle
+MADE = 20  # pictures drawn here, of each kind
+WORDS = "report patient of the skin lesion left upper arm 2019 page total result date signed copy and not for".split()
+
+
+def non_lesions(seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
+    """(kind, picture): kind is photograph, texture, document or drawing. The same for the same seed."""
+    generator = np.random.default_rng(seed)
+    for kind, packages in FILES.items():
+        for package, names in packages.items():
+            for name in names:
+                with Image.open(Path(str(files(package) / name))) as opened:
+                    picture = opened.convert("RGBA")
+                white = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(white, picture).convert("RGB")
+                yield kind, picture
+                for _ in range(CROPS):
+                    yield kind, crop(picture, generator)
+    for kind, make in (("texture", texture), ("document", document), ("drawing", shapes), ("drawing", chart)):
+        for _ in range(MADE):
+            yield kind, make(generator)
+
+
+def crop(picture: Image.Image, generator: np.random.Generator) -> Image.Image:
+    """A square of a third of the shorter side or more, at least 64 pixels wide."""
+    shorter = min(picture.size)
+    side = max(64, int(shorter * generator.uniform(0.33, 1)))
+    left, top = (int(generator.uniform(0, length - side)) for length in picture.size)
+    return picture.crop((left, top, left + side, top + side))
+
+
+def texture(generator: np.random.Generator) -> Image.Image:
+    """Coloured noise with a spectrum that falls with the frequency, from rough to smooth."""
+    spectrum = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256))) + 1 / 256
+    noise = generator.normal(size=(3, 256, 256)) + generator.normal(size=(1, 256, 256)) * generator.uniform(0, 3)
+    waves = np.fft.ifft2(np.fft.fft2(noise) / spectrum ** generator.uniform(0, 1.5)).real
+    waves = (waves - waves.mean()) / waves.std()
+    pixels = 128 + 128 * generator.uniform(0.05, 0.5) * waves + generator.uniform(-60, 60, 3)[:, None, None]
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+def document(generator: np.random.Generator) -> Image.Image:
+    """A page of words on white or tinted paper."""
+    paper = tuple(generator.integers(200, 256, 3).tolist())
+    page = Image.new("RGB", (448, 448), paper)
+    draw, size = ImageDraw.Draw(page), int(generator.integers(14, 34))
+    font = ImageFont.load_default(size)
+    for top in range(12, 430, int(size * 1.4)):
+        line = " ".join(generator.choice(WORDS, size=int(generator.integers(1, 12))))
+        draw.text((14, top), line, fill=tuple(generator.integers(0, 90, 3).tolist()), font=font)
+    return page
+
+
+def shapes(generator: np.random.Generator) -> Image.Image:
+    """Flat shapes on a flat ground."""
+
+    def colour() -> tuple[int, ...]:
+        return tuple(generator.integers(0, 256, 3).tolist())
+
+    picture = Image.new("RGB", (256, 256), colour())
+    draw = ImageDraw.Draw(picture)
+    for _ in range(int(generator.integers(2, 9))):
+        (left, right), (top, bottom) = np.sort(generator.integers(0, 256, (2, 2)), axis=1).tolist()
+        getattr(draw, generator.choice(["ellipse", "rectangle", "line"]))((left, top, right, bottom), fill=colour())
+    return picture
+
+
+def chart(generator: np.random.Generator) -> Image.Image:
+    """Lines or bars with axes."""
+    figure = Figure(figsize=(3, 3), dpi=100)
+    axes = figure.subplots()
+    if generator.random() < 0.5:
+        axes.plot(np.cumsum(generator.normal(size=(40, 3)), axis=0))
+    else:
+        axes.bar(range(6), generator.uniform(1, 9, 6), color=generator.uniform(0, 1, (6, 3)))
+    axes.set_title("results")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
