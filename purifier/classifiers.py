@@ -3,9 +3,10 @@
 A classifier takes pixels (B, 3, H, W) in [0, 1]; everything its network wants besides is inside it.
 """
 
-import functools
 import json
 import math
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import timm
@@ -14,11 +15,33 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, resize
 
-from purifier.hub import CONFIG, WEIGHTS, download, missing_file
+from purifier.hub import CONFIG, PREPROCESSOR, WEIGHTS, Progress, download, missing_file
 from purifier.taxonomy import code_of
+from purifier.transformers_models import in_transformers_format, load_network, read_labels
 
 MODELS = Path(__file__).parent.parent / "assets" / "models"
 DEFAULT = "augmented"
+SHARED = 4  # classifiers that are kept in memory
+MEASURED = "lesion_purifier"  # the key in config.json of what was fitted after training
+
+
+@dataclass(frozen=True, kw_only=True)
+class NonLesionCheck:
+    """Mean and standard deviation of each of ``Classifier.stage_means`` on training pictures, and the distance above
+    which a picture does not look like dermoscopy."""
+
+    mean: list[float]
+    std: list[float]
+    threshold: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What is fitted to a trained classifier on validation lesions; under ``lesion_purifier`` in its config.json."""
+
+    temperature: float = 1.0  # the logits are divided by it (Guo et al., 2017)
+    abstain_below: float = 0.0  # a reading with less confidence than this should be "unsure"
+    non_lesion: NonLesionCheck | None = None
 
 
 class Classifier(nn.Module):
@@ -27,10 +50,12 @@ class Classifier(nn.Module):
     ``labels`` are ISIC 2019 codes where the weights' own labels could be mapped, else those labels as they are.
     Outputs that mean the same diagnosis become one, with the sum of their probabilities.
     ``source`` says where the weights came from, with the revision of a Hub repository.
+    ``measured`` is what was fitted to it after training.
     """
 
-    def __init__(self, network: nn.Module, labels: list[str], source: str) -> None:
+    def __init__(self, network: nn.Module, labels: list[str], source: str, measured: Measured | None = None) -> None:
         super().__init__()
+        self.measured = measured or Measured()
         self.network = network
         codes = [code_of(label) for label in labels]
         self.labels = list(dict.fromkeys(codes))
@@ -45,18 +70,39 @@ class Classifier(nn.Module):
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(config[name]).reshape(1, -1, 1, 1), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor) -> Tensor:
+        """Pixels in [0, 1] of any size as the network wants them."""
         size = [math.floor(side / self.crop) for side in self.size]
         if list(x.shape[-2:]) != size:
             x = resize(x, size, interpolation=self.interpolation, antialias=True)
-        logits = self.network((center_crop(x, list(self.size)) - self.mean) / self.std)
+        return (center_crop(x, list(self.size)) - self.mean) / self.std
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.network(self.prepare(x))
         if len(self.outputs) < logits.shape[1]:
             logits = torch.stack([logits[:, same].logsumexp(dim=1) for same in self.outputs], dim=1)
         return logits
 
     def probabilities(self, x: Tensor) -> Tensor:
-        """Softmax of the logits, (B, len(labels))."""
-        return self(x).softmax(dim=1)
+        """Softmax of the logits over the temperature, (B, len(labels)). The temperature is 1 where none was fitted."""
+        return (self(x) / self.measured.temperature).softmax(dim=1)
+
+    def stage_means(self, x: Tensor) -> Tensor:
+        """Mean of every channel after each stage of the network, (B, channels of all stages)."""
+        stages = self.network.forward_intermediates(self.prepare(x), intermediates_only=True)
+        return torch.cat([stage.mean(dim=(2, 3)) for stage in stages], dim=1)
+
+    def distance(self, x: Tensor) -> Tensor:
+        """How far pictures are from the dermoscopic ones of the training, (B,): 1 is as far as those on average.
+
+        The mean square of the standardised ``stage_means``, a Mahalanobis distance (Lee et al., 2018) with a diagonal
+        covariance. Raises ``ValueError`` where the weights carry no statistics for it.
+        """
+        check = self.measured.non_lesion
+        if check is None:
+            raise ValueError(f"{self.source} carries no statistics for the non-lesion check.")
+        mean, std = (torch.tensor(values).to(self.mean) for values in (check.mean, check.std))
+        return ((self.stage_means(x) - mean) / std).square().mean(dim=1)
 
 
 def bundled_classifiers() -> list[str]:
@@ -70,61 +116,106 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_classifier(name: str = DEFAULT) -> Classifier:
+_shared: dict[str, Classifier] = {}  # by name, the one used last at the end
+
+
+def load_classifier(name: str = DEFAULT, progress: Progress | None = None) -> Classifier:
     """Load a bundled name, ``local-dir:path`` or ``hf-hub:owner/name@revision``, ready to use on the CPU.
 
-    The weights must be in timm's format (config.json, model.safetensors) and are never unpickled. Bundled and Hub
-    classifiers are loaded once and then shared. Raises ``FileNotFoundError`` for what is not there,
+    The weights must be safetensors, in timm's format or, with that library installed, in transformers' format; they
+    are never unpickled. Bundled and Hub classifiers are loaded once and then shared. ``progress`` is told of the bytes
+    that a download has brought, and of how many. Raises ``FileNotFoundError`` for what is not there,
     ``ConnectionError`` where the Hub cannot be reached, ``PermissionError`` for gated repositories, ``ValueError``
     for names and contents that cannot be used.
     """
+    name = name.strip()
+    kind, _, rest = name.partition(":")
+    if kind == "local-dir" and rest:
+        return _load_folder(folder_of(name), name)
+    classifier = _shared.pop(name, None) or _load_shared(name, progress)
+    _shared[name] = classifier
+    if len(_shared) > SHARED:
+        del _shared[next(iter(_shared))]
+    return classifier
+
+
+def folder_of(name: str) -> Path:
+    """Where a bundled name or ``local-dir:path`` lies on this machine."""
     kind, _, rest = name.strip().partition(":")
     if kind == "local-dir" and rest:
-        return _load_folder(Path(rest).expanduser(), f"local-dir:{rest}")
-    return _load_shared(name.strip())
-
-
-@functools.lru_cache(maxsize=4)
-def _load_shared(name: str) -> Classifier:
-    kind, _, rest = name.partition(":")
-    if kind == "hf-hub" and rest:
-        folder = download(rest, lambda folder: _read_config(folder, rest))
-        return _load_folder(folder, f"hf-hub:{rest.partition('@')[0]}@{folder.name}")
-    if name in bundled_classifiers():
-        return _load_folder(MODELS / name, name)
+        return Path(rest).expanduser()
+    if name.strip() in bundled_classifiers():
+        return MODELS / name.strip()
     raise ValueError(
         f"There is no bundled classifier {name!r} (there are: {', '.join(bundled_classifiers())}). "
         f"Write 'hf-hub:owner/name' for a repository of the Hugging Face Hub or 'local-dir:path' for a folder."
     )
 
 
+def _load_shared(name: str, progress: Progress | None) -> Classifier:
+    kind, _, rest = name.partition(":")
+    if kind == "hf-hub" and rest:
+        folder = download(rest, lambda folder: _further_files(folder, rest), progress)
+        return _load_folder(folder, f"hf-hub:{rest.partition('@')[0]}@{folder.name}")
+    return _load_folder(folder_of(name), name)
+
+
+def _further_files(folder: Path, source: str) -> list[str]:
+    """What a classifier needs besides its config, which is checked, and its weights."""
+    _read_config(folder, source)
+    return [PREPROCESSOR] if in_transformers_format(folder) else []
+
+
 def _load_folder(folder: Path, source: str) -> Classifier:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     labels = _read_config(folder, source)
-    if not (folder / WEIGHTS).is_file():
-        raise missing_file(WEIGHTS, source)
+    transformers = in_transformers_format(folder)
+    for file in (PREPROCESSOR, WEIGHTS) if transformers else (WEIGHTS,):
+        if not (folder / file).is_file():
+            raise missing_file(file, source)
     try:
-        network = timm.create_model(f"local-dir:{folder}", pretrained=True)
-        return Classifier(network, labels, source).eval().requires_grad_(False)
+        network = load_network(folder) if transformers else timm.create_model(f"local-dir:{folder}", pretrained=True)
+        return Classifier(network, labels, source, read_measured(folder)).eval().requires_grad_(False)
     except Exception as error:  # timm, torch and safetensors each raise their own for what does not fit together
         raise ValueError(f"The weights of {source} do not fit its {CONFIG}: {error}") from error
 
 
 def _read_config(folder: Path, source: str) -> list[str]:
-    """The labels, after a look at whether this is a classifier of timm's."""
+    """The labels, after a look at whether this is a classifier of timm's or transformers'."""
     if not (folder / CONFIG).is_file():
         raise missing_file(CONFIG, source)
     try:
         config = json.loads((folder / CONFIG).read_text())
     except ValueError as error:
         raise ValueError(f"The {CONFIG} of {source} is not valid JSON ({error}).") from error
+    if in_transformers_format(folder):
+        return read_labels(folder, source)
     architecture = config.get("architecture") if isinstance(config, dict) else None
     if not isinstance(architecture, str) or not timm.is_model(architecture):
-        transformers = isinstance(config, dict) and "model_type" in config
-        what = "a transformers model" if transformers else "not a classifier in timm's format"
-        raise ValueError(f"{source} is {what}; its {CONFIG} must name one of timm's architectures.")
+        raise ValueError(f"{source} is not in timm's format: its {CONFIG} must name one of timm's architectures.")
     return _labels(config, source)
+
+
+def read_measured(folder: Path) -> Measured:
+    """What a folder's config.json holds under ``lesion_purifier``; the defaults where it holds nothing.
+
+    Raises ``ValueError`` where it holds something else.
+    """
+    values = json.loads((folder / CONFIG).read_text()).get(MEASURED) or {}
+    try:
+        check = values.get("non_lesion")
+        return Measured(**{**values, "non_lesion": NonLesionCheck(**check) if check else None})
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{MEASURED!r} holds what is not known: {error}") from error
+
+
+def write_measured(folder: Path, measured: Measured) -> None:
+    """Put ``measured`` into a folder's config.json."""
+    config = json.loads((folder / CONFIG).read_text())
+    text = json.dumps({**config, MEASURED: asdict(measured)}, indent=2)
+    text = re.sub(r"\[[^]\[{}\"]*]", lambda numbers: " ".join(numbers[0].split()), text)  # a list, a line
+    (folder / CONFIG).write_text(text + "\n")
 
 
 def _labels(config: dict, source: str) -> list[str]:

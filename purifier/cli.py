@@ -79,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
     examples.set_defaults(run=_examples)
+
+    publish = commands.add_parser("publish", help="upload a classifier with its model card to the Hugging Face Hub")
+    publish.add_argument("name", metavar="NAME", help="bundled name or local-dir:PATH")
+    publish.add_argument("repository", metavar="OWNER/REPO", help="is created where there is none")
+    publish.add_argument("--private", action="store_true", help="create the repository as a private one")
+    publish.add_argument("--revision", metavar="BRANCH", help="is created where there is none (default: main)")
+    publish.set_defaults(run=_publish)
     return parser
 
 
@@ -138,6 +145,16 @@ def _examples(options: argparse.Namespace) -> None:
     from purifier.training.examples import write_examples
 
     write_examples(options.generator, options.out, seed=options.seed)
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from purifier.classifiers import folder_of, load_classifier
+    from purifier.hub import publish
+
+    folder = folder_of(options.name)
+    load_classifier(options.name)  # what cannot be loaded is not published
+    commit = publish(folder, options.repository, private=options.private, revision=options.revision)
+    print(f"{commit.commit_url}\nLoad it with: hf-hub:{options.repository}@{commit.oid}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,24 @@
-"""The Hugging Face Hub: where classifiers are downloaded from. The home of huggingface_hub."""
+"""The Hugging Face Hub: where classifiers are downloaded from and published to. The home of huggingface_hub."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    CommitInfo,
+    CommitOperationAdd,
+    EvalResult,
+    HfApi,
+    ModelCard,
+    ModelCardData,
+    get_hf_file_metadata,
+    get_token,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -16,34 +30,67 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+CARD, METRICS = "README.md", "metrics.json"
 MAX_WEIGHTS = 1_000_000_000  # bytes that are downloaded for one classifier
+LOG_IN = "set HF_TOKEN or run `hf auth login`"
+
+Progress = Callable[[int, int], None]  # bytes so far, of how many
 
 
-def download(repository: str, check: Callable[[Path], object]) -> Path:
+@dataclass(frozen=True)
+class PublicClassifier:
+    """What the pages of somebody else's repository say of it."""
+
+    description: str
+    format: str  # timm or transformers
+    gated: bool = False  # its owners must grant access
+
+
+# Lesion classifiers that others publish, by repository. What is said here was read on their pages; none was ever
+# loaded (there was no way to the Hub). Labels are mapped by name when one is; "seen" if their config could be read.
+PUBLIC: dict[str, PublicClassifier] = {
+    "andy279/convnext-tiny-ham10000-lesion-disjoint": PublicClassifier(
+        "ConvNeXt-Tiny, seven diagnoses of HAM10000, split by lesion; labels not seen", "timm", gated=True
+    ),
+    "Anwarkh1/Skin_Cancer-Image_Classification": PublicClassifier(
+        "ViT-B/16, seven diagnoses; labels seen", "transformers"
+    ),
+    "SeyedAli/Distilled-Melanoma-Classification-EfficientNet": PublicClassifier(
+        "EfficientNet at 600 pixels (slow), the eight diagnoses of ISIC 2019; labels seen", "transformers"
+    ),
+}
+
+
+def download(repository: str, check: Callable[[Path], Iterable[str]], progress: Progress | None = None) -> Path:
     """The snapshot folder of ``owner/name`` or ``owner/name@revision``; its name is the commit.
 
     The config comes first and ``check(folder)`` looks at it: weights that could not be used, or are too large, are not
-    downloaded.
+    downloaded. It returns the names of the files that are needed besides. ``progress`` is called while the weights
+    come, from any thread; never, where they are in this machine's cache.
     """
     repo_id, _, revision = repository.partition("@")
     try:
         folder = Path(hf_hub_download(repo_id, CONFIG, revision=revision or None)).parent
-        check(folder)
+        for file in check(folder):
+            hf_hub_download(repo_id, file, revision=folder.name)
         if try_to_load_from_cache(repo_id, WEIGHTS, revision=folder.name) is None:
             size = get_hf_file_metadata(hf_hub_url(repo_id, WEIGHTS, revision=folder.name)).size or 0
             if size > MAX_WEIGHTS:
                 raise ValueError(f"The weights of {repository} have {size / 1e9:.1f} GB; at most 1 GB is downloaded.")
-            hf_hub_download(repo_id, WEIGHTS, revision=folder.name)
+            bar = None if progress is None else _reporter(progress)
+            hf_hub_download(repo_id, WEIGHTS, revision=folder.name, tqdm_class=bar)
         return folder
     except HFValidationError as error:
         raise ValueError(f"{repo_id!r} is not a repository name: write 'hf-hub:owner/name'.") from error
     except GatedRepoError as error:
         raise PermissionError(
-            f"{repo_id} is gated: its owners must grant you access. Ask for it on its page, then set HF_TOKEN."
+            f"{repo_id} is gated: its owners must grant you access. Ask for it on its page, then {LOG_IN}."
         ) from error
     except RepositoryNotFoundError as error:
-        raise FileNotFoundError(f"There is no repository {repo_id} on the Hub, or it is private.") from error
+        raise FileNotFoundError(
+            f"There is no repository {repo_id} on the Hub, or it is private: then {LOG_IN}."
+        ) from error
     except RevisionNotFoundError as error:
         raise FileNotFoundError(f"{repo_id} has no revision {revision!r}.") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
@@ -52,16 +99,145 @@ def download(repository: str, check: Callable[[Path], object]) -> Path:
             f"Check the network, or choose a bundled classifier."
         ) from error
     except EntryNotFoundError as error:
-        missing = CONFIG if CONFIG in str(error) else WEIGHTS
+        missing = next((file for file in (PREPROCESSOR, CONFIG) if file in str(error)), WEIGHTS)
         raise missing_file(missing, repository) from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise ConnectionError(f"The download of {repository} from the Hub failed: {error}") from error
+        raise _failure(error, f"The download of {repository} from the Hub") from error
+
+
+def _reporter(progress: Progress) -> type:
+    """In the place of tqdm's class: bytes go to ``progress`` and nothing is drawn."""
+
+    class Reporter:
+        def __init__(self, *_, total: int | None = None, initial: int = 0, **__) -> None:
+            self.n, self.total = initial, total
+
+        def __enter__(self) -> "Reporter":
+            return self
+
+        def __exit__(self, *_) -> None:
+            pass
+
+        def update(self, count: int = 1) -> None:
+            self.n += count
+            progress(self.n, self.total or self.n)
+
+        def close(self) -> None:
+            pass
+
+        # Xet counts what came over the network apart from what was written; the latter is the progress.
+        update_transfer = set_postfix_str = set_transfer_postfix_str = lambda *_, **__: None
+
+    return Reporter
 
 
 def missing_file(file: str, source: str) -> ValueError:
     if file == CONFIG:
         return ValueError(f"{source} has no {CONFIG}: it is not a classifier in timm's format.")
+    if file == PREPROCESSOR:
+        return ValueError(f"{source} has no {PREPROCESSOR}: the size and scale of its pictures are not known.")
     return ValueError(
         f"{source} has no {WEIGHTS}. Weights in pickle files (.bin, .pth) are not loaded, "
         f"since opening one can run any code; ask the owner to publish safetensors."
     )
+
+
+def publish(folder: Path, repo_id: str, *, private: bool = False, revision: str | None = None) -> CommitInfo:
+    """Upload a classifier's folder to ``owner/name``; returns the commit's URL, with its hash as ``oid``.
+
+    The repository is created where there is none, and so is the branch ``revision``. Only config.json,
+    model.safetensors, README.md and metrics.json are uploaded, the card's front matter completed from the metrics.
+    Raises ``ValueError`` for a folder or name that cannot be used, ``PermissionError`` where the Hub refuses the
+    token, ``ConnectionError`` for the rest.
+    """
+    folder = folder.resolve()
+    files = _files(folder)
+    if repo_id.count("/") != 1:
+        raise ValueError(f"{repo_id!r} is not a repository name: write 'owner/name'.")
+    if get_token() is None:
+        raise PermissionError(f"Publishing needs a token of the Hub with write permission: {LOG_IN}.")
+    api, additions = HfApi(), [CommitOperationAdd(name, content) for name, content in files.items()]
+    try:
+        api.create_repo(repo_id, private=private or None, exist_ok=True)
+        if private and not api.model_info(repo_id).private:
+            raise ValueError(f"{repo_id} is public already: make it private on its page, or choose another name.")
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        return api.create_commit(repo_id, additions, commit_message=f"Publish {folder.name}", revision=revision)
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r} is not a repository name: write 'owner/name'.") from error
+    except (HfHubHTTPError, httpx2.HTTPError, OSError, RuntimeError) as error:  # RuntimeError: of the weights alone
+        raise _failure(error, f"The upload to {repo_id}") from error
+
+
+def _failure(error: Exception, what: str) -> Exception:
+    """What the Hub, or the way there, means by ``error``, and what can be done about it."""
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if status == 401:
+        return PermissionError(f"{what} failed: the Hub does not accept your token (401). To log in, {LOG_IN}.")
+    if status == 403:
+        return PermissionError(f"{what} failed: your token has no permission for it (403). Use another: {LOG_IN}.")
+    if status == 400:
+        return ValueError(f"{what} failed: {error}")
+    hint = " Check the network and try again." if isinstance(error, httpx2.HTTPError) else ""
+    return ConnectionError(f"{what} failed: {error.__cause__ or error}.{hint}")
+
+
+def _files(folder: Path) -> dict[str, Path | bytes]:
+    """What is uploaded of a folder: name in the repository to path or content."""
+    for file in (CONFIG, WEIGHTS):
+        if not (folder / file).is_file():
+            raise missing_file(file, str(folder))
+    if "architecture" not in json.loads((folder / CONFIG).read_text()):
+        raise ValueError(f"{folder} is not in timm's format, and nothing else is published.")
+    if not (folder / CARD).is_file():
+        raise ValueError(f"{folder} has no {CARD}: write a model card first, with a license in its front matter.")
+    files = {file: folder / file for file in (CONFIG, WEIGHTS, METRICS) if (folder / file).is_file()}
+    return {**files, CARD: _completed_card(folder).encode()}
+
+
+def _completed_card(folder: Path) -> str:
+    """The folder's card; its front matter keeps what it says, and its model-index is what the metrics say."""
+    try:
+        card = ModelCard((folder / CARD).read_text(encoding="utf-8"))
+    except Exception as error:  # YAML's own errors, or the Hub client's for values of the wrong kind
+        raise ValueError(f"The front matter of {folder / CARD} cannot be read: {error}") from error
+    said = card.data.to_dict()
+    if not said.get("license"):
+        raise ValueError(f"{folder / CARD} names no license in a front matter (YAML between two lines of ---).")
+    added = {"library_name": "timm", "pipeline_tag": "image-classification"}
+    if (folder / METRICS).is_file():
+        try:
+            added = card_metadata(folder.name, json.loads((folder / METRICS).read_text())).to_dict()
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder / METRICS} is not what `purifier card` writes: {error!r}.") from error
+        said.pop("model-index", None)
+    card.data = ModelCardData(**{**added, **said})
+    return str(card)
+
+
+def card_metadata(name: str, metrics: dict) -> ModelCardData:
+    """The front matter for the card of a classifier trained here, ``metrics`` as the Hub's model-index."""
+    clean = metrics["clean"]
+    pictures = f"{clean['images']} clean pictures"
+    results = [
+        _result("accuracy", f"Accuracy, {pictures}", clean["accuracy"]),
+        _result("balanced_accuracy", f"Balanced accuracy, {pictures}", clean["balanced_accuracy"]),
+        _result("roc_auc", f"AUROC of melanoma against the rest, {pictures}", clean["melanoma_auroc"]),
+    ]
+    for eps, result in metrics["attacked"].items():
+        method = f"{result['attack']['method'].upper()}-{result['attack']['steps']}"
+        attack = f"{result['images']} pictures under {method}, epsilon {eps}/255, attacker oblivious of the purifier"
+        results.append(_result("accuracy", f"Accuracy, {attack}: not purified", result["attacked"]))
+        results.append(_result("accuracy", f"Accuracy, {attack}: purified", result["attacked_purified"]))
+    return ModelCardData(
+        model_name=name, library_name="timm", pipeline_tag="image-classification", license="cc-by-nc-4.0",
+        datasets=["isic2019"], tags=["dermoscopy", "skin-lesion", "adversarial-robustness"], eval_results=results,
+    )  # fmt: skip
+
+
+def _result(kind: str, name: str, score: dict) -> EvalResult:
+    return EvalResult(
+        task_type="image-classification", dataset_type="isic2019", dataset_name="ISIC 2019, split by lesion",
+        dataset_split="test", metric_type=kind, metric_name=name, metric_value=round(score["value"], 4),
+    )  # fmt: skip

@@ -27,6 +27,7 @@ DIAGNOSES: dict[str, Diagnosis] = {
             "akiec",
             "actinic keratoses",
             "solar keratosis",
+            "actinic keratosis intraepithelial carcinoma",
             "actinic keratoses and intraepithelial carcinoma",
             "actinic keratoses and intraepithelial carcinoma bowen s disease",
             "actinic keratoses and intraepithelial carcinoma bowens disease",

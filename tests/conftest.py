@@ -18,6 +18,24 @@ DATA = Path(os.environ.get("ISIC2019", Path(__file__).parent.parent.parent / "sh
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+FIELDS = """[...document.querySelectorAll("input:not([type=file])")]
+    .map(field => `${field.ariaLabel || field.labels[0]?.innerText}: ${field.value}`).join("\\n")"""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Under a failed browser test stands what its page showed."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.failed and page is not None and not page.is_closed():
+        try:
+            text = page.inner_text("body", timeout=5000) + "\n\nIts fields:\n" + page.evaluate(FIELDS)
+        except Exception as error:  # a browser that died must not hide why the test failed
+            text = f"It cannot be read: {error}"
+        report.sections.append(("What the page showed", text))
+    return report
+
+
 @pytest.fixture(scope="session")
 def isic2019() -> Path:
     """Real dermoscopic pictures in ISIC 2019's layout; they are not part of the repository."""

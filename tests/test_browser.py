@@ -61,6 +61,23 @@ def press(page, name):
     page.get_by_role("button", name=name, exact=True).click()
 
 
+SETTLED = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 100))"
+
+
+def fill(page, label, text):
+    """Type into a field until it keeps what was typed.
+
+    Gradio puts the content of an accordion on the page when it is opened, and sets its values a few milliseconds later.
+    """
+    field = page.get_by_label(label)
+    for _ in range(10):
+        field.fill(text)
+        page.evaluate(SETTLED)
+        if field.input_value() == text:
+            return
+    raise AssertionError(f"{label} does not keep {text!r}, and shows {field.input_value()!r}.")
+
+
 def card(page, title):
     return page.get_by_role("figure", name=title)
 
@@ -176,7 +193,7 @@ def test_an_emptied_field_is_answered_with_its_name(page):
     page.get_by_role("group", name="Examples").get_by_role("button").first.click()
     card(page, "Original").get_by_role("img").wait_for()
     page.get_by_role("button", name="More about the purifier").click()
-    page.get_by_label("Noise seed").fill("")
+    fill(page, "Noise seed", "")
     press(page, "Purify")
     page.get_by_text("Seed must be a number from 0").wait_for()
 
@@ -190,7 +207,8 @@ def test_a_run_can_be_stopped_and_what_was_finished_stays(page):
     page.get_by_role("group", name="Examples").get_by_role("button").first.click()
     card(page, "Original").get_by_role("img").wait_for()
     page.get_by_role("button", name="More about the attack").click()
-    page.get_by_label("number input for Attack steps").fill("100")
+    fill(page, "number input for Attack steps", "100")
+    assert page.get_by_label("range slider for Attack steps").input_value() == "100"
     press(page, "Attack")
     page.get_by_text("of 100,").wait_for()
     press(page, "Stop")

@@ -17,7 +17,7 @@ def test_the_diagnoses_are_isic_2019_s_in_its_order():
         ("Actinic keratoses and intraepithelial carcinoma / Bowen's disease (akiec)", "AK"),
         ("benign_keratosis-like_lesions", "BKL"), ("Benign keratosis-like lesions (bkl)", "BKL"), ("df", "DF"),
         ("Dermatofibroma (df)", "DF"), ("vascular lesions", "VASC"), ("Squamous cell carcinoma", "SCC"),
-        ("Bowen's disease", "SCC"),
+        ("Bowen's disease", "SCC"), ("Actinic keratosis / intraepithelial carcinoma", "AK"),
     ],
 )  # fmt: skip
 def test_labels_map_by_name(label, code):

@@ -28,6 +28,18 @@ def choose(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Samp
     return [samples[i] for i in order[:limit]]
 
 
+def choose_balanced(samples: Sequence[Sample], per_class: int, seed: int) -> list[Sample]:
+    """``per_class`` samples of each diagnosis, drawn at random by ``seed``; ``ValueError`` where one has fewer."""
+    shuffled = choose(samples, None, seed)
+    chosen = []
+    for label in sorted({sample.label for sample in samples}):
+        of_label = [sample for sample in shuffled if sample.label == label]
+        if len(of_label) < per_class:
+            raise ValueError(f"There are {len(of_label)} pictures of {label}, and {per_class} of each are asked for.")
+        chosen += of_label[:per_class]
+    return choose(chosen, None, seed)
+
+
 def targets(classifier: Classifier, samples: Sequence[Sample]) -> Tensor:
     """The samples' labels as the classifier counts them; ``ValueError`` where it lacks one."""
     missing = sorted({sample.label for sample in samples} - set(classifier.labels))
@@ -48,6 +60,38 @@ def predict(classifier: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, 
 def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
     """Scores on the pictures as they are."""
     return clean_scores(*predict(classifier, samples), classifier.labels)
+
+
+def evaluate_robust(
+    classifier: Classifier, samples: Sequence[Sample], *, attack: AttackSettings, restarts: int = 1, seed: int = 0,
+) -> dict:  # fmt: skip
+    """Accuracy under attack, an image counting as lost as soon as any step of any restart fools the classifier."""
+    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
+    device, held = classifier.mean.device, []
+    for i, (b, t) in enumerate(tqdm(list(zip(pixels.split(BATCH), y.split(BATCH), strict=True)), desc="attack")):
+        held.append(withstands(classifier, b.to(device) / 255, t.to(device), attack, restarts, seed + i).cpu())
+    return {"images": len(y), "attack": asdict(attack), "restarts": restarts, "seed": seed,
+            "accuracy": proportion(torch.cat(held))}  # fmt: skip
+
+
+def withstands(
+    classifier: Classifier, x: Tensor, y: Tensor, attack: AttackSettings, restarts: int, seed: int
+) -> Tensor:
+    """Which images (B,) no step of the attack fools; it goes on with those alone."""
+    with torch.no_grad():
+        left = (classifier(x).argmax(1) == y).nonzero().flatten()
+    for restart in range(restarts):
+        if len(left) == 0:
+            break
+        fooled = torch.zeros(len(left), dtype=torch.bool, device=x.device)
+        generator = torch.Generator().manual_seed(seed * 1_000 + restart)
+        for adv in attack.iterates(classifier, x[left], y[left], generator=generator):
+            with torch.no_grad():
+                fooled |= classifier(adv).argmax(1) != y[left]
+            if fooled.all():
+                break
+        left = left[~fooled]
+    return torch.zeros(len(y), dtype=torch.bool, device=x.device).index_fill(0, left, True)
 
 
 def evaluate_purifier(

@@ -7,6 +7,7 @@ import torch
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 RESAMPLES = 1000
 
@@ -59,6 +60,11 @@ def clean_scores(probabilities: Tensor, y: Tensor, labels: list[str]) -> dict:
 
         scores["melanoma_auroc"] = bootstrap(area, len(y))
     return scores
+
+
+def calibration_error(probabilities: Tensor, y: Tensor) -> float:
+    """Expected calibration error over 15 bins of confidence (Naeini et al., 2015), in [0, 1]."""
+    return multiclass_calibration_error(probabilities, y, num_classes=probabilities.shape[1], n_bins=15).item()
 
 
 def as_text(score: dict[str, float]) -> str:

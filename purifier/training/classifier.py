@@ -13,7 +13,7 @@ from pathlib import Path
 import timm
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import accuracy_score, recall_score
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, distributed, nn
@@ -48,6 +48,11 @@ def new_network(recipe: Recipe) -> nn.Module:
         network.pretrained_cfg.update(mean=(0.5,) * 3, std=(0.5,) * 3)
     else:
         network = copy.deepcopy(load_classifier(recipe.start).network).requires_grad_(True)
+    if network.pretrained_cfg["architecture"] != recipe.architecture:
+        raise ValueError(
+            f"The recipe {recipe.name} names the architecture {recipe.architecture}, and its start {recipe.start} is a "
+            f"{network.pretrained_cfg['architecture']}."
+        )
     return network.train().to(memory_format=torch.channels_last)
 
 
@@ -147,9 +152,10 @@ def train(
                 torch.manual_seed(random)  # dropout draws from torch's global generator
                 generator = torch.Generator().manual_seed(random)
                 x, target = (t.to(device) for t in batch_for(pixels, y, weights, phase, generator))
+                adv = x
                 if phase.attacked:
-                    x = attacked(network, x, target, phase.attacked, eps, attack_steps, generator)
-                loss = step(parallel, optimizer, x, target, rate)
+                    adv = attacked(network, x, target, phase.attacked, eps, attack_steps, generator)
+                loss = step(parallel, optimizer, adv, target, rate)
                 done += 1
                 average.update(network, step=done)
                 bar.update()
@@ -266,7 +272,8 @@ def finish_phase(network: nn.Module, folder: Path, recipe: Recipe, y: Tensor, va
 
     predicted = {factor: adjusted(factor).argmax(dim=1) for factor in ADJUSTMENTS}
     allowed = [f for f in ADJUSTMENTS if f == 0 or accuracy_score(truth, predicted[f]) >= recipe.least_accuracy]
-    best = max(allowed, key=lambda f: balanced_accuracy_score(truth, predicted[f]))
+    present = truth.unique().tolist()  # in a trial's few pictures, not every diagnosis
+    best = max(allowed, key=lambda f: recall_score(truth, predicted[f], labels=present, average="macro"))
     network.get_classifier().bias -= best * log_share
     save_network(network, folder, recipe)
     (folder / "metrics.json").write_text(

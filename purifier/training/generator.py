@@ -86,7 +86,7 @@ def train(
     pixels, y = read_pixels(samples, SIDE), label_indices(samples)
     keep = without_black_corners(pixels)
     pixels, y = pixels[keep], y[keep]
-    odds = sampling_weights(y)
+    odds = sampling_weights(y, balance=0.5)
 
     torch.manual_seed(seed)
     model = Denoiser().train()

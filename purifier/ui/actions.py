@@ -11,6 +11,7 @@ from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import DEFAULT, Classifier, default_device, load_classifier
+from purifier.hub import Progress
 from purifier.images import quantise
 from purifier.pipeline import Purifier, Stage
 from purifier.ui.view import Cell, Reading
@@ -35,11 +36,11 @@ class Session:
         return self.original if self.attacked is None else self.attacked
 
 
-def classifier_for_page(name: str) -> Classifier:
+def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:
     """A bundled classifier or one from the Hub; a visitor has no business in the server's folders."""
     if name.strip().startswith("local-dir:"):
         raise ValueError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
-    return load_classifier(name.strip()).to(default_device())
+    return load_classifier(name.strip(), progress).to(default_device())
 
 
 def read(classifier: Classifier, *pictures: Tensor) -> list[Reading]:

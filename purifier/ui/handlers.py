@@ -1,17 +1,20 @@
 """What happens on the page when something is chosen or pressed: from the controls' values to what is drawn."""
 
 import functools
+import html
 import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import gradio as gr
 from torch import Tensor
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import Classifier
+from purifier.classifiers import Classifier, bundled_classifiers
+from purifier.hub import PUBLIC
 from purifier.images import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
 from purifier.taxonomy import full_name
@@ -29,7 +32,7 @@ from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SEED, SIGMA, WEI
 from purifier.ui.view import card, cards, pyramid_row, pyramid_table
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
-REFRESH = 0.3  # seconds between two looks at a running attack
+REFRESH = 0.3  # seconds between two looks at a running attack or download
 NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
 
 
@@ -107,20 +110,49 @@ def choose(path: str, session: Session):
     return to_picture(x), session, result_cards(session, classifier), *_no_pyramid(), status("")
 
 
-def change_classifier(name: str, session: Session):
+def classifier_choices() -> list[tuple[str, str]]:
+    """The menu of classifiers: the bundled ones, then public ones on the Hub."""
+    public = [
+        (f"{repository} (Hub, {about.format}{', gated' if about.gated else ''})", f"hf-hub:{repository}")
+        for repository, about in PUBLIC.items()
+    ]
+    return [(name, name) for name in bundled_classifiers()] + public
+
+
+def change_classifier(name: str, session: Session) -> Iterator[tuple]:
     """Read the same pictures with another classifier; an attack made on the last one stays, to see it transfer.
 
-    One that cannot be loaded is refused, and the last one stays.
+    While it loads, the status says how far its download is. One that cannot be loaded is refused, and the last stays.
     """
+    received: list[tuple[int, int]] = []  # bytes so far, of how many
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loading = pool.submit(classifier_for_page, name, lambda *progress: received.append(progress))
+        while not wait([loading], timeout=REFRESH).done:
+            yield *[gr.skip()] * 6, status(_loading_text(name, received))
     try:
-        classifier = classifier_for_page(name)
+        classifier = loading.result()
     except EXPECTED as error:
         gr.Warning(str(error), duration=20)
-        return session, gr.skip(), gr.skip(), gr.skip(), gr.skip(), session.classifier, status(str(error))
+        yield session, *[gr.skip()] * 4, session.classifier, status(str(error))
+        return
     session = replace(session, purified=None, blocks=(), classifier=name)
     menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
-    text = status(f"Classifier: {classifier.source}")
-    return session, result_cards(session, classifier), *_no_pyramid(), menu, name, text
+    text = status(f"Classifier: {classifier.source}{_origin(name, received)}")
+    yield session, result_cards(session, classifier), *_no_pyramid(), menu, name, text
+
+
+def _loading_text(name: str, received: list[tuple[int, int]]) -> str:
+    name = html.escape(name.removeprefix("hf-hub:"))
+    if not received:
+        return f"Loading {name}"
+    done, total = (round(count / 1e6) for count in received[-1])
+    return f"Downloading {name}: {done} of {total} MB"
+
+
+def _origin(name: str, received: list[tuple[int, int]]) -> str:
+    if not name.strip().startswith("hf-hub:"):
+        return ""
+    return " (downloaded)" if received else " (from this machine's cache)"
 
 
 def target_choices(labels: list[str]) -> list[tuple[str, str]]:

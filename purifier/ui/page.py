@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from purifier.attacks import ATTACKS, AttackSettings
-from purifier.classifiers import DEFAULT, bundled_classifiers, default_device, load_classifier
+from purifier.classifiers import DEFAULT, default_device, load_classifier
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.ui import api, handlers
 from purifier.ui.actions import ANY, Session
@@ -70,7 +70,7 @@ def build_page() -> gr.Blocks:
                             buttons=[], placeholder="Drop a picture here, paste one, or click to choose",
                         ))  # fmt: skip
                         classifier = gr.Dropdown(
-                            bundled_classifiers(), value=DEFAULT, label="Classifier", allow_custom_value=True,
+                            handlers.classifier_choices(), value=DEFAULT, label="Classifier", allow_custom_value=True,
                             info="Or type one on the Hub: hf-hub:owner/name@revision",
                         )  # fmt: skip
                     with gr.Column(min_width=240):
@@ -127,7 +127,7 @@ def build_page() -> gr.Blocks:
         gallery.click(choose_example, session, [picture, *shown], **private)
         classifier.input(
             handlers.change_classifier, [classifier, session],
-            [session, results, pyramid, block, target, classifier, status], **private | dict(show_progress="full"),
+            [session, results, pyramid, block, target, classifier, status], **private,
         )  # fmt: skip
         attacking = attack.click(
             handlers.readable(handlers.attack),

@@ -56,6 +56,6 @@ def read_recipe(source: str | Path) -> Recipe:
         table = tomllib.loads(path.read_text())
         phases = [Phase(**{k: tuple(v) if isinstance(v, list) else v for k, v in p.items()}) for p in table["phases"]]
         return Recipe(**{**table, "name": path.stem, "phases": tuple(phases)})
-    except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
+    except (tomllib.TOMLDecodeError, TypeError, KeyError, AttributeError) as error:
         known = ", ".join(f.name for f in (*fields(Recipe), *fields(Phase)))
         raise ValueError(f"{path} is not a recipe: {error}. A recipe knows the keys {known}.") from error

@@ -1,0 +1,77 @@
+"""What is fitted to a classifier after its training: temperature, abstention threshold and non-lesion check."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from purifier.classifiers import Classifier, Measured, NonLesionCheck, load_classifier, write_measured
+from purifier.evaluation.datasets import Sample, read_pixels
+from purifier.evaluation.evaluate import BATCH, choose, predict
+from purifier.images import SIZE
+
+ANSWERED_ACCURACY = 0.9  # of the validation readings that are not "unsure"
+FALSE_ALARM = 0.015  # share of validation lesions that the non-lesion check may doubt
+FITTED_ON = 1000  # training pictures
+
+
+def calibrate(folder: Path, train: Sequence[Sample], validation: Sequence[Sample]) -> Measured:
+    """Fit everything to the classifier in ``folder``, write it into its config, and return it."""
+    write_measured(folder, Measured())
+    classifier = load_classifier(f"local-dir:{folder}")
+    probabilities, y = predict(classifier, validation)
+    temperature = fit_temperature(probabilities.log(), y)
+    calibrated = (probabilities.log() / temperature).softmax(dim=1)
+    measured = Measured(
+        temperature=temperature,
+        abstain_below=abstention_threshold(calibrated, y),
+        non_lesion=fit_non_lesion_check(classifier, choose(train, FITTED_ON, seed=0), validation),
+    )
+    write_measured(folder, measured)
+    return measured
+
+
+def fit_temperature(logits: Tensor, y: Tensor) -> float:
+    """The temperature with the least cross-entropy of logits (N, K) and labels (N,) (Guo et al., 2017)."""
+
+    def loss(log_temperature: float) -> float:
+        return F.cross_entropy(logits.double() / 2**log_temperature, y).item()
+
+    return round(2 ** float(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x), 4)
+
+
+def abstention_threshold(probabilities: Tensor, y: Tensor) -> float:
+    """The least confidence from which on ``ANSWERED_ACCURACY`` of the readings are right; 1 where there is none."""
+    confidence, predicted = probabilities.max(dim=1)
+    confidence, order = confidence.sort(descending=True)
+    accuracy = (predicted == y)[order].double().cumsum(0) / torch.arange(1, len(y) + 1)
+    good = (accuracy >= ANSWERED_ACCURACY).nonzero()
+    return round(confidence[good[-1]].item(), 4) if len(good) else 1.0
+
+
+def fit_non_lesion_check(
+    classifier: Classifier, train: Sequence[Sample], validation: Sequence[Sample]
+) -> NonLesionCheck:
+    """Mean and standard deviation on training pictures; the threshold doubts ``FALSE_ALARM`` of the validation ones."""
+    means = over_pictures(classifier.stage_means, train)
+    std = means.std(dim=0)
+    std = std.clamp(min=0.01 * std.mean().item())  # a channel that is always off says nothing about distance
+    check = NonLesionCheck(mean=rounded(means.mean(dim=0)), std=rounded(std), threshold=0.0)
+    classifier.measured = Measured(non_lesion=check)
+    distances = over_pictures(classifier.distance, validation)
+    return replace(check, threshold=round(distances.quantile(1 - FALSE_ALARM).item(), 4))
+
+
+def over_pictures(function, samples: Sequence[Sample]) -> Tensor:
+    """``function`` of the samples' pictures, batch by batch."""
+    with torch.no_grad():
+        return torch.cat([function(batch / 255) for batch in read_pixels(samples, SIZE).split(BATCH)])
+
+
+def rounded(values: Tensor) -> list[float]:
+    """Four significant digits, to keep the config short."""
+    return [float(f"{value:.4g}") for value in values.tolist()]
