@@ -71,8 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     card = commands.add_parser("card", help="write a bundled classifier's model card from its measurements")
     card.add_argument("--classifier", default=DEFAULT)
     card.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
-    card.add_argument("--limit", type=int, default=256, help="attack so many test pictures")
+    card.add_argument("--weights", type=Path, help="a folder that training wrote, to be bundled first")
+    card.add_argument("--per-class", type=int, default=15, help="attack so many test pictures of each diagnosis")
     card.set_defaults(run=_card)
+
+    report = commands.add_parser("report", help="the bundled classifiers side by side, from what their cards measured")
+    report.set_defaults(run=_report)
 
     examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
     examples.add_argument("--generator", type=Path, required=True, help="the --work folder of its training")
@@ -138,7 +142,13 @@ def _set_threads(count: int | None) -> None:
 def _card(options: argparse.Namespace) -> None:
     from purifier.training.card import write_card
 
-    write_card(options.classifier, options.data, options.limit)
+    write_card(options.classifier, options.data, options.per_class, options.weights)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from purifier.training.card import report
+
+    print(report())
 
 
 def _examples(options: argparse.Namespace) -> None:

@@ -23,9 +23,8 @@ from purifier.cli import main
 from purifier.evaluation import metrics
 from purifier.evaluation.datasets import LABELS, read_isic2019
 from purifier.evaluation.evaluate import evaluate_clean
-from purifier.evaluation.metrics import as_text
 from purifier.images import centre_square, read_image, to_batch
-from purifier.training import card, classifier, examples, generator
+from purifier.training import classifier, examples, generator
 from purifier.training.augment import colour, erase, geometric, purification_like
 from purifier.training.checkpoints import append_row, load_checkpoint
 from purifier.training.classifier import (
@@ -503,18 +502,6 @@ def test_examples_are_drawn_chosen_and_accounted_for(tmp_path, monkeypatch):
     for label in LABELS:
         assert read_image(tmp_path / f"{label}-1.png", size=None).shape == (1, 3, 224, 224)
         assert f"| {label}-1.png | {label} |" in sources
-
-
-def test_a_card_tells_what_was_measured(small_isic2019, tmp_path, monkeypatch, small_batches):
-    shutil.copytree(card.MODELS / "augmented", tmp_path / "augmented")
-    monkeypatch.setattr(card, "MODELS", tmp_path)
-    monkeypatch.setattr(card, "EPSILONS", (4,))
-    monkeypatch.setattr(card, "DRAWS", 1)
-    assert main(["card", "--data", str(small_isic2019), "--limit", "1"]) == 0
-    figures, text = (tmp_path / "augmented" / name for name in ("metrics.json", "README.md"))
-    clean = json.loads(figures.read_text())["clean"]
-    assert clean["images"] == len(read_isic2019(small_isic2019, "test"))
-    assert as_text(clean["accuracy"]) in text.read_text() and "| 4/255 |" in text.read_text()
 
 
 def test_training_is_a_command(small_isic2019, tmp_path, small_batches, monkeypatch):

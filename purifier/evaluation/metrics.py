@@ -51,15 +51,19 @@ def clean_scores(probabilities: Tensor, y: Tensor, labels: list[str]) -> dict:
         "recall": {labels[k]: {"images": int((y == k).sum()), **proportion(predicted[y == k] == k)} for k in present},
     }
     if "MEL" in labels and 0 < int((y == labels.index("MEL")).sum()) < len(y):
-        melanoma = (y == labels.index("MEL")).numpy()
-        odds = probabilities[:, labels.index("MEL")].numpy()
-
-        def area(chosen: np.ndarray) -> float:
-            kept = melanoma[chosen]
-            return roc_auc_score(kept, odds[chosen]) if 0 < kept.sum() < len(kept) else float("nan")
-
-        scores["melanoma_auroc"] = bootstrap(area, len(y))
+        scores["melanoma_auroc"] = auroc(y == labels.index("MEL"), probabilities[:, labels.index("MEL")])
     return scores
+
+
+def auroc(truth: Tensor, scores: Tensor) -> dict[str, float]:
+    """Area under the ROC curve of ``scores`` (N,) for a boolean ``truth`` (N,), with a bootstrap interval."""
+    truth, scores = truth.numpy(), scores.numpy()
+
+    def area(chosen: np.ndarray) -> float:
+        kept = truth[chosen]
+        return roc_auc_score(kept, scores[chosen]) if 0 < kept.sum() < len(kept) else float("nan")
+
+    return bootstrap(area, len(truth))
 
 
 def calibration_error(probabilities: Tensor, y: Tensor) -> float:

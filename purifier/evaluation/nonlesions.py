@@ -1,14 +1,24 @@
 """Pictures that are no dermoscopy: photographs, textures, documents and drawings that installed packages carry or that
 are drawn here. They measure the non-lesion check, and have no part in fitting it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers import Classifier
+from purifier.evaluation.datasets import Sample, read_pixels
+from purifier.evaluation.evaluate import BATCH, targets
+from purifier.evaluation.metrics import auroc, proportion
+from purifier.images import SIZE, centre_square, to_batch
+from purifier.pipeline import Purifier
 
 # Where the pictures of a kind are, as package: names.
 FILES = {
@@ -111,3 +121,69 @@ def chart(generator: np.random.Generator) -> Image.Image:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def non_lesion_scores(
+    classifier: Classifier, lesions: Sequence[Sample], attacked: Sequence[Sample], *, eps: float, seed: int = 0
+) -> dict:
+    """How well the classifier's non-lesion check works, on test ``lesions`` and on ``non_lesions``.
+
+    The lesions ``attacked`` show what PGD-20 on the classifier, and the purifier, do to it. The attacker who evades
+    knows the check, and changes every fourth non-lesion by up to ``eps`` so that it looks like a lesion.
+    """
+    kinds, pictures = zip(*non_lesions(seed), strict=True)
+    others = torch.cat([to_batch(centre_square(picture, SIZE)) for picture in pictures])
+    some, y = read_pixels(attacked, SIZE).float() / 255, targets(classifier, attacked)
+    attack, purifier, device = AttackSettings(eps=eps), Purifier(), classifier.mean.device
+
+    def seeded() -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    def doubted(x: Tensor, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+        return distances(classifier, x, change) > classifier.measured.non_lesion.threshold
+
+    adv = torch.cat([
+        attack(classifier, x.to(device), t.to(device), generator=seeded()).cpu()
+        for x, t in zip(some.split(BATCH), y.split(BATCH), strict=True)
+    ])  # fmt: skip
+    of_lesions = distances(classifier, read_pixels(lesions, SIZE).float() / 255)
+    of_others = distances(classifier, others)
+    scores, truth = torch.cat([of_lesions, of_others]), torch.arange(len(lesions) + len(others)) >= len(lesions)
+    found = of_others > classifier.measured.non_lesion.threshold
+    return {
+        "lesions": len(lesions),
+        "non_lesions": {kind: kinds.count(kind) for kind in FILES},
+        "auroc": auroc(truth, scores),
+        "found": {kind: proportion(found[[k == kind for k in kinds]]) for kind in FILES},
+        "false_alarm": proportion(of_lesions > classifier.measured.non_lesion.threshold),
+        "attacked": len(attacked),
+        "eps": eps,
+        "false_alarm_clean": proportion(doubted(some)),
+        "false_alarm_purified": proportion(doubted(some, lambda x: purifier(x, seeded()))),
+        "false_alarm_attacked": proportion(doubted(adv)),
+        "false_alarm_attacked_purified": proportion(doubted(adv, lambda x: purifier(x, seeded()))),
+        "found_purified": proportion(doubted(others, lambda x: purifier(x, seeded()))),
+        "evading": len(others[::4]),
+        "found_evading": proportion(doubted(others[::4], lambda x: evade(classifier, x, attack, seeded()))),
+    }
+
+
+def distances(classifier: Classifier, x: Tensor, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+    """``classifier.distance`` of the pictures after ``change``, batch by batch, (N,)."""
+    device, found = classifier.mean.device, []
+    for batch in x.split(BATCH):
+        changed = change(batch.to(device))
+        with torch.no_grad():
+            found.append(classifier.distance(changed).cpu())
+    return torch.cat(found)
+
+
+def evade(classifier: Classifier, x: Tensor, attack: AttackSettings, generator: torch.Generator) -> Tensor:
+    """Pictures changed to look like dermoscopy to the non-lesion check, by an attacker who knows it."""
+
+    def lesion_or_not(z: Tensor) -> Tensor:
+        closeness = classifier.distance(z).log()  # the cross-entropy of plain distances would have no gradient left
+        return torch.stack([-closeness, closeness], dim=1)
+
+    y = torch.ones(len(x), dtype=torch.int64, device=x.device)
+    return attack(lesion_or_not, x, y, generator=generator)

