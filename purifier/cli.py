@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("--classifier", default=DEFAULT)
     card.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
     card.add_argument("--weights", type=Path, help="a folder that training wrote, to be bundled first")
-    card.add_argument("--per-class", type=int, default=15, help="attack so many test pictures of each diagnosis")
+    card.add_argument("--per-class", type=int, default=12, help="attack so many test pictures of each diagnosis")
     card.set_defaults(run=_card)
 
     report = commands.add_parser("report", help="the bundled classifiers side by side, from what their cards measured")

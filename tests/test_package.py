@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import purifier
-from purifier.classifiers import DEFAULT, MODELS
-from purifier.evaluation.metrics import as_text
+from purifier.classifiers import MODELS, bundled_classifiers, load_classifier
+from purifier.training.card import card_text, report
+from purifier.training.recipes import read_recipe, recipe_names
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,14 +36,22 @@ def test_requirements_have_a_lower_bound_and_a_cap():
     assert f"gradio>={sdk.split()[1].rsplit('.', 1)[0]}," in lines[0]
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", MODELS / DEFAULT / "README.md"], ids=["README", "model card"])
-def test_the_figures_are_those_that_the_command_measured(document):
-    metrics, text = json.loads((MODELS / DEFAULT / "metrics.json").read_text()), document.read_text()
-    assert "purifier card --classifier augmented" in text
-    for score in ("accuracy", "balanced_accuracy", "melanoma_auroc"):
-        assert as_text(metrics["clean"][score]) in text
-    for result in metrics["attacked"].values():
-        assert result["threat"] == "oblivious" and "oblivious" in text
-        assert str(result["images"]) in text
-        for name in ("clean", "clean_purified", "attacked", "attacked_purified"):
-            assert as_text(result[name]) in text
+@pytest.mark.parametrize("name", bundled_classifiers())
+def test_the_figures_of_a_card_are_those_that_the_command_measured(name):
+    metrics, card = json.loads((MODELS / name / "metrics.json").read_text()), (MODELS / name / "README.md").read_text()
+    assert card == card_text(name, metrics)
+    assert all(result["threat"] == "oblivious" for result in metrics["attacked"].values()) and "oblivious" in card
+    assert metrics["clean"]["temperature"] == load_classifier(name).measured.temperature
+    recipe = read_recipe(name)
+    config = json.loads((MODELS / name / "config.json").read_text())
+    assert config["architecture"] == recipe.architecture and config["pretrained_cfg"]["input_size"][-1] == recipe.size
+
+
+def test_the_readme_holds_the_report():
+    assert report() in (ROOT / "README.md").read_text()
+    assert set(bundled_classifiers()) == set(recipe_names())
+
+
+def test_the_weights_are_small_enough():
+    sizes = [(MODELS / name / "model.safetensors").stat().st_size for name in bundled_classifiers()]
+    assert max(sizes) <= 20e6 and sum(sizes) <= 60e6

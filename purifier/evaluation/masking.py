@@ -18,15 +18,16 @@ from purifier.images import SIZE
 
 def masking_checks(
     classifier: Classifier, surrogate: Classifier, samples: Sequence[Sample], *,
-    eps: float, queries: int = 500, seed: int = 0,
+    eps: float, restarts: int = 2, queries: int = 300, seed: int = 0,
 ) -> dict:  # fmt: skip
-    """Accuracy under PGD-20, PGD-100 with 3 restarts, Square, and PGD-20 made on ``surrogate``."""
+    """Accuracy under PGD-20, PGD-100 with ``restarts``, Square with ``queries``, and PGD-20 made on ``surrogate``."""
     pgd20, pgd100 = AttackSettings(eps=eps), AttackSettings(eps=eps, steps=100)
     return {
         "eps": eps,
         "images": len(samples),
         "pgd20": evaluate_robust(classifier, samples, attack=pgd20, seed=seed)["accuracy"],
-        "pgd100_restarts3": evaluate_robust(classifier, samples, attack=pgd100, restarts=3, seed=seed)["accuracy"],
+        "pgd100": evaluate_robust(classifier, samples, attack=pgd100, restarts=restarts, seed=seed)["accuracy"],
+        "pgd100_restarts": restarts,
         "square": over_batches(
             classifier, samples, lambda x, y: square(classifier, x, y, eps=eps, queries=queries, seed=seed)
         ),

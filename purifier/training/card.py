@@ -18,8 +18,8 @@ from purifier.taxonomy import full_name
 EPSILONS = (1, 2, 4, 8)  # in 1/255
 PURIFIED_EPSILONS = (2, 8)
 DRAWS = 3
-NON_LESION_EPS, NON_LESION_IMAGES = 8 / 255, 48
-MASKING_IMAGES = 64  # Square is slow
+NON_LESION_EPS, NON_LESION_IMAGES = 8 / 255, 32
+MASKING_IMAGES = 40  # Square is slow
 SURROGATE = "surrogate"  # where the masking check's transfer attack is made
 
 CARD = """---
@@ -250,7 +250,7 @@ def masking_text(masking: dict) -> str:
     """Whether the classifier hides its gradient."""
     found = rows([
         ("PGD, 20 steps", masking["pgd20"]),
-        ("PGD, 100 steps, 3 restarts", masking["pgd100_restarts3"]),
+        (f"PGD, 100 steps, {masking['pgd100_restarts']} random starts", masking["pgd100"]),
         (f"Square (no gradient), {masking['square_queries']} queries", masking["square"]),
         (f"transfer: PGD, 20 steps, made on `{masking['transfer_from']}`", masking["transfer"]),
     ])  # fmt: skip

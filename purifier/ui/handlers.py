@@ -33,6 +33,12 @@ from purifier.ui.view import card, cards, pyramid_row, pyramid_table
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 REFRESH = 0.3  # seconds between two looks at a running attack or download
+BUNDLED = {  # what the menu says of the classifiers that come with the package
+    "augmented": "has seen purified pictures",
+    "robust": "adversarially trained",
+    "standard": "ordinary training",
+    "surrogate": "another architecture",
+}
 NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
 
 
@@ -116,7 +122,7 @@ def classifier_choices() -> list[tuple[str, str]]:
         (f"{repository} (Hub, {about.format}{', gated' if about.gated else ''})", f"hf-hub:{repository}")
         for repository, about in PUBLIC.items()
     ]
-    return [(name, name) for name in bundled_classifiers()] + public
+    return [(f"{name}: {BUNDLED[name]}", name) for name in bundled_classifiers()] + public
 
 
 def change_classifier(name: str, session: Session) -> Iterator[tuple]:
