@@ -91,11 +91,11 @@ def interrupted(monkeypatch, module, name, after):
 
 
 def recorded(monkeypatch, module, name, position):
-    """The argument at ``position`` of each call of ``module.name``, from now on."""
+    """The argument at ``position``, or of that name, of each call of ``module.name``, from now on."""
     real, seen = getattr(module, name), []
 
     def call(*arguments, **settings):
-        seen.append(arguments[position])
+        seen.append(settings[position] if isinstance(position, str) else arguments[position])
         return real(*arguments, **settings)
 
     monkeypatch.setattr(module, name, call)
@@ -251,7 +251,8 @@ def test_thumbnails_add_bcn20000_s_pictures_alone(small_isic2019, tmp_path, smal
     monkeypatch.setattr(classifier, "read_pixels", lambda samples, size: seen.append(samples) or torch.zeros(1))
     monkeypatch.setattr(classifier, "batch_for", lambda *_: (torch.zeros(1), torch.zeros(1)))
     monkeypatch.setattr(classifier, "step", lambda *_, **__: 0.0)
-    monkeypatch.setattr(classifier, "finish_phase", lambda *_: None)
+    for name in ("finish_phase", "calibrate"):
+        monkeypatch.setattr(classifier, name, lambda *_: None)
     thumbnails = tmp_path / "thumbnails"
     shutil.copytree(small_isic2019, thumbnails)
     truth = thumbnails / "ISIC_2019_Training_GroundTruth.csv"
@@ -288,7 +289,8 @@ def test_epsilon_follows_a_straight_line_in_pixel_values():
 
 
 def test_training_attacks_with_the_epsilon_of_each_step(small_isic2019, tmp_path, small_batches, monkeypatch):
-    seen = recorded(monkeypatch, classifier, "attacked", 4)
+    seen = recorded(monkeypatch, classifier, "pgd", "eps")
+    monkeypatch.setattr(classifier, "guard", lambda *_: {"single_step": 0.5, "pgd10": 0.5})  # it attacks too
     train(ADVERSARIAL, small_isic2019, tmp_path)
     assert [eps * 255 for eps in seen] == pytest.approx([0, 2, 4, 4])
 
@@ -303,7 +305,8 @@ def test_rare_diagnoses_are_drawn_more_often_the_more_balance(balance, share):
 @pytest.mark.parametrize("steps", [1, 2])
 def test_attacked_raises_the_loss_within_its_bounds_and_leaves_the_rest(small_network, steps):
     x, y = torch.rand(8, 3, 37, 53, generator=seeded()), torch.arange(8) % 4
-    adv = attacked(small_network, x, y, 0.75, 4 / 255, steps, seeded())
+    phase = Phase(name="x", size=37, steps=10, lr=(1e-3, 1e-4), eps=(0.0, 8.0), attacked=0.75)
+    adv = attacked(small_network, x, y, phase, 5, steps, seeded())  # half way: 4/255
     assert torch.equal(adv[6:], x[6:])
     assert (adv - x).abs().max() <= 4 / 255 + 1e-6 and adv.min() >= 0 and adv.max() <= 1
     with torch.no_grad():

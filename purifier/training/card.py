@@ -135,8 +135,8 @@ HOW = {
     "augmented": "In nine batches of ten, a quarter of the pictures went through a purifier with random settings, an "
     "eighth was rescaled, diffused and denoised once, and an eighth was a JPEG of quality 30 to 95.",
     "robust": "Four pictures of five in each batch were attacked at 2.5/255 by a single step from a random start "
-    "(Wong, Rice & Kolter, 2020), after a warm-up; every 100 steps a guard compared that with PGD to notice "
-    "catastrophic overfitting, which did not occur.",
+    "(Wong, Rice & Kolter, 2020), after a warm-up. Every 100 steps a guard compared that with PGD, to notice "
+    "catastrophic overfitting; it raised an alarm at step 2200 of 2950, after which the attack took two smaller steps.",
     "surrogate": "A ResNet-18 of half the width, at 128 and then 160 pixels a side.",
 }
 NO_DEFENCE = "Without a defence it has no robustness to speak of."

@@ -4,10 +4,12 @@ Under torchrun, every process takes batches of its own and the gradients are ave
 """
 
 import copy
+import itertools
 import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import timm
@@ -121,71 +123,95 @@ def train(
     rank = join_processes(device)
     if device == "cuda" and distributed.is_initialized():
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    samples = read_isic2019(data, "train")[:limit]
+    samples, validation = (read_isic2019(data, split)[:limit] for split in ("train", "val"))
     extra = [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit] if thumbnails else []
     torch.manual_seed(seed)  # a new head is random
-    network = new_network(recipe).to(device)
-    optimizer = create_optimizer_v2(network, "adamw", lr=1e-3, weight_decay=0.05)
-    average = ModelEmaV3(network, decay=0.998, use_warmup=True)
-    done, attack_steps = 0, 1
-    if state := load_checkpoint(work / "checkpoint.pt"):
-        network.load_state_dict(state["network"])
-        average.module.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        done, attack_steps = state["done"], state.get("attack_steps", 1)
-    parallel = DistributedDataParallel(network) if distributed.is_initialized() else network
+    state = State.new(new_network(recipe).to(device))
+    state.load(work / "checkpoint.pt")
+    parallel = DistributedDataParallel(state.network) if distributed.is_initialized() else state.network
 
-    first = 0
-    with tqdm(total=sum(phase.steps for phase in recipe.phases), initial=done, unit="step", disable=rank > 0) as bar:
-        for phase in recipe.phases:
-            if done < first + phase.steps:
-                bar.set_description(f"{phase.name}, reading pictures")
-                used = [*samples, *extra] if phase.thumbnails else samples
-                pixels, y = read_pixels(used, round(1.15 * phase.size)), label_indices(used)
-                weights = sampling_weights(y, recipe.balance)
-                bar.set_description(phase.name)
-            if done == first and phase.restart:
-                network.load_state_dict(average.module.state_dict())
-                optimizer = create_optimizer_v2(network, "adamw", lr=1e-3, weight_decay=0.05)
-            while done < first + phase.steps:
-                rate, eps = learning_rate(phase, done - first), epsilon(phase, done - first)
-                random = seed * 1_000_003 + done + 500_009 * rank
-                torch.manual_seed(random)  # dropout draws from torch's global generator
-                generator = torch.Generator().manual_seed(random)
-                x, target = (t.to(device) for t in batch_for(pixels, y, weights, phase, generator))
-                adv = x
-                if phase.attacked:
-                    adv = attacked(network, x, target, phase.attacked, eps, attack_steps, generator)
-                loss = step(parallel, optimizer, adv, target, rate)
-                done += 1
-                average.update(network, step=done)
-                bar.update()
-                if done % LOG_EVERY == 0 and rank == 0:
-                    bar.set_postfix(loss=f"{loss:.3f}")
-                    row = {"step": done, "phase": phase.name, "size": phase.size, "lr": rate, "loss": loss}
-                    append_row(work / "log.csv", row)
-                if phase.attacked and done % GUARD_EVERY == 0:
-                    found = guard(network, x, target, eps)
-                    if rank == 0:
-                        append_row(work / "guard.csv", {"step": done, "attack_steps": attack_steps, **found})
-                    if overfitted(found):
-                        attack_steps = 2
-                if done == first + phase.steps and rank == 0:
-                    bar.set_description(f"{phase.name}, measuring")
-                    finish_phase(average.module, work / phase.name, recipe, y, read_isic2019(data, "val")[:limit])
-                    if phase is recipe.phases[-1]:
-                        calibrate(work / phase.name, samples, read_isic2019(data, "val")[:limit])
-                    plot_training(work)
-                if (done % CHECKPOINT_EVERY == 0 or done == first + phase.steps) and rank == 0:
-                    state = {
-                        "network": network.state_dict(),
-                        "average": average.module.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "done": done,
-                        "attack_steps": attack_steps,
-                    }
-                    save_checkpoint(work / "checkpoint.pt", state)
-            first += phase.steps
+    ends = list(itertools.accumulate(phase.steps for phase in recipe.phases))
+    bar = tqdm(total=ends[-1], initial=state.done, unit="step", disable=rank > 0)
+    for phase, end in zip(recipe.phases, ends, strict=True):
+        if state.done >= end:
+            continue
+        bar.set_description(f"{phase.name}, reading pictures")
+        used = [*samples, *extra] if phase.thumbnails else samples
+        pixels, y = read_pixels(used, round(1.15 * phase.size)), label_indices(used)
+        weights = sampling_weights(y, recipe.balance)
+        bar.set_description(phase.name)
+        first = end - phase.steps
+        if state.done == first and phase.restart:
+            state.restart()
+        while state.done < end:
+            at, random = state.done - first, seed * 1_000_003 + state.done + 500_009 * rank
+            torch.manual_seed(random)  # dropout draws from torch's global generator
+            generator = torch.Generator().manual_seed(random)
+            x, target = (t.to(device) for t in batch_for(pixels, y, weights, phase, generator))
+            adv = attacked(state.network, x, target, phase, at, state.attack_steps, generator)
+            loss = step(parallel, state.optimizer, adv, target, learning_rate(phase, at))
+            state.done += 1
+            state.average.update(state.network, step=state.done)
+            bar.update()
+            if phase.attacked and state.done % GUARD_EVERY == 0:
+                found = guard(state.network, x, target, epsilon(phase, at))
+                if rank == 0:
+                    append_row(work / "guard.csv", {"step": state.done, "attack_steps": state.attack_steps, **found})
+                if overfitted(found):
+                    state.attack_steps = 2
+            if rank > 0:
+                continue
+            if state.done % LOG_EVERY == 0:
+                bar.set_postfix(loss=f"{loss:.3f}")
+                row = {"step": state.done, "phase": phase.name, "size": phase.size, "lr": learning_rate(phase, at)}
+                append_row(work / "log.csv", {**row, "loss": loss})
+            if state.done == end:
+                bar.set_description(f"{phase.name}, measuring")
+                finish_phase(state.average.module, work / phase.name, recipe, y, validation)
+                if phase is recipe.phases[-1]:
+                    calibrate(work / phase.name, samples, validation)
+                plot_training(work)
+            if state.done % CHECKPOINT_EVERY == 0 or state.done == end:
+                state.save(work / "checkpoint.pt")
+    bar.close()
+
+
+@dataclass
+class State:
+    """What training changes, and what a checkpoint therefore holds."""
+
+    network: nn.Module
+    average: ModelEmaV3  # exponential moving average of the network
+    optimizer: torch.optim.Optimizer
+    done: int = 0  # steps
+    attack_steps: int = 1  # of adversarial training; the guard makes it 2
+
+    @classmethod
+    def new(cls, network: nn.Module) -> "State":
+        return cls(network, ModelEmaV3(network, decay=0.998, use_warmup=True), new_optimizer(network))
+
+    def restart(self) -> None:
+        """Go on from the averaged weights, with a new optimizer."""
+        self.network.load_state_dict(self.average.module.state_dict())
+        self.optimizer = new_optimizer(self.network)
+
+    def save(self, path: Path) -> None:
+        save_checkpoint(path, {
+            "network": self.network.state_dict(), "average": self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "done": self.done, "attack_steps": self.attack_steps,
+        })  # fmt: skip
+
+    def load(self, path: Path) -> None:
+        """Go on from the checkpoint, where there is one."""
+        if kept := load_checkpoint(path):
+            self.network.load_state_dict(kept["network"])
+            self.average.module.load_state_dict(kept["average"])
+            self.optimizer.load_state_dict(kept["optimizer"])
+            self.done, self.attack_steps = kept["done"], kept["attack_steps"]
+
+
+def new_optimizer(network: nn.Module) -> torch.optim.Optimizer:
+    return create_optimizer_v2(network, "adamw", lr=1e-3, weight_decay=0.05)
 
 
 def join_processes(device: str) -> int:
@@ -215,11 +241,13 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
 
 
 def attacked(
-    network: nn.Module, x: Tensor, y: Tensor, share: float, eps: float, steps: int, generator: torch.Generator
+    network: nn.Module, x: Tensor, y: Tensor, phase: Phase, at: int, steps: int, generator: torch.Generator
 ) -> Tensor:
-    """The batch with its first ``share`` attacked from a random start: a single step of 1.25 ``eps`` (Wong, Rice &
-    Kolter, 2020) or, with ``steps`` 2, two of 0.75 ``eps``."""
-    count = round(share * len(x))
+    """The batch with its first ``phase.attacked`` attacked from a random start: a single step of 1.25 epsilon (Wong,
+    Rice & Kolter, 2020) or, with ``steps`` 2, two of 0.75 epsilon. ``at`` is the step of the phase."""
+    count, eps = round(phase.attacked * len(x)), epsilon(phase, at)
+    if count == 0:
+        return x
     length = eps * (1.25 if steps == 1 else 0.75)
 
     def model(z: Tensor) -> Tensor:
