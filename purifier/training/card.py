@@ -28,7 +28,9 @@ CARD = """---
 # {name}: {architecture} on ISIC 2019
 
 **Research and teaching; not a medical device.** A small classifier of eight diagnoses in dermoscopic pictures, trained
-as a thing to attack and to defend. {what}
+as a thing to attack and to defend.
+
+{what}
 
 ## Use
 
@@ -47,7 +49,9 @@ It takes pictures of any size and looks at {size} pixels a side.
 
 ISIC 2019's training pictures: HAM10000 (c) ViDIR Group, Medical University of Vienna, doi:10.1038/sdata.2018.161; MSK
 (c) Anonymous, arXiv:1710.05006, arXiv:1902.03368; and 84-pixel thumbnails of BCN_20000 (c) Department of Dermatology,
-Hospital Clinic de Barcelona. They are CC BY-NC 4.0, and so are these weights. {start}
+Hospital Clinic de Barcelona. They are CC BY-NC 4.0, and so are these weights.
+
+{start}
 
 Split: a hash of the lesion's id decides between training (75 %), validation (10 %) and test (15 %), so that no lesion
 is in two of them (`purifier.evaluation.datasets.split_of`). BCN20000's thumbnails are training pictures, all of them.
@@ -58,8 +62,10 @@ is in two of them (`purifier.evaluation.datasets.split_of`). BCN20000's thumbnai
 
 The recipe is `purifier/training/recipes/{name}.toml`: AdamW, batches of 32 in which rarer diagnoses are drawn more
 often, exponential moving average of the weights, logits adjusted on validation lesions by how often each diagnosis was
-drawn. {how} Temperature, abstention threshold and the threshold of the non-lesion check were fitted on validation
-lesions too (`purifier/training/calibrate.py`); they lie in config.json under `lesion_purifier`.
+drawn. Temperature, abstention threshold and the threshold of the non-lesion check were fitted on validation lesions too
+(`purifier/training/calibrate.py`); they lie in config.json under `lesion_purifier`.
+
+{how}
 
 ## What was measured
 
@@ -114,7 +120,9 @@ kind of distance was chosen with these non-lesions in view, so expect somewhat l
 It was never validated for any clinical use. Most pictures show light skin, from a few clinics and devices. Rare
 diagnoses have few test pictures (see the table), so their recalls are uncertain. Calibration holds for pictures like
 those of the validation split, not for attacked ones. The non-lesion check knows nothing of close-up photographs of
-skin or of dermoscopy of other organs, and an attacker who knows it gets round it (see above). {limits}
+skin or of dermoscopy of other organs, and an attacker who knows it can weaken it (see above).
+
+{limits}
 """
 
 WHAT = {
@@ -144,7 +152,7 @@ LIMITS = {
     "standard": NO_DEFENCE,
     "augmented": NO_DEFENCE,
     "robust": "Its robustness is to small changes in the L-infinity norm, and says nothing about others.",
-    "surrogate": NO_DEFENCE,
+    "surrogate": "Trained briefly and from nothing, it reads worse than the others; it is there for its attacks.",
 }
 
 
