@@ -62,6 +62,17 @@ def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
     return clean_scores(*predict(classifier, samples), classifier.labels)
 
 
+def evaluate_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> dict:
+    """Scores on the pictures after the purifier, one draw of its noise: what it costs where nobody attacked."""
+    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
+    device, found = classifier.mean.device, []
+    for i, batch in enumerate(tqdm(pixels.split(BATCH), desc="purify")):
+        with torch.no_grad():
+            clean = purifier(batch.to(device) / 255, torch.Generator().manual_seed(seed + i))
+            found.append(classifier.probabilities(clean).cpu())
+    return clean_scores(torch.cat(found), y, classifier.labels)
+
+
 def evaluate_robust(
     classifier: Classifier, samples: Sequence[Sample], *, attack: AttackSettings, restarts: int = 1, seed: int = 0,
 ) -> dict:  # fmt: skip
