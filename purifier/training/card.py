@@ -36,6 +36,7 @@ as a thing to attack and to defend.
 
 ```python
 from purifier import load_classifier, read_image
+
 classifier = load_classifier("{name}")
 x = read_image("lesion.jpg")
 probabilities = classifier.probabilities(x)  # (1, 8), calibrated, in the order of classifier.labels
