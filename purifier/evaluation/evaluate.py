@@ -3,7 +3,7 @@
 The attacker here is oblivious: it attacks the classifier and does not know the purifier.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import torch
@@ -48,13 +48,22 @@ def targets(classifier: Classifier, samples: Sequence[Sample]) -> Tensor:
     return torch.tensor([classifier.labels.index(sample.label) for sample in samples])
 
 
+def over_batches(
+    classifier: Classifier, samples: Sequence[Sample], function: Callable[[Tensor, Tensor, int], Tensor], desc: str
+) -> Tensor:
+    """``function(x, y, number of the batch)`` of every batch of the samples' pictures, joined, on the CPU."""
+    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
+    device, found = classifier.mean.device, []
+    for i, (b, t) in enumerate(tqdm(list(zip(pixels.split(BATCH), y.split(BATCH), strict=True)), desc=desc)):
+        with torch.no_grad():
+            found.append(function(b.to(device) / 255, t.to(device), i).cpu())
+    return torch.cat(found)
+
+
 def predict(classifier: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
     """Probabilities (N, labels) of the pictures as they are, and their labels (N,)."""
-    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
-    device = classifier.mean.device
-    with torch.no_grad():
-        batches = [classifier.probabilities(b.to(device) / 255).cpu() for b in tqdm(pixels.split(BATCH), desc="clean")]
-    return torch.cat(batches), y
+    probabilities = over_batches(classifier, samples, lambda x, y, i: classifier.probabilities(x), "clean")
+    return probabilities, targets(classifier, samples)
 
 
 def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
@@ -64,25 +73,24 @@ def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
 
 def evaluate_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> dict:
     """Scores on the pictures after the purifier, one draw of its noise: what it costs where nobody attacked."""
-    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
-    device, found = classifier.mean.device, []
-    for i, batch in enumerate(tqdm(pixels.split(BATCH), desc="purify")):
-        with torch.no_grad():
-            clean = purifier(batch.to(device) / 255, torch.Generator().manual_seed(seed + i))
-            found.append(classifier.probabilities(clean).cpu())
-    return clean_scores(torch.cat(found), y, classifier.labels)
+
+    def read(x: Tensor, y: Tensor, i: int) -> Tensor:
+        return classifier.probabilities(purifier(x, torch.Generator().manual_seed(seed + i)))
+
+    probabilities = over_batches(classifier, samples, read, "purify")
+    return clean_scores(probabilities, targets(classifier, samples), classifier.labels)
 
 
 def evaluate_robust(
     classifier: Classifier, samples: Sequence[Sample], *, attack: AttackSettings, restarts: int = 1, seed: int = 0,
 ) -> dict:  # fmt: skip
     """Accuracy under attack, an image counting as lost as soon as any step of any restart fools the classifier."""
-    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
-    device, held = classifier.mean.device, []
-    for i, (b, t) in enumerate(tqdm(list(zip(pixels.split(BATCH), y.split(BATCH), strict=True)), desc="attack")):
-        held.append(withstands(classifier, b.to(device) / 255, t.to(device), attack, restarts, seed + i).cpu())
-    return {"images": len(y), "attack": asdict(attack), "restarts": restarts, "seed": seed,
-            "accuracy": proportion(torch.cat(held))}  # fmt: skip
+
+    def held(x: Tensor, y: Tensor, i: int) -> Tensor:
+        return withstands(classifier, x, y, attack, restarts, seed + i)
+
+    accuracy = proportion(over_batches(classifier, samples, held, "attack"))
+    return {"images": len(samples), "attack": asdict(attack), "restarts": restarts, "seed": seed, "accuracy": accuracy}
 
 
 def withstands(

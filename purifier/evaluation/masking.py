@@ -2,7 +2,7 @@
 it, must not do better than PGD. The home of ART."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,10 +10,9 @@ from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import Classifier
-from purifier.evaluation.datasets import Sample, read_pixels
-from purifier.evaluation.evaluate import BATCH, evaluate_robust, targets
+from purifier.evaluation.datasets import Sample
+from purifier.evaluation.evaluate import evaluate_robust, over_batches
 from purifier.evaluation.metrics import proportion
-from purifier.images import SIZE
 
 
 def masking_checks(
@@ -22,32 +21,29 @@ def masking_checks(
 ) -> dict:  # fmt: skip
     """Accuracy under PGD-20, PGD-100 with ``restarts``, Square with ``queries``, and PGD-20 made on ``surrogate``."""
     pgd20, pgd100 = AttackSettings(eps=eps), AttackSettings(eps=eps, steps=100)
+
+    def accuracy(attack: Callable[[Tensor, Tensor], Tensor], desc: str) -> dict[str, float]:
+        return proportion(
+            over_batches(classifier, samples, lambda x, y, i: classifier(attack(x, y)).argmax(1) == y, desc)
+        )
+
+    def by_square(x: Tensor, y: Tensor) -> Tensor:
+        return square(classifier, x, y, eps=eps, queries=queries, seed=seed)
+
+    def transferred(x: Tensor, y: Tensor) -> Tensor:
+        return pgd20(surrogate, x, y, generator=torch.Generator().manual_seed(seed))
+
     return {
         "eps": eps,
         "images": len(samples),
         "pgd20": evaluate_robust(classifier, samples, attack=pgd20, seed=seed)["accuracy"],
         "pgd100": evaluate_robust(classifier, samples, attack=pgd100, restarts=restarts, seed=seed)["accuracy"],
         "pgd100_restarts": restarts,
-        "square": over_batches(
-            classifier, samples, lambda x, y: square(classifier, x, y, eps=eps, queries=queries, seed=seed)
-        ),
+        "square": accuracy(by_square, "Square"),
         "square_queries": queries,
-        "transfer": over_batches(
-            classifier, samples, lambda x, y: pgd20(surrogate, x, y, generator=torch.Generator().manual_seed(seed))
-        ),
+        "transfer": accuracy(transferred, "transfer"),
         "transfer_from": surrogate.source,
     }
-
-
-def over_batches(classifier: Classifier, samples: Sequence[Sample], attack) -> dict[str, float]:
-    """Accuracy on ``attack(x, y)``."""
-    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
-    device, right = classifier.mean.device, []
-    for b, t in zip(pixels.split(BATCH), y.split(BATCH), strict=True):
-        x, t = b.to(device) / 255, t.to(device)
-        with torch.no_grad():
-            right.append((classifier(attack(x, t)).argmax(1) == t).cpu())
-    return proportion(torch.cat(right))
 
 
 def square(classifier: Classifier, x: Tensor, y: Tensor, *, eps: float, queries: int, seed: int = 0) -> Tensor:

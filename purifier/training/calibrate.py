@@ -10,9 +10,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from purifier.classifiers import Classifier, Measured, NonLesionCheck, load_classifier, write_measured
-from purifier.evaluation.datasets import Sample, read_pixels
-from purifier.evaluation.evaluate import BATCH, choose, predict
-from purifier.images import SIZE
+from purifier.evaluation.datasets import Sample
+from purifier.evaluation.evaluate import choose, over_batches, predict
 
 ANSWERED_ACCURACY = 0.9  # of the validation readings that are not "unsure"
 FALSE_ALARM = 0.015  # share of validation lesions that the non-lesion check may doubt
@@ -57,19 +56,13 @@ def fit_non_lesion_check(
     classifier: Classifier, train: Sequence[Sample], validation: Sequence[Sample]
 ) -> NonLesionCheck:
     """Mean and standard deviation on training pictures; the threshold doubts ``FALSE_ALARM`` of the validation ones."""
-    means = over_pictures(classifier.stage_means, train)
+    means = over_batches(classifier, train, lambda x, y, i: classifier.stage_means(x), "features")
     std = means.std(dim=0)
     std = std.clamp(min=0.01 * std.mean().item())  # a channel that is always off says nothing about distance
     check = NonLesionCheck(mean=rounded(means.mean(dim=0)), std=rounded(std), threshold=0.0)
     classifier.measured = Measured(non_lesion=check)
-    distances = over_pictures(classifier.distance, validation)
+    distances = over_batches(classifier, validation, lambda x, y, i: classifier.distance(x), "distances")
     return replace(check, threshold=round(distances.quantile(1 - FALSE_ALARM).item(), 4))
-
-
-def over_pictures(function, samples: Sequence[Sample]) -> Tensor:
-    """``function`` of the samples' pictures, batch by batch."""
-    with torch.no_grad():
-        return torch.cat([function(batch / 255) for batch in read_pixels(samples, SIZE).split(BATCH)])
 
 
 def rounded(values: Tensor) -> list[float]:

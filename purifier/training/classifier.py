@@ -4,6 +4,7 @@ Under torchrun, every process takes batches of its own and the gradients are ave
 """
 
 import copy
+import functools
 import itertools
 import json
 import math
@@ -48,7 +49,6 @@ def new_network(recipe: Recipe) -> nn.Module:
         network.reset_classifier(len(LABELS))
     elif recipe.start == "random":
         network = timm.create_model(recipe.architecture, num_classes=len(LABELS), **recipe.model_args)
-        network.pretrained_cfg.update(mean=(0.5,) * 3, std=(0.5,) * 3)
     else:
         network = copy.deepcopy(load_classifier(recipe.start).network).requires_grad_(True)
     if network.pretrained_cfg["architecture"] != recipe.architecture:
@@ -249,10 +249,7 @@ def attacked(
     if count == 0:
         return x
     length = eps * (1.25 if steps == 1 else 0.75)
-
-    def model(z: Tensor) -> Tensor:
-        return normalised(network, z)
-
+    model = functools.partial(normalised, network)
     settings = dict(eps=eps, step=length, steps=steps, random_start=True, generator=generator)
     return torch.cat([pgd(model, x[:count], y[:count], **settings), x[count:]])
 
@@ -260,10 +257,7 @@ def attacked(
 def guard(network: nn.Module, x: Tensor, y: Tensor, eps: float) -> dict[str, float]:
     """Accuracy on the batch under one step from a random start, and under PGD with ten: catastrophic overfitting
     (Wong, Rice & Kolter, 2020) is when the first is high and the second gone."""
-
-    def model(z: Tensor) -> Tensor:
-        return normalised(network, z)
-
+    model = functools.partial(normalised, network)
     network.eval()
     found = {}
     for name, length, steps in (("single_step", 1.25, 1), ("pgd10", 0.25, 10)):

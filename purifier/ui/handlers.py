@@ -122,7 +122,8 @@ def classifier_choices() -> list[tuple[str, str]]:
         (f"{repository} (Hub, {about.format}{', gated' if about.gated else ''})", f"hf-hub:{repository}")
         for repository, about in PUBLIC.items()
     ]
-    return [(f"{name}: {BUNDLED[name]}", name) for name in bundled_classifiers()] + public
+    bundled = [(f"{name}: {BUNDLED[name]}" if name in BUNDLED else name, name) for name in bundled_classifiers()]
+    return bundled + public
 
 
 def change_classifier(name: str, session: Session) -> Iterator[tuple]:
