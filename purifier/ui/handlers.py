@@ -33,11 +33,11 @@ from purifier.ui.view import card, cards, pyramid_row, pyramid_table
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 REFRESH = 0.3  # seconds between two looks at a running attack or download
-BUNDLED = {  # what the menu says of the classifiers that come with the package
-    "augmented": "has seen purified pictures",
-    "robust": "adversarially trained",
-    "standard": "ordinary training",
-    "surrogate": "another architecture",
+BUNDLED = {  # what the menu says of the classifiers that come with the package; it is narrow
+    "augmented": "the default",
+    "robust": "attack-trained",
+    "standard": "ordinary",
+    "surrogate": "a ResNet",
 }
 NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
 
