@@ -87,7 +87,8 @@ def centre_square(picture: Image.Image, size: int) -> Image.Image:
 
 def to_batch(picture: Image.Image) -> Tensor:
     """An RGB picture as a batch of one."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+    # Contiguous, since the order in memory decides which convolution runs, and with it the last digits.
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float().contiguous() / 255
 
 
 def read_image(source: str | PathLike | bytes, size: int | None = SIZE) -> Tensor:

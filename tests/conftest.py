@@ -27,7 +27,7 @@ def pytest_runtest_makereport(item, call):
     """Under a failed browser test stands what its page showed."""
     report = yield
     page = getattr(item, "funcargs", {}).get("page")
-    if report.failed and page is not None and not page.is_closed():
+    if report.failed and hasattr(page, "inner_text") and not page.is_closed():  # a browser's, not an address
         try:
             text = page.inner_text("body", timeout=5000) + "\n\nIts fields:\n" + page.evaluate(FIELDS)
         except Exception as error:  # a browser that died must not hide why the test failed

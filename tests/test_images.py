@@ -104,6 +104,12 @@ def test_pictures_round_to_the_nearest_level():
 def test_a_picture_survives_the_round_trip():
     x = quantise(torch.rand(1, 3, 65, 70))
     assert torch.equal(to_batch(to_picture(x)), x)
+
+
+def test_a_batch_has_one_order_in_memory_whatever_was_done_to_it():
+    """Convolutions differ in their last digits between orders, so equal pictures should be read equally."""
+    x = to_batch(lesion_like(0))
+    assert x.stride() == quantise(x).stride() == torch.cat([x]).stride() == torch.empty(x.shape).stride()
     assert torch.equal(read_image(to_png(x), size=None), x)
 
 
