@@ -2,7 +2,8 @@
 
 Each attack has an iterator over its steps, for whoever wants to show progress, and a plain call.
 ``y`` (B,) are the labels to get away from or, with ``targeted=True``, to be taken for.
-An attacker who knows a purifier attacks ``lambda z: classifier(purifier(z))``.
+An attacker who knows a purifier attacks ``lambda z: classifier(purifier(z))``, with ``samples`` above 1 to average over
+its noise, and ``straight_through`` where it has no gradient.
 """
 
 import math
@@ -17,13 +18,29 @@ from torch import Tensor
 Model = Callable[[Tensor], Tensor]
 
 
-def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
-    """Gradient with respect to the pixels of the loss that the attacker raises: the cross-entropy, or its negative."""
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = F.cross_entropy(model(x), y, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, x)
-    return -gradient if targeted else gradient
+def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False, samples: int = 1) -> Tensor:
+    """Gradient with respect to the pixels of the loss that the attacker raises: the cross-entropy, or its negative.
+
+    The mean over ``samples`` calls of a model that draws noise: expectation over transformation (EOT, Athalye,
+    Engstrom, Ilyas & Kwok, 2018).
+    """
+    total = torch.zeros_like(x)
+    for _ in range(samples):
+        z = x.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = F.cross_entropy(model(z), y, reduction="sum")
+        total += torch.autograd.grad(loss, z)[0]
+    return total / (-samples if targeted else samples)
+
+
+def straight_through(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """``function`` with the identity's gradient in place of its own, which may not exist: the backward pass
+    differentiable approximation (BPDA, Athalye, Carlini & Wagner, 2018)."""
+
+    def approximated(x: Tensor) -> Tensor:
+        return x + (function(x.detach()) - x).detach()
+
+    return approximated
 
 
 def fgsm(model: Model, x: Tensor, y: Tensor, *, eps: float, targeted: bool = False) -> Tensor:
@@ -42,11 +59,13 @@ def pgd(
     norm: str = "linf",
     random_start: bool = False,
     targeted: bool = False,
+    samples: int = 1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Projected gradient ascent (Madry et al., 2018) in the ball of radius ``eps`` around ``x``.
 
-    ``norm`` is ``linf`` (signed steps) or ``l2`` (steps along the gradient of length ``step``).
+    ``norm`` is ``linf`` (signed steps) or ``l2`` (steps along the gradient of length ``step``). ``samples`` as in
+    ``loss_gradient``.
     ``generator`` draws the random start, uniform in the cube or ball.
     """
     return _last(
@@ -61,6 +80,7 @@ def pgd(
             norm=norm,
             random_start=random_start,
             targeted=targeted,
+            samples=samples,
             generator=generator,
         ),
     )
@@ -77,17 +97,18 @@ def pgd_iterates(
     norm: str = "linf",
     random_start: bool = False,
     targeted: bool = False,
+    samples: int = 1,
     generator: torch.Generator | None = None,
 ) -> Iterator[Tensor]:
     """What ``pgd`` has after each of its steps."""
-    _check(eps, steps)
+    _check(eps, steps, samples)
     if norm not in ("linf", "l2"):
         raise ValueError(f"norm must be 'linf' or 'l2', and is {norm!r}.")
     adv = x.detach()
     if random_start:
         adv = _project(x, adv + _random_start(x, eps, norm, generator), eps, norm)
     for _ in range(steps):
-        gradient = loss_gradient(model, adv, y, targeted)
+        gradient = loss_gradient(model, adv, y, targeted, samples)
         direction = gradient.sign() if norm == "linf" else gradient / _length(gradient).clamp(min=1e-12)
         adv = _project(x, adv + step * direction, eps, norm)
         yield adv
@@ -129,11 +150,13 @@ def mi_fgsm_iterates(
         yield adv
 
 
-def _check(eps: float, steps: int) -> None:
+def _check(eps: float, steps: int, samples: int = 1) -> None:
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be a number of at least 0, and is {eps}.")
     if steps < 0:
         raise ValueError(f"steps must not be negative, and is {steps}.")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, and is {samples}.")
 
 
 def _last(x: Tensor, iterates: Iterator[Tensor]) -> Tensor:
@@ -167,10 +190,18 @@ def _run_fgsm(model, x, y, *, eps, steps, targeted=False, generator=None):
     return pgd_iterates(model, x, y, eps=eps, step=eps, steps=1, targeted=targeted)
 
 
+def pgd_step(eps: float, steps: int) -> float:
+    """PGD's customary step: far enough to cross the ball and to come back (Madry et al., 2018)."""
+    return 2.5 * eps / max(steps, 1)
+
+
 def _run_pgd(model, x, y, *, eps, steps, targeted=False, generator=None):
-    # 2.5 eps / steps: far enough to cross the ball and to come back (Madry et al., 2018).
-    settings = dict(eps=eps, step=2.5 * eps / max(steps, 1), steps=steps, targeted=targeted)
+    settings = dict(eps=eps, step=pgd_step(eps, steps), steps=steps, targeted=targeted)
     return pgd_iterates(model, x, y, **settings, random_start=True, generator=generator)
+
+
+def _run_bim(model, x, y, *, eps, steps, targeted=False, generator=None):
+    return pgd_iterates(model, x, y, eps=eps, step=eps / max(steps, 1), steps=steps, targeted=targeted)
 
 
 def _run_mi_fgsm(model, x, y, *, eps, steps, targeted=False, generator=None):
@@ -180,6 +211,7 @@ def _run_mi_fgsm(model, x, y, *, eps, steps, targeted=False, generator=None):
 # What menus offer: a name for code, one for people, and the attack with its customary step size.
 ATTACKS: dict[str, tuple[str, Callable[..., Iterator[Tensor]]]] = {
     "pgd": ("PGD: many small steps", _run_pgd),
+    "bim": ("BIM: PGD without a random start", _run_bim),
     "mi_fgsm": ("MI-FGSM: steps with momentum", _run_mi_fgsm),
     "fgsm": ("FGSM: one step", _run_fgsm),
 }

@@ -5,8 +5,8 @@ import json
 import sys
 from pathlib import Path
 
-from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers import DEFAULT, default_device
+from purifier.defences import FAMILIES
 from purifier.training.recipes import read_recipe, recipe_names
 
 
@@ -28,20 +28,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="purifier", description="Research and teaching; not a medical device.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    evaluate = commands.add_parser("evaluate", help="accuracy clean, attacked and purified, on a split of ISIC 2019")
-    evaluate.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
+    evaluate = commands.add_parser("evaluate", help="attacks against defences on labelled pictures: table and plots")
+    _data_options(evaluate, split="test")
+    evaluate.add_argument("--attacks", nargs="+", default=["pgd20"], metavar="ATTACK", help=_kinds())
+    evaluate.add_argument("--eps", nargs="+", type=float, default=[2.0, 8.0], help="in 1/255 (default 2 8)")
     evaluate.add_argument(
-        "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
-    )
-    evaluate.add_argument("--split", choices=("train", "val", "test", "all"), default="test")
-    evaluate.add_argument("--limit", type=int, help="attack so many pictures, drawn at random (default: all)")
-    evaluate.add_argument("--method", choices=tuple(ATTACKS), default=AttackSettings.method)
-    evaluate.add_argument("--eps", type=float, default=AttackSettings.eps * 255, help="in 1/255 (default %(default)g)")
-    evaluate.add_argument("--steps", type=int, default=AttackSettings.steps)
-    evaluate.add_argument("--draws", type=int, default=3, help="of the purifier's noise")
-    evaluate.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("--out", type=Path, help="write the figures to this JSON file")
+        "--defences", nargs="+", default=["none", "mdda"], metavar="DEFENCE",
+        help=f"none, mdda, {', '.join(FAMILIES)}, art-median, art-tvm, with a number of your own or the tuned one",
+    )  # fmt: skip
+    evaluate.add_argument("--draws", type=int, default=3, help="of a random defence's noise (default %(default)s)")
+    evaluate.add_argument("--surrogate", default="surrogate", help="the classifier that attacks are transferred from")
+    evaluate.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     evaluate.set_defaults(run=_evaluate)
+
+    tune = commands.add_parser("tune", help="choose the settings of MDDA and its peers by one rule")
+    _data_options(tune, split="val")
+    tune.add_argument("--defences", nargs="+", default=["mdda", *FAMILIES], metavar="DEFENCE")
+    tune.add_argument("--eps", nargs="+", type=float, default=[2.0, 8.0], help="in 1/255 (default 2 8)")
+    tune.add_argument("--trials", type=int, default=24, help="at most, of each defence (default %(default)s)")
+    tune.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
+    tune.set_defaults(run=_tune)
 
     train = commands.add_parser("train", help="what made the bundled weights").add_subparsers(
         required=True, metavar="WHAT"
@@ -93,23 +99,66 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    from purifier.classifiers import default_device, load_classifier
-    from purifier.evaluation.datasets import read_isic2019
-    from purifier.evaluation.evaluate import choose, evaluate_purifier
-    from purifier.pipeline import Purifier
+def _data_options(command: argparse.ArgumentParser, split: str) -> None:
+    command.add_argument(
+        "--data", type=Path, required=True, help="folder in ISIC 2019's layout, or with a folder for each diagnosis"
+    )
+    command.add_argument(
+        "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
+    )
+    command.add_argument("--split", choices=("train", "val", "test", "all"), default=split)
+    count = command.add_mutually_exclusive_group()
+    count.add_argument("--limit", type=int, help="use so many pictures, drawn at random (default: all)")
+    count.add_argument("--per-class", type=int, help="use so many pictures of each diagnosis, or what there is of it")
+    command.add_argument("--seed", type=int, default=0)
 
-    samples = choose(read_isic2019(options.data, options.split), options.limit, options.seed)
-    if not samples:
+
+def _kinds() -> str:
+    from purifier.evaluation.attackers import examples
+
+    return (
+        f"{', '.join(examples())}; numbers are steps or queries, and after x samples of the defence's noise. eot, "
+        "bpda, fixed and defended-square know the defence"
+    )
+
+
+def _samples(options: argparse.Namespace) -> list:
+    from purifier.evaluation.datasets import read_samples
+    from purifier.evaluation.evaluate import choose, choose_up_to
+
+    found = read_samples(options.data, options.split)
+    if not found:
         raise ValueError(f"{options.data} has no pictures in the split {options.split}.")
-    settings = AttackSettings(method=options.method, eps=options.eps / 255, steps=options.steps)
+    if options.per_class is not None:
+        return choose_up_to(found, options.per_class, options.seed)
+    return choose(found, options.limit, options.seed)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from purifier.evaluation.grid import Grid, run
+    from purifier.evaluation.summary import table, write_summary
+
+    grid = Grid(
+        classifier=options.classifier, attacks=tuple(options.attacks), eps=tuple(options.eps),
+        defences=tuple(options.defences), draws=options.draws, seed=options.seed, surrogate=options.surrogate,
+    )  # fmt: skip
+    rows = run(grid, _samples(options), options.out)
+    print(table(write_summary(rows, options.out)))
+    skipped = json.loads((options.out / "skipped.json").read_text())
+    for image, why in skipped.items():
+        print(f"Skipped: {image}: {why}", file=sys.stderr)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    from purifier.classifiers import default_device, load_classifier
+    from purifier.evaluation.tune import tune
+
     classifier = load_classifier(options.classifier).to(default_device())
-    result = evaluate_purifier(classifier, Purifier(), samples, attack=settings, draws=options.draws, seed=options.seed)
-    text = json.dumps({"split": options.split, **result}, indent=2)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    best = tune(
+        classifier, _samples(options), options.out, defences=options.defences, eps=options.eps, trials=options.trials,
+        seed=options.seed,
+    )  # fmt: skip
+    print(json.dumps(best, indent=2))
 
 
 def _train_classifier(options: argparse.Namespace) -> None:

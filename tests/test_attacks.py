@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from purifier.attacks import ATTACKS, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, pgd_iterates
+from purifier.attacks import ATTACKS, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, pgd_iterates, straight_through
 from purifier.pipeline import Purifier
 
 EPS = 8 / 255
@@ -176,3 +176,44 @@ def test_settings_out_of_range_are_refused_by_name(setting, value):
 def test_an_unknown_norm_is_refused(small_network, batch):
     with pytest.raises(ValueError, match="l7"):
         pgd(small_network, *batch, eps=1, step=1, steps=1, norm="l7")
+
+
+def test_the_gradient_over_samples_is_the_mean_of_single_gradients(small_network, batch):
+    x, y = batch
+    purifier = Purifier(steps=2)
+
+    def model(generator):
+        return lambda z: small_network(purifier(z, generator))
+
+    together = loss_gradient(model(torch.Generator().manual_seed(3)), x, y, samples=4)
+    noise = torch.Generator().manual_seed(3)
+    singles = [loss_gradient(model(noise), x, y) for _ in range(4)]
+    assert_close(together, torch.stack(singles).mean(dim=0))
+    assert not torch.allclose(singles[0], singles[1])
+
+
+def test_pgd_takes_its_steps_along_the_mean_gradient(small_network, batch):
+    x, y = batch
+    noise = torch.Generator().manual_seed(3)
+    adv = pgd(
+        lambda z: small_network(z + 0.1 * torch.randn(z.shape, generator=noise)), x, y, eps=EPS, step=EPS, steps=1,
+        samples=5,
+    )  # fmt: skip
+    noise = torch.Generator().manual_seed(3)
+    gradient = sum(
+        loss_gradient(lambda z: small_network(z + 0.1 * torch.randn(z.shape, generator=noise)), x, y) for _ in range(5)
+    )
+    assert_close(adv, (x + EPS * gradient.sign()).clamp(0, 1))
+
+
+def test_samples_must_be_at_least_one(small_network, batch):
+    with pytest.raises(ValueError, match="samples must be at least 1"):
+        pgd(small_network, *batch, eps=EPS, step=EPS, steps=1, samples=0)
+
+
+def test_straight_through_gives_the_value_of_the_function_and_the_gradient_of_the_identity():
+    x = torch.tensor([0.2, 0.6, 0.9], requires_grad=True)
+    y = straight_through(torch.round)(x)
+    assert y.tolist() == [0.0, 1.0, 1.0]
+    (y * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert x.grad.tolist() == [1.0, 2.0, 3.0]

@@ -21,7 +21,7 @@ from purifier.classifiers import (
     write_measured,
 )
 from purifier.cli import main
-from purifier.evaluation import masking, nonlesions
+from purifier.evaluation import art, masking, nonlesions
 from purifier.evaluation.datasets import LABELS, read_isic2019
 from purifier.evaluation.evaluate import choose_balanced, evaluate_robust, withstands
 from purifier.evaluation.metrics import as_text, calibration_error
@@ -181,10 +181,10 @@ def test_robust_accuracy_falls_with_epsilon_and_steps(folder, small_isic2019):
 def test_square_fools_without_a_gradient_and_keeps_its_bound():
     x = torch.full((2, 3, 16, 16), 0.505)
     x[1] = 0.8
-    adv = masking.square(fake_classifier(), x, torch.tensor([1, 1]), eps=0.02, queries=300)
+    adv = art.square(fake_classifier(), x, torch.tensor([1, 1]), classes=2, eps=0.02, queries=300)
     assert (adv - x).abs().max() <= 0.02 + 1e-6
     assert Brightness()(adv).argmax(1).tolist() == [0, 1]
-    again = masking.square(fake_classifier(), x, torch.tensor([1, 1]), eps=0.02, queries=300)
+    again = art.square(fake_classifier(), x, torch.tensor([1, 1]), classes=2, eps=0.02, queries=300)
     assert torch.equal(adv, again)
 
 

@@ -23,6 +23,7 @@ from purifier.cli import main
 from purifier.evaluation import metrics
 from purifier.evaluation.datasets import LABELS, read_isic2019
 from purifier.evaluation.evaluate import evaluate_clean
+from purifier.figures import plot_training
 from purifier.images import centre_square, read_image, to_batch
 from purifier.training import classifier, examples, generator
 from purifier.training.augment import colour, erase, geometric, purification_like
@@ -39,7 +40,6 @@ from purifier.training.classifier import (
     train,
 )
 from purifier.training.examples import enlarge
-from purifier.training.plots import plot_training
 from purifier.training.recipes import Phase, Recipe, read_recipe, recipe_names
 
 TINY = Recipe(

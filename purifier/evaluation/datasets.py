@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from purifier.images import read_image
-from purifier.taxonomy import DIAGNOSES
+from purifier.taxonomy import DIAGNOSES, code_of
 
 SPLITS = ("train", "val", "test")
 LABELS = list(DIAGNOSES)
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 LAST_HAM10000 = 34320  # ids above it are BCN20000's
 
 
@@ -77,6 +78,31 @@ def read_isic2019(folder: str | Path, split: str = "all") -> list[Sample]:
     return samples
 
 
+def read_samples(folder: str | Path, split: str = "all") -> list[Sample]:
+    """The labelled pictures of a folder in ISIC 2019's layout, or of one with a folder of pictures for each diagnosis.
+
+    The folders' names are mapped as labels are (``MEL``, ``melanoma`` ...). Each picture is then its own lesion. Raises
+    ``FileNotFoundError`` or ``ValueError`` for anything else.
+    """
+    folder = Path(folder)
+    inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not inner or any(folder.glob("*GroundTruth.csv")) or any(path.name.endswith("_Input") for path in inner):
+        return read_isic2019(folder, split)
+    unknown = [path.name for path in inner if code_of(path.name) not in DIAGNOSES]
+    if unknown:
+        raise ValueError(
+            f"{folder} has no *GroundTruth.csv (ISIC 2019's layout), and its folders {', '.join(unknown)} are none of "
+            f"the diagnoses {', '.join(LABELS)}."
+        )
+    samples = [
+        Sample(f"{path.name}/{picture.name}", picture, code_of(path.name), "")
+        for path in inner
+        for picture in sorted(path.iterdir())
+        if picture.suffix.lower() in EXTENSIONS
+    ]
+    return [sample for sample in samples if split in ("all", sample.split)]
+
+
 def _one(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
@@ -123,6 +149,21 @@ def read_pixels(samples: Sequence[Sample], size: int) -> Tensor:
     for i, sample in enumerate(samples):
         out[i] = (read_image(sample.path.read_bytes(), size)[0] * 255).round()
     return out
+
+
+def read_readable(samples: Sequence[Sample], size: int) -> tuple[Tensor, list[Sample], dict[str, str]]:
+    """As ``read_pixels``, without the pictures that cannot be read: also the samples that were, and why others not."""
+    pixels, kept, skipped = [], [], {}
+    for sample in samples:
+        try:
+            pixels.append(read_pixels([sample], size))
+            kept.append(sample)
+        except (ValueError, OSError) as error:
+            skipped[sample.image] = str(error)
+    if not kept:
+        why = f" The first: {next(iter(skipped.values()))}" if skipped else ""
+        raise ValueError(f"None of the {len(samples)} pictures can be read.{why}")
+    return torch.cat(pixels), kept, skipped
 
 
 def label_indices(samples: Sequence[Sample]) -> Tensor:

@@ -3,6 +3,7 @@
 The attacker here is oblivious: it attacks the classifier and does not know the purifier.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -28,16 +29,23 @@ def choose(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Samp
     return [samples[i] for i in order[:limit]]
 
 
-def choose_balanced(samples: Sequence[Sample], per_class: int, seed: int) -> list[Sample]:
-    """``per_class`` samples of each diagnosis, drawn at random by ``seed``; ``ValueError`` where one has fewer."""
+def choose_up_to(samples: Sequence[Sample], per_class: int, seed: int) -> list[Sample]:
+    """At most ``per_class`` samples of each diagnosis, drawn at random by ``seed``."""
+    if per_class < 1:
+        raise ValueError(f"There must be at least 1 picture of each diagnosis, and {per_class} are asked for.")
     shuffled = choose(samples, None, seed)
     chosen = []
     for label in sorted({sample.label for sample in samples}):
-        of_label = [sample for sample in shuffled if sample.label == label]
-        if len(of_label) < per_class:
-            raise ValueError(f"There are {len(of_label)} pictures of {label}, and {per_class} of each are asked for.")
-        chosen += of_label[:per_class]
+        chosen += [sample for sample in shuffled if sample.label == label][:per_class]
     return choose(chosen, None, seed)
+
+
+def choose_balanced(samples: Sequence[Sample], per_class: int, seed: int) -> list[Sample]:
+    """``per_class`` samples of each diagnosis, drawn at random by ``seed``; ``ValueError`` where one has fewer."""
+    for label, count in sorted(Counter(sample.label for sample in samples).items()):
+        if count < per_class:
+            raise ValueError(f"There are {count} pictures of {label}, and {per_class} of each are asked for.")
+    return choose_up_to(samples, per_class, seed)
 
 
 def targets(classifier: Classifier, samples: Sequence[Sample]) -> Tensor:

@@ -1,15 +1,14 @@
 """Whether a classifier only hides its gradient (Athalye, Carlini & Wagner, 2018): attacks that need none, or more of
-it, must not do better than PGD. The home of ART."""
+it, must not do better than PGD."""
 
-import warnings
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import Classifier
+from purifier.evaluation import art
 from purifier.evaluation.datasets import Sample
 from purifier.evaluation.evaluate import evaluate_robust, over_batches
 from purifier.evaluation.metrics import proportion
@@ -28,7 +27,7 @@ def masking_checks(
         )
 
     def by_square(x: Tensor, y: Tensor) -> Tensor:
-        return square(classifier, x, y, eps=eps, queries=queries, seed=seed)
+        return art.square(classifier, x, y, classes=len(classifier.labels), eps=eps, queries=queries, seed=seed)
 
     def transferred(x: Tensor, y: Tensor) -> Tensor:
         return pgd20(surrogate, x, y, generator=torch.Generator().manual_seed(seed))
@@ -44,24 +43,3 @@ def masking_checks(
         "transfer": accuracy(transferred, "transfer"),
         "transfer_from": surrogate.source,
     }
-
-
-def square(classifier: Classifier, x: Tensor, y: Tensor, *, eps: float, queries: int, seed: int = 0) -> Tensor:
-    """Square Attack (Andriushchenko et al., 2020) of ART, in the L-infinity ball: random search, no gradient."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ART's imports of optional frameworks
-        from art.attacks.evasion import SquareAttack
-        from art.estimators.classification import PyTorchClassifier
-    shape = tuple(x.shape[1:])
-    estimator = PyTorchClassifier(
-        classifier, loss=torch.nn.CrossEntropyLoss(), input_shape=shape, nb_classes=len(classifier.labels),
-        clip_values=(0.0, 1.0), device_type="gpu" if x.is_cuda else "cpu",
-    )  # fmt: skip
-    state = np.random.get_state()
-    np.random.seed(seed)  # ART draws from numpy's global generator
-    try:
-        attack = SquareAttack(estimator, norm=np.inf, max_iter=queries, eps=eps, batch_size=len(x), verbose=False)
-        adv = attack.generate(x.cpu().numpy(), np.eye(len(classifier.labels), dtype=np.float32)[y.cpu().numpy()])
-    finally:
-        np.random.set_state(state)
-    return torch.from_numpy(adv).to(x)

@@ -18,6 +18,14 @@ def proportion(correct: Tensor) -> dict[str, float]:
     return {"value": correct.double().mean().item(), "low": float(interval.low), "high": float(interval.high)}
 
 
+def wilson(mean: float, count: int, z: float = 1.959964) -> dict[str, float]:
+    """``mean`` of ``count`` images' values in [0, 1] with Wilson's 95 % interval, which means over draws make a little
+    too wide; unlike the bootstrap's it has a width when all values are equal."""
+    centre = (mean + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * (mean * (1 - mean) / count + (z / (2 * count)) ** 2) ** 0.5
+    return {"value": float(mean), "low": float(max(0.0, centre - half)), "high": float(min(1.0, centre + half))}
+
+
 def bootstrap(score: Callable[[np.ndarray], float], count: int, seed: int = 0) -> dict[str, float]:
     """``score`` of all images' indices, with the 95 % percentile interval over resampled images (Efron, 1979)."""
     generator = np.random.default_rng(seed)

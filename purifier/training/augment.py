@@ -5,8 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2.functional import jpeg
 
+from purifier import defences
 from purifier.denoise import rof
 from purifier.pipeline import Purifier
 from purifier.pyramid import resample, size_at
@@ -93,6 +93,4 @@ def rescaled(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def as_jpeg(x: Tensor, generator: torch.Generator) -> Tensor:
     """Each picture written as a JPEG of quality 30 to 95 and read again."""
-    quality = torch.randint(30, 96, (len(x),), generator=generator).tolist()
-    files = [jpeg((image * 255).round().byte(), q) for image, q in zip(x, quality, strict=True)]
-    return torch.stack(files).float() / 255 if files else x
+    return defences.as_jpeg(x, torch.randint(30, 96, (len(x),), generator=generator).tolist())

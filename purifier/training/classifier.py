@@ -28,10 +28,10 @@ from purifier.classifiers import load_classifier
 from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indices, read_isic2019, read_pixels
 from purifier.evaluation.evaluate import predict
 from purifier.evaluation.metrics import clean_scores
+from purifier.figures import plot_training
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
 from purifier.training.calibrate import calibrate
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
-from purifier.training.plots import plot_training
 from purifier.training.recipes import Phase, Recipe
 
 BATCH = 32  # of each process
@@ -47,15 +47,16 @@ def new_network(recipe: Recipe) -> nn.Module:
     if recipe.start == "imagenet":
         network = imagenet_network()
         network.reset_classifier(len(LABELS))
-    elif recipe.start == "random":
-        network = timm.create_model(recipe.architecture, num_classes=len(LABELS), **recipe.model_args)
     else:
-        network = copy.deepcopy(load_classifier(recipe.start).network).requires_grad_(True)
-    if network.pretrained_cfg["architecture"] != recipe.architecture:
-        raise ValueError(
-            f"The recipe {recipe.name} names the architecture {recipe.architecture}, and its start {recipe.start} is a "
-            f"{network.pretrained_cfg['architecture']}."
-        )
+        network = timm.create_model(recipe.architecture, num_classes=len(LABELS), **recipe.model_args)
+    if recipe.start not in ("imagenet", "random"):
+        start = load_classifier(recipe.start).network
+        if start.pretrained_cfg["architecture"] != recipe.architecture:
+            raise ValueError(
+                f"The recipe {recipe.name} names the architecture {recipe.architecture}, and its start {recipe.start} "
+                f"is a {start.pretrained_cfg['architecture']}."
+            )
+        network.load_state_dict(start.state_dict())
     return network.train().to(memory_format=torch.channels_last)
 
 
@@ -194,6 +195,7 @@ class State:
         """Go on from the averaged weights, with a new optimizer."""
         self.network.load_state_dict(self.average.module.state_dict())
         self.optimizer = new_optimizer(self.network)
+        self.attack_steps = 1
 
     def save(self, path: Path) -> None:
         save_checkpoint(path, {
@@ -312,7 +314,7 @@ def save_network(network: nn.Module, folder: Path, recipe: Recipe) -> None:
     network.pretrained_cfg.update(
         input_size=(3, recipe.size, recipe.size),
         crop_pct=1.0,
-        interpolation="bicubic",
+        interpolation=recipe.interpolation,
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
         license="cc-by-nc-4.0",

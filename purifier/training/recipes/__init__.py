@@ -30,6 +30,7 @@ class Recipe:
     architecture: str  # of timm
     start: str  # imagenet, random, or the name of a bundled classifier
     size: int  # pixels a side that the finished classifier looks at
+    interpolation: str = "bicubic"  # with which it brings pictures to that size
     phases: tuple[Phase, ...]
     model_args: dict = field(default_factory=dict)  # of timm's create_model
     balance: float = 0.5  # pictures are drawn by their diagnosis's frequency to the power of minus this

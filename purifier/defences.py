@@ -1,0 +1,216 @@
+"""The defences that people use already, and MDDA's own parts, called as a Purifier is. The home of OpenCV.
+
+Images are (B, 3, H, W) in [0, 1].
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur, jpeg, pad, resize
+
+from purifier.attacks import straight_through
+from purifier.diffusion import diffuse, split_generator
+from purifier.pipeline import Purifier
+
+Function = Callable[[Tensor, torch.Generator | None], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defence:
+    """What is done to a picture before it is classified. ``copies`` above 1 is a vote: the picture is defended so many
+    times, with noise of its own each time, and the classifier's probabilities are averaged."""
+
+    name: str
+    title: str
+    function: Function
+    random: bool = False  # draws from the generator
+    exact: bool = True  # its gradient exists and is its own
+    copies: int = 1
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.function(x, generator)
+
+    def read(
+        self, classifier: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator | None = None,
+        approximate: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """The classifier's logits (B, K) behind the defence; of a vote, the log of the mean probabilities.
+
+        ``approximate`` replaces the defence's gradient by the identity's, as is always done where it has none.
+        """
+
+        def defended(z: Tensor) -> Tensor:
+            return self.function(z, generator)
+
+        function = straight_through(defended) if approximate or not self.exact else defended
+        if self.copies == 1:
+            return classifier(function(x))
+        votes = torch.stack([classifier(function(x)).log_softmax(dim=1) for _ in range(self.copies)])
+        return votes.logsumexp(dim=0) - torch.tensor(float(self.copies)).log()
+
+
+def as_jpeg(x: Tensor, quality: Sequence[int]) -> Tensor:
+    """Each picture written as a JPEG of its quality (1 to 100) and read again (Dziugaite, Ghahramani & Roy, 2016)."""
+    pixels = (x.detach().clamp(0, 1) * 255).round().byte().cpu()
+    files = [jpeg(image, q) for image, q in zip(pixels, quality, strict=True)]
+    return torch.stack(files).to(x) / 255 if files else x
+
+
+def bit_depth(x: Tensor, bits: int) -> Tensor:
+    """Rounded to ``2 ** bits`` levels a channel (Xu, Evans & Qi, 2018)."""
+    levels = 2**bits - 1
+    return (x * levels).round() / levels
+
+
+def by_opencv(x: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """``function`` of each picture as OpenCV has it: (H, W, 3) uint8."""
+    pixels = (x.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    images = np.stack([function(np.ascontiguousarray(image)) for image in pixels])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(x) / 255
+
+
+def resize_and_pad(x: Tensor, least: float, generator: torch.Generator | None) -> Tensor:
+    """Each picture resized to between ``least`` and all of its size and put somewhere on grey (Xie et al., 2018)."""
+    height, width = x.shape[-2:]
+    out = []
+    for image, own in zip(x, split_generator(generator, len(x)), strict=True):
+        share, top, left = torch.rand(3, generator=own, device=own.device).tolist()
+        share = least + (1 - least) * share
+        tall, wide = round(height * share), round(width * share)
+        top, left = round(top * (height - tall)), round(left * (width - wide))
+        small = resize(image, [tall, wide], antialias=True)
+        out.append(pad(small, [left, top, width - wide - left, height - tall - top], fill=0.5))
+    return torch.stack(out).clamp(0, 1)
+
+
+def smoothed(x: Tensor, sigma: float) -> Tensor:
+    """A Gaussian of ``sigma`` pixels."""
+    return gaussian_blur(x, kernel_size=2 * max(1, round(3 * sigma)) + 1, sigma=sigma)
+
+
+def noisy(x: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:
+    """Diffused once, kept in [0, 1]."""
+    return diffuse(x, sigma, split_generator(generator, len(x))).clamp(0, 1)
+
+
+VOTES = 8  # copies of the noisy vote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Defences that differ in one number, which their name ends with: ``jpeg30``.
+
+    ``function(x, number, generator)`` is the defence. ``values`` are what ``purifier tune`` tries of the numbers
+    between ``low`` and ``high``; ``default`` is the best it found.
+    """
+
+    title: str  # with a place for the number
+    function: Callable[[Tensor, float, torch.Generator | None], Tensor]
+    low: float
+    high: float
+    default: float
+    values: tuple[float, ...]
+    random: bool = False
+    exact: bool = True
+    copies: int = 1
+
+
+def _rof(x: Tensor, weight: float, generator: torch.Generator | None) -> Tensor:
+    return Purifier(scales=(1.0,), blocks=1, sigma=0.0, weight=weight)(x)
+
+
+def _noisy_rof(x: Tensor, weight: float, generator: torch.Generator | None) -> Tensor:
+    return Purifier(scales=(1.0,), weight=weight)(x, generator)
+
+
+def _pyramid(x: Tensor, blocks: float, generator: torch.Generator | None) -> Tensor:
+    return Purifier(blocks=int(blocks), sigma=0.0, weight=0.0)(x)
+
+
+FAMILIES: dict[str, Family] = {
+    "jpeg": Family(
+        title="JPEG of quality {:g}", function=lambda x, quality, g: as_jpeg(x, [int(quality)] * len(x)), exact=False,
+        low=1, high=100, default=30, values=(5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 85, 95),
+    ),
+    "bits": Family(
+        title="{:g} bits a channel", function=lambda x, bits, g: bit_depth(x, int(bits)), exact=False,
+        low=1, high=8, default=3, values=(1, 2, 3, 4, 5, 6),
+    ),
+    "median": Family(
+        title="median, {:g} pixels a side", exact=False,
+        function=lambda x, side, g: by_opencv(x, lambda image: cv2.medianBlur(image, int(side))),
+        low=3, high=31, default=5, values=(3, 5, 7, 9, 11),
+    ),
+    "gaussian": Family(
+        title="Gaussian of {:g} pixels", function=lambda x, sigma, g: smoothed(x, sigma),
+        low=0.1, high=20, default=1.5, values=(0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3),
+    ),
+    "nlm": Family(
+        title="non-local means, h {:g}/255", exact=False,
+        function=lambda x, h, g: by_opencv(x, lambda image: cv2.fastNlMeansDenoisingColored(image, None, h, h, 7, 15)),
+        low=1, high=60, default=8, values=(3, 4, 6, 8, 10, 12, 16, 20),
+    ),
+    "bilateral": Family(
+        title="bilateral, {:g}/255", exact=False,
+        function=lambda x, sigma, g: by_opencv(x, lambda image: cv2.bilateralFilter(image, 7, sigma, 3)),
+        low=1, high=255, default=40, values=(10, 20, 30, 40, 50, 60, 80, 100),
+    ),
+    "resize": Family(
+        title="random resize from {:g} % and pad", random=True,
+        function=lambda x, percent, g: resize_and_pad(x, percent / 100, g),
+        low=10, high=100, default=80, values=(40, 50, 60, 70, 80, 90),
+    ),
+    "noise": Family(
+        title="diffusion only, {:g}/255", function=lambda x, sigma, g: noisy(x, sigma / 255, g), random=True,
+        low=0, high=255, default=16, values=(2, 4, 8, 12, 16, 24, 32),
+    ),
+    "vote": Family(
+        title=f"vote of {VOTES} diffused copies, {{:g}}/255", random=True, copies=VOTES,
+        function=lambda x, sigma, g: noisy(x, sigma / 255, g),
+        low=0, high=255, default=16, values=(2, 4, 8, 12, 16, 24, 32),
+    ),
+    "rof": Family(
+        title="ROF at one scale, weight {:g}", function=_rof,
+        low=0, high=1, default=0.04, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12),
+    ),
+    "noisy-rof": Family(
+        title="MDDA at one scale, weight {:g}", function=_noisy_rof, random=True,
+        low=0, high=1, default=0.04, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08),
+    ),
+    "pyramid": Family(
+        title="pyramid only, {:g} blocks", function=_pyramid,
+        low=1, high=8, default=2, values=(1, 2, 3, 4),
+    ),
+}  # fmt: skip
+
+
+def get_defence(
+    name: str, purifier: Purifier | None = None, families: Mapping[str, Family] = MappingProxyType(FAMILIES)
+) -> Defence:
+    """``none``, ``mdda`` (with ``purifier``'s settings), or a name of ``families`` with a number or, without one, its
+    default: ``jpeg30``. Raises ``ValueError`` for other names and for numbers out of range."""
+    if name == "none":
+        return Defence(name=name, title="nothing", function=lambda x, generator: x)
+    if name == "mdda":
+        purifier = purifier or Purifier()
+        return Defence(name=name, title="MDDA", function=purifier, random=purifier.sigma > 0)
+    kind, number = re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)?", name).groups()
+    if kind not in families:
+        known = ", ".join(f"{kind}{family.default:g}" for kind, family in families.items())
+        raise ValueError(f"There is no defence {name!r}. There are none, mdda and, with numbers of your own, {known}.")
+    family = families[kind]
+    value = float(number) if number else family.default
+    if not family.low <= value <= family.high:
+        raise ValueError(f"The number of {kind} must lie between {family.low} and {family.high}, and is {value:g}.")
+    if kind == "median" and value % 2 != 1:
+        raise ValueError(f"A median takes an odd number of pixels a side, and not {value:g}.")
+    return Defence(
+        name=f"{kind}{value:g}", title=family.title.format(value), random=family.random, exact=family.exact,
+        copies=family.copies, function=lambda x, generator: family.function(x, value, generator),
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""What the Adversarial Robustness Toolbox carries: attacks and defences of others, behind our calls. The home of ART.
+
+Images are (B, 3, H, W) in [0, 1]; a model is any callable from them to logits (B, classes).
+"""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from purifier.defences import Family
+
+Model = Callable[[Tensor], Tensor]
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # ART's imports of optional frameworks
+    from art.attacks.evasion import AutoAttack, CarliniL2Method, DeepFool, SquareAttack
+    from art.defences.preprocessor import SpatialSmoothing, TotalVarMin
+    from art.estimators.classification import PyTorchClassifier
+
+
+class Estimator(nn.Module):
+    """A callable as the module that ART asks for."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+def square(model: Model, x: Tensor, y: Tensor, *, classes: int, eps: float, queries: int, seed: int = 0) -> Tensor:
+    """Square Attack (Andriushchenko et al., 2020), in the L-infinity ball: random search, no gradient."""
+
+    def make(estimator: PyTorchClassifier) -> SquareAttack:
+        return SquareAttack(estimator, norm=np.inf, max_iter=queries, eps=eps, batch_size=len(x), verbose=False)
+
+    return _generate(make, model, x, y, classes, seed)
+
+
+def auto_attack(model: Model, x: Tensor, y: Tensor, *, classes: int, eps: float, seed: int = 0) -> Tensor:
+    """AutoAttack (Croce & Hein, 2020) with ART's settings: AutoPGD on two losses, DeepFool and Square, in the
+    L-infinity ball. It takes minutes for an image that it cannot fool."""
+
+    def make(estimator: PyTorchClassifier) -> AutoAttack:
+        return AutoAttack(estimator, norm=np.inf, eps=eps, eps_step=eps / 4, batch_size=len(x))
+
+    return _generate(make, model, x, y, classes, seed)
+
+
+def carlini_l2(model: Model, x: Tensor, y: Tensor, *, classes: int, steps: int, seed: int = 0) -> Tensor:
+    """Carlini & Wagner (2017): the smallest L2 perturbation that fools, of no given size."""
+
+    def make(estimator: PyTorchClassifier) -> CarliniL2Method:
+        settings = dict(binary_search_steps=3, initial_const=1.0, learning_rate=0.01, batch_size=len(x), verbose=False)
+        return CarliniL2Method(estimator, max_iter=steps, **settings)
+
+    return _generate(make, model, x, y, classes, seed)
+
+
+def deepfool(model: Model, x: Tensor, y: Tensor, *, classes: int, steps: int, seed: int = 0) -> Tensor:
+    """DeepFool (Moosavi-Dezfooli, Fawzi & Frossard, 2016): over the nearest decision boundary, of no given size."""
+
+    def make(estimator: PyTorchClassifier) -> DeepFool:
+        return DeepFool(estimator, max_iter=steps, epsilon=0.02, nb_grads=classes, batch_size=len(x), verbose=False)
+
+    return _generate(make, model, x, y, classes, seed)
+
+
+def _generate(make, model: Model, x: Tensor, y: Tensor, classes: int, seed: int) -> Tensor:
+    estimator = PyTorchClassifier(
+        Estimator(model), loss=nn.CrossEntropyLoss(), input_shape=tuple(x.shape[1:]), nb_classes=classes,
+        clip_values=(0.0, 1.0), device_type="gpu" if x.is_cuda else "cpu",
+    )  # fmt: skip
+    state = np.random.get_state()
+    np.random.seed(seed)  # ART draws from numpy's global generator
+    try:
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            adv = make(estimator).generate(x.cpu().numpy(), np.eye(classes, dtype=np.float32)[y.cpu().numpy()])
+    finally:
+        np.random.set_state(state)
+    return torch.from_numpy(adv).to(x).clamp(0, 1)
+
+
+def _preprocess(preprocessor, x: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(preprocessor(x.detach().cpu().numpy())[0]).to(x)
+
+
+def _total_variation(x: Tensor, norm: float, generator: torch.Generator | None) -> Tensor:
+    state = np.random.get_state()
+    np.random.seed(torch.randint(2**31, (), generator=generator).item())
+    try:
+        return _preprocess(TotalVarMin(lamb=norm, max_iter=5, clip_values=(0.0, 1.0)), x)
+    finally:
+        np.random.set_state(state)
+
+
+FAMILIES: dict[str, Family] = {
+    "art-median": Family(
+        title="ART's SpatialSmoothing, {:g} pixels a side", exact=False,
+        function=lambda x, side, g: _preprocess(SpatialSmoothing(int(side), True, clip_values=(0.0, 1.0)), x),
+        low=2, high=31, default=3, values=(2, 3, 4, 5, 7),
+    ),
+    "art-tvm": Family(
+        title="ART's TotalVarMin, lambda {:g}", function=_total_variation, exact=False, random=True,
+        low=0, high=10, default=0.3, values=(0.1, 0.3, 0.5),
+    ),
+}  # fmt: skip

@@ -1,0 +1,234 @@
+"""Attacks against defences on labelled pictures: a tidy row for each image, attack, defence and draw.
+
+A run writes its parts as it goes, and takes up where it was stopped. ``summary.py`` makes tables of the rows.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from tqdm import tqdm
+
+from purifier import __version__
+from purifier.classifiers import DEFAULT, WEIGHTS, Classifier, default_device, folder_of, load_classifier
+from purifier.defences import FAMILIES, Defence, get_defence
+from purifier.evaluation.attackers import Attacker, Task, get_attacker
+from purifier.evaluation.datasets import Sample, read_readable
+from purifier.evaluation.evaluate import targets
+from purifier.images import SIZE
+from purifier.pipeline import Purifier
+
+BATCH = 16
+SURROGATE = "surrogate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What a run measures. ``eps`` are in 1/255. Raises ``ValueError`` for names and numbers that mean nothing."""
+
+    classifier: str = DEFAULT
+    attacks: tuple[str, ...] = ("pgd20",)
+    eps: tuple[float, ...] = (2.0, 8.0)
+    defences: tuple[str, ...] = ("none", "mdda")
+    draws: int = 3
+    seed: int = 0
+    surrogate: str = SURROGATE  # where the transfer attack is made
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, and is {self.draws}.")
+        if not self.eps or min(self.eps) <= 0:
+            raise ValueError(f"eps must be positive numbers (in 1/255), and are {list(self.eps)}.")
+        for attack in self.attacks:
+            get_attacker(attack)
+        for defence in self.defences:
+            find_defence(defence)
+
+    def attackers(self) -> list[Attacker]:
+        """The attackers; first of all, without being asked for, nobody."""
+        return [get_attacker(name) for name in dict.fromkeys(("none", *self.attacks))]
+
+
+def find_defence(name: str) -> Defence:
+    """A defence of ours or of ART's, which is imported only where it is asked for."""
+    if not name.startswith("art-"):
+        return get_defence(name)
+    from purifier.evaluation import art
+
+    return get_defence(name, families={**FAMILIES, **art.FAMILIES})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What is computed and kept in one go: a batch under one attack, behind all defences; where the attack depends on
+    the defence, behind that one."""
+
+    attacker: Attacker
+    eps: float | None  # in 1/255; None for attacks of no given size
+    defences: tuple[str, ...]
+    batch: int
+
+    @property
+    def file(self) -> str:
+        eps = "" if self.eps is None else f"-{self.eps:g}"
+        against = f"-{self.defences[0]}" if self.attacker.adaptive else ""
+        return f"{self.attacker.name}{eps}{against}-{self.batch:05d}.parquet"
+
+
+def parts(grid: Grid, batches: int) -> Iterator[Part]:
+    for attacker in grid.attackers():
+        if attacker.adaptive:  # against no defence it would be the plain attack
+            groups = [(defence,) for defence in grid.defences if defence != "none"]
+        else:  # what the pictures are read as without a defence is always needed
+            groups = [tuple(dict.fromkeys(("none", *grid.defences)))]
+        for eps in grid.eps if attacker.bounded else (None,):
+            for defences in groups:
+                for batch in range(batches):
+                    yield Part(attacker=attacker, eps=eps, defences=defences, batch=batch)
+
+
+def run(grid: Grid, samples: Sequence[Sample], out: Path) -> pd.DataFrame:
+    """Measure what is not measured yet in ``out``, and return all rows.
+
+    They are kept in ``out/parts``, and at the end in ``out/results.parquet``; ``out/settings.json`` says what was run
+    on which pictures, and ``out/skipped.json`` which could not be read and why. Raises ``ValueError`` where ``out``
+    holds another run.
+    """
+    classifier = load_classifier(grid.classifier).to(default_device())
+    surrogate = load_classifier(grid.surrogate).to(default_device())
+    pixels, kept, skipped = read_readable(samples, SIZE)
+    y = targets(classifier, kept)
+    begin(out, {**asdict(grid), **provenance(grid), "images": [sample.image for sample in kept]})
+    write_atomically(out / "skipped.json", json.dumps(skipped, indent=2).encode())
+    todo = list(parts(grid, -(-len(kept) // BATCH)))
+    frames = []
+    with tqdm(total=sum(cost(part, grid) for part in todo), unit="pass", desc="evaluate", unit_scale=True) as bar:
+        for part in todo:
+            path = out / "parts" / part.file
+            if not path.exists():
+                bar.set_postfix_str(path.stem)
+                chosen = slice(part.batch * BATCH, (part.batch + 1) * BATCH)
+                rows = measure(part, grid, classifier, surrogate, pixels[chosen], y[chosen], kept[chosen])
+                write_atomically(path, rows.to_parquet())
+            frames.append(pd.read_parquet(path))
+            bar.update(cost(part, grid))
+    results = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    write_atomically(out / "results.parquet", results.to_parquet())
+    return results
+
+
+def cost(part: Part, grid: Grid) -> int:
+    """Roughly, for the time left: passes through the classifier."""
+    return 3 * part.attacker.passes + 2 * grid.draws * len(part.defences)
+
+
+def provenance(grid: Grid) -> dict:
+    """What else the numbers depend on."""
+
+    def digest(name: str) -> str:
+        if name.startswith("hf-hub:"):
+            return load_classifier(name).source
+        return hashlib.sha256((folder_of(name) / WEIGHTS).read_bytes()).hexdigest()
+
+    weights = {name: digest(name) for name in (grid.classifier, grid.surrogate)}
+    return {"weights": weights, "purifier": asdict(Purifier()), "version": __version__}
+
+
+def begin(out: Path, settings: dict) -> None:
+    """Write the settings into a new folder; in one that has some, they must be the same."""
+    settings = json.loads(json.dumps(settings))
+    path = out / "settings.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        differing = [key for key in settings if settings[key] != before.get(key)]
+        if differing:
+            raise ValueError(
+                f"{out} holds a run of other settings ({', '.join(differing)} differ). Choose another one or delete it."
+            )
+    (out / "parts").mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(settings, indent=2).encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Either the whole file is there or none of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def seed_of(*what) -> int:
+    """A seed for torch and numpy that depends on all of ``what``, and on nothing else."""
+    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:4]) // 2
+
+
+def measure(
+    part: Part, grid: Grid, classifier: Classifier, surrogate: Classifier, pixels: Tensor, y: Tensor,
+    samples: Sequence[Sample],
+) -> pd.DataFrame:  # fmt: skip
+    """The rows of one part, from a batch of pictures (B, 3, H, W) in uint8 and their labels (B,)."""
+    attacker = part.attacker
+    chosen = [i for i, sample in enumerate(samples) if attacker.label in (None, sample.label)]
+    if not chosen:
+        return pd.DataFrame()
+    device = classifier.mean.device
+    x, y, samples = pixels[chosen].to(device) / 255, y[chosen].to(device), [samples[i] for i in chosen]
+    noise_seeds = [seed_of(grid.seed, "noise", part.batch, draw) for draw in range(grid.draws)]
+    defences = [find_defence(name) for name in part.defences]
+    task = Task(
+        classifier=classifier, surrogate=surrogate, defence=defences[0], eps=(part.eps or 0) / 255,
+        seed=seed_of(grid.seed, attacker.name, part.eps, part.batch), noise_seed=noise_seeds[0],
+    )  # fmt: skip
+    start = time.perf_counter()
+    adv = attacker.run(task, x, y).detach()
+    attack_seconds = (time.perf_counter() - start) / len(x)
+    common = {
+        "image": [sample.image for sample in samples], "label": [sample.label for sample in samples],
+        "classifier": grid.classifier, "attack": attacker.name, "eps": part.eps, "threat": attacker.threat,
+        "linf": (adv - x).abs().amax(dim=(1, 2, 3)).tolist(), "l2": (adv - x).flatten(1).norm(dim=1).tolist(),
+        "attack_seconds": attack_seconds,
+    }  # fmt: skip
+    frames = []
+    for defence in defences:
+        draws = grid.draws if defence.random and not attacker.knows_noise else 1
+        for draw in range(draws):
+            read = read_defended(defence, classifier, adv, x, noise_seeds[draw])
+            frames.append(pd.DataFrame({**common, "defence": defence.name, "draw": draw, "draws": draws, **read}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_defended(defence: Defence, classifier: Classifier, adv: Tensor, x: Tensor, seed: int) -> dict[str, list]:
+    """What the classifier reads behind the defence, and how far the defended picture is from the clean one."""
+    with torch.no_grad():
+        start = time.perf_counter()
+        probabilities = defence.read(classifier, adv, torch.Generator().manual_seed(seed)).softmax(dim=1).cpu()
+        seconds = (time.perf_counter() - start) / len(x)
+        defended = defence(adv, torch.Generator().manual_seed(seed))
+        ssim = structural_similarity_index_measure(defended, x, data_range=1.0, reduction="none").reshape(-1)
+        psnr = peak_signal_noise_ratio(defended, x, data_range=1.0, reduction="none", dim=(1, 2, 3))
+    columns = {f"p_{label}": probabilities[:, i].tolist() for i, label in enumerate(classifier.labels)}
+    predicted = [classifier.labels[i] for i in probabilities.argmax(dim=1).tolist()]
+    return {"predicted": predicted, "psnr": psnr.tolist(), "ssim": ssim.tolist(), "seconds": seconds, **columns}
+
+
+def peak_memory(defence: Defence, size: int = SIZE) -> float | None:
+    """Megabytes that torch takes at most while it defends one picture, which are not given back before the end; on a
+    CPU. What OpenCV and ART take besides is not seen."""
+    x = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # the profiler writes of its coming and going
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        defence(x, torch.Generator().manual_seed(0))
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    taken = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        taken += event.nbytes()
+        most = max(most, taken)
+    return most / 1e6

@@ -1,0 +1,212 @@
+"""From the rows of a run to records with intervals, a table and plots."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from purifier.evaluation.grid import find_defence, peak_memory, write_atomically
+from purifier.evaluation.metrics import bootstrap, wilson
+from purifier.figures import plot_convergence, plot_grid, save_figure
+from purifier.taxonomy import DIAGNOSES
+
+BENIGN = [code for code, diagnosis in DIAGNOSES.items() if not diagnosis.malignant]
+MELANOMA = "MEL"
+TOGETHER = ["classifier", "attack", "eps", "threat", "defence"]
+SCORES = (
+    "accuracy", "balanced_accuracy", "worst_of_draws", "majority", "melanoma_sensitivity", "melanoma_specificity",
+    "melanoma_auroc", "recovered", "broken", "melanoma_made_benign", "mdda_ahead_by",
+)  # fmt: skip
+
+
+def write_summary(rows: pd.DataFrame, out: Path) -> list[dict]:
+    """Write ``summary.json``, ``table.md`` and the plots (PNG and SVG) of a run's rows to ``out``; the records."""
+    records = summarise(rows)
+    write_atomically(out / "summary.json", (json.dumps(records, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(out / "table.md", table(records).encode())
+    for name, figure in (("accuracy", plot_grid(records)), ("convergence", plot_convergence(records))):
+        if figure is not None:
+            save_figure(figure, out / name)
+    return records
+
+
+def summarise(rows: pd.DataFrame) -> list[dict]:
+    """A record for each classifier, attack, epsilon and defence: the scores with 95 % intervals.
+
+    Intervals are Wilson's over images, and of ``balanced_accuracy``, ``melanoma_auroc`` and ``mdda_ahead_by`` the
+    bootstrap's. Scores are means over the draws, but for ``worst_of_draws`` (right in every draw) and ``majority`` (of
+    the draws' answers). ``recovered``: right behind the defence, of the pictures that the attack changed from right to
+    wrong. ``broken``: wrong behind the defence, of the pictures that are read right without one, where nobody attacks;
+    ``melanoma_made_benign`` of the melanomas among these, read as benign. ``mdda_ahead_by``: MDDA's accuracy minus this
+    defence's, on the same pictures. What cannot be said is None.
+    """
+    undefended = rows[rows.defence == "none"]
+    clean = undefended[(undefended.attack == "none") & (undefended.draw == 0)].set_index("image")
+    groups = {key: group for key, group in rows.groupby(TOGETHER, sort=False, dropna=False)}
+    memory = {name: peak_memory(find_defence(name)) for name in rows.defence.unique()}
+    records = []
+    for key, group in groups.items():
+        images = Images(group)
+        record = dict(zip(TOGETHER, key, strict=True))
+        record["eps"] = None if pd.isna(record["eps"]) else record["eps"]
+        record |= {"n": images.count, "draws": int(group.draws.iloc[0])}
+        scores = images.scores()
+        was_right = (clean.predicted == clean.label).reindex(images.names).to_numpy()
+        if record["attack"] == "none":
+            scores["broken"] = images.share(~images.right, was_right)
+            melanoma = was_right & (images.truth == MELANOMA)
+            scores["melanoma_made_benign"] = images.share(images.benign, melanoma)
+        else:
+            fooled = groups.get((*key[:2], key[2], "oblivious", "none"))
+            if record["threat"] == "oblivious" and fooled is not None:
+                scores["recovered"] = images.share(images.right, was_right & ~Images(fooled).right[:, 0])
+        ours = next((g for k, g in groups.items() if same(k[:4], key[:4]) and k[4] == "mdda"), None)
+        if ours is not None and key[4] != "mdda":
+            ahead = Images(ours).right.mean(axis=1) - images.right.mean(axis=1)
+            scores["mdda_ahead_by"] = bootstrap(lambda chosen, ahead=ahead: ahead[chosen].mean(), images.count)
+        for name in SCORES:
+            record |= flat(name, scores.get(name))
+        for name in ("psnr", "ssim", "linf", "l2"):
+            values = group[name].replace([np.inf], np.nan)  # the PSNR of what was not changed
+            record[name] = None if values.isna().all() else float(values.mean())
+        record["seconds_per_image"] = float(group.seconds.mean())
+        record["attack_seconds_per_image"] = float(group.attack_seconds.mean())
+        record["peak_memory_mb"] = memory[record["defence"]]
+        records.append(record)
+    return records
+
+
+def same(a: tuple, b: tuple) -> bool:
+    """Whether two keys are equal, a missing epsilon being equal to another."""
+    return all(x == y or (pd.isna(x) and pd.isna(y)) for x, y in zip(a, b, strict=True))
+
+
+def flat(name: str, score: dict[str, float] | None) -> dict[str, float | None]:
+    """``name``, ``name_low`` and ``name_high`` of a score with its interval."""
+    if score is None or np.isnan(score["value"]):
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
+
+
+class Images:
+    """The rows of one record by image: arrays (images, draws), and what is scored on them."""
+
+    def __init__(self, group: pd.DataFrame) -> None:
+        predicted = group.pivot(index="image", columns="draw", values="predicted")
+        self.names = predicted.index
+        self.count = len(predicted)
+        self.predicted = predicted.to_numpy()
+        self.truth = group[group.draw == 0].set_index("image").label.reindex(self.names).to_numpy()
+        self.right = self.predicted == self.truth[:, None]
+        self.benign = np.isin(self.predicted, BENIGN)
+        column = f"p_{MELANOMA}"
+        if column in group:
+            self.melanoma = group.pivot(index="image", columns="draw", values=column).to_numpy()
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        per_image = self.right.mean(axis=1)
+        majority = np.array([pd.Series(answers).mode()[0] for answers in self.predicted]) == self.truth
+        is_melanoma, says_melanoma = self.truth == MELANOMA, self.predicted == MELANOMA
+        scores = {
+            "accuracy": wilson(per_image.mean(), self.count),
+            "balanced_accuracy": bootstrap(self.balanced(per_image), self.count),
+            "worst_of_draws": wilson(self.right.all(axis=1).mean(), self.count),
+            "majority": wilson(majority.mean(), self.count),
+            "melanoma_sensitivity": self.share(says_melanoma, is_melanoma),
+            "melanoma_specificity": self.share(~says_melanoma, ~is_melanoma),
+        }
+        if hasattr(self, "melanoma") and 0 < is_melanoma.sum() < self.count:
+            scores["melanoma_auroc"] = bootstrap(self.auroc(is_melanoma), self.count)
+        return scores
+
+    def share(self, values: np.ndarray, among: np.ndarray) -> dict[str, float] | None:
+        """Mean of ``values`` (images, draws) over the images of a mask; None for an empty mask."""
+        if not among.any():
+            return None
+        return wilson(values[among].mean(), int(among.sum()))
+
+    def balanced(self, per_image: np.ndarray) -> Callable[[np.ndarray], float]:
+        _, codes = np.unique(self.truth, return_inverse=True)
+
+        def score(chosen: np.ndarray) -> float:
+            counts = np.bincount(codes[chosen])
+            hits = np.bincount(codes[chosen], weights=per_image[chosen])
+            return float(np.mean(hits[counts > 0] / counts[counts > 0]))
+
+        return score
+
+    def auroc(self, is_melanoma: np.ndarray) -> Callable[[np.ndarray], float]:
+        """Mean over the draws of the area under the ROC curve of melanoma's probability: the share of pairs of a
+        melanoma and another lesion that are in the right order (Hanley & McNeil, 1982)."""
+        with_it, without = self.melanoma[is_melanoma], self.melanoma[~is_melanoma]
+        ahead = np.sign(with_it[:, None] - without[None])  # 1, 0 for a tie, -1
+        ordered = (ahead / 2 + 0.5).mean(axis=2)
+        place = np.where(is_melanoma, np.cumsum(is_melanoma), np.cumsum(~is_melanoma)) - 1
+
+        def score(chosen: np.ndarray) -> float:
+            melanoma = is_melanoma[chosen]
+            often = np.bincount(place[chosen[melanoma]], minlength=len(with_it))
+            others = np.bincount(place[chosen[~melanoma]], minlength=len(without))
+            pairs = often.sum() * others.sum()
+            return float(often @ ordered @ others / pairs) if pairs else float("nan")
+
+        return score
+
+
+def table(records: list[dict]) -> str:
+    """The records as Markdown: accuracy by defence under each attack, then what each defence costs."""
+    conditions = list(dict.fromkeys((r["attack"], r["eps"], r["threat"], r["n"]) for r in records))
+    defences = list(dict.fromkeys(r["defence"] for r in records))
+    by_key = {(r["attack"], r["eps"], r["defence"]): r for r in records}
+
+    def cell(attack: str, eps: float | None, defence: str, score: str) -> str:
+        record = by_key.get((attack, eps, defence))
+        if record is None or record[score] is None:
+            return "–"
+        return f"{record[score]:.3f} ({record[f'{score}_low']:.3f} to {record[f'{score}_high']:.3f})"
+
+    def lines(header: list[str], body: list[list[str]]) -> list[str]:
+        return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body)]
+
+    named = [
+        f"{attack}{'' if eps is None else f' {eps:g}/255'}, {'nobody' if attack == 'none' else threat}, n = {n}"
+        for attack, eps, threat, n in conditions
+    ]
+    classifier, draws = records[0]["classifier"], max(r["draws"] for r in records)
+    clean = [r for r in records if r["attack"] == "none"]
+    ahead = [(attack, eps) for attack, eps, threat, n in conditions]
+    costs = ("broken", "melanoma_made_benign", "melanoma_sensitivity", "melanoma_specificity", "melanoma_auroc")
+    return "\n".join([
+        f"Classifier `{classifier}`. Accuracy, the mean over {draws} draws of a defence that draws noise, with 95 %",
+        "intervals over images. An oblivious attacker does not know the defence, an adaptive one does.",
+        "",
+        *lines(
+            ["defence", *named],
+            [[d, *(cell(attack, eps, d, "accuracy") for attack, eps, *_ in conditions)] for d in defences],
+        ),
+        "",
+        "By how much MDDA's accuracy is ahead, on the same pictures:",
+        "",
+        *lines(
+            ["than", *named],
+            [[d, *(cell(*condition, d, "mdda_ahead_by") for condition in ahead)] for d in defences if d != "mdda"],
+        ),
+        "",
+        "What each costs where nobody attacks: right answers that it breaks, melanomas read right before and benign",
+        "after, and scores of melanoma against the rest; likeness to the picture; seconds a picture, and megabytes.",
+        "",
+        *lines(
+            ["defence", *(cost.replace("_", " ") for cost in costs), "PSNR", "SSIM", "s", "MB"],
+            [
+                [
+                    r["defence"], *(cell("none", None, r["defence"], cost) for cost in costs),
+                    "–" if r["psnr"] is None else f"{r['psnr']:.1f}", f"{r['ssim']:.3f}",
+                    f"{r['seconds_per_image']:.3f}", f"{r['peak_memory_mb']:.1f}",
+                ]
+                for r in clean
+            ],
+        ),
+        "",
+    ])  # fmt: skip

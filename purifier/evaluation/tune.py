@@ -1,0 +1,189 @@
+"""Settings of MDDA and of every peer, chosen by one rule on validation lesions. The home of Optuna.
+
+The rule: of at most so many trials, the one whose worst accuracy is best, among clean pictures and those that an
+oblivious PGD-20 attacked at each epsilon; the better mean breaks a tie. MDDA has several numbers, and its trials are
+proposed by the tree-structured Parzen estimator (Bergstra et al., 2011); its peers have one, and all values are tried.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import optuna
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers import Classifier
+from purifier.defences import FAMILIES, Defence, get_defence
+from purifier.evaluation.datasets import Sample, read_pixels
+from purifier.evaluation.evaluate import targets
+from purifier.evaluation.grid import BATCH, begin, seed_of, write_atomically
+from purifier.figures import plot_sensitivity, save_figure
+from purifier.images import SIZE
+from purifier.pipeline import Purifier
+
+STEPS = 20  # of the attack
+# Scale 2 costs seven times what the others cost together; its worth is in the sensitivity plot, not in the search.
+SCALES = {"1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
+SENSITIVITY: dict[str, tuple] = {
+    "blocks": (1, 2, 3, 4),
+    "sigma": (0.0, 4 / 255, 8 / 255, 12 / 255, 16 / 255),
+    "weight": (0.0, 0.01, 0.02, 0.03, 0.05),
+    "scales": ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25), (2.0, 1.0, 0.5, 0.25)),
+    "own": (0.25, 0.5, 0.75, 1.0),
+    "smooth": (0.0, 0.5, 1.0, 2.0),
+}
+
+
+def tune(
+    classifier: Classifier, samples: Sequence[Sample], out: Path, *,
+    defences: Sequence[str] = ("mdda", *FAMILIES), eps: Sequence[float] = (2.0, 8.0), trials: int = 24, seed: int = 0,
+    sensitivity: bool = True,
+) -> dict:  # fmt: skip
+    """Choose the settings of ``defences`` (families, and ``mdda``); ``eps`` in 1/255. Resumes where it was stopped.
+
+    Every trial is a line of ``out/trials.jsonl``; ``out/best.json`` holds the choice, ``out/sensitivity.png`` what
+    each setting of MDDA does when the others stay at the best. Raises ``ValueError`` for unknown defences.
+    """
+    unknown = [name for name in defences if name != "mdda" and name not in FAMILIES]
+    if unknown or trials < 1:
+        raise ValueError(f"Tuned are mdda, {', '.join(FAMILIES)}, in 1 or more trials; asked: {unknown}, {trials}.")
+    settings = {"classifier": classifier.source, "eps": list(eps), "seed": seed}
+    begin(out, {**settings, "images": [sample.image for sample in samples]})
+    pictures, y = attacked_pictures(classifier, samples, eps, seed, out)
+    kept = Trials(out / "trials.jsonl")
+
+    def score(name: str, purifier: Purifier | None = None) -> dict[str, float]:
+        what = {"defence": name} if purifier is None else {"defence": name, "purifier": asdict(purifier)}
+        return kept.get(what, lambda: accuracies(get_defence(name, purifier), classifier, pictures, y, seed))
+
+    best = {}
+    bar = tqdm(defences, desc="tune")
+    for family in bar:
+        bar.set_postfix_str(family)
+        if family == "mdda":
+            best[family] = tune_mdda(lambda purifier: score("mdda", purifier), trials, seed)
+            continue
+        names = [f"{family}{value:g}" for value in FAMILIES[family].values[:trials]]
+        found = {name: score(name) for name in names}
+        name = max(found, key=lambda name: merit(found[name]))
+        best[family] = {"defence": name, "accuracy": found[name], "trials": len(found)}
+    write_atomically(out / "best.json", (json.dumps(best, indent=2) + "\n").encode())
+    if sensitivity and "mdda" in best:
+        centre = Purifier(**best["mdda"]["purifier"])
+        points = [(setting, value) for setting, values in SENSITIVITY.items() for value in values]
+        found = []
+        for setting, value in tqdm(points, desc="sensitivity"):
+            purifier = replace(centre, **{setting: value})
+            accuracy = score("mdda", purifier)
+            found.append({"setting": setting, "value": shown(setting, value), "accuracy": accuracy})
+        write_atomically(out / "sensitivity.json", (json.dumps(found, indent=2) + "\n").encode())
+        save_figure(plot_sensitivity(found), out / "sensitivity")
+    return best
+
+
+def shown(setting: str, value) -> str:
+    if setting == "sigma":
+        return f"{value * 255:g}/255"
+    return ", ".join(f"{scale:g}" for scale in value) if setting == "scales" else f"{value:g}"
+
+
+def merit(accuracy: dict[str, float]) -> tuple[float, float]:
+    """What is maximised: the worst, then the mean."""
+    return min(accuracy.values()), sum(accuracy.values()) / len(accuracy)
+
+
+def tune_mdda(score: Callable[[Purifier], dict[str, float]], trials: int, seed: int) -> dict:
+    """The best of ``trials`` settings; the first that is tried is the present default."""
+    default = Purifier()
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(1, trials // 3))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial({
+        "scales": next(name for name, scales in SCALES.items() if scales == default.scales), "blocks": default.blocks,
+        "sigma": round(default.sigma * 255), "weight": default.weight, "own": default.own, "smooth": default.smooth,
+    })  # fmt: skip
+    found = []
+
+    def objective(trial: optuna.Trial) -> float:
+        purifier = Purifier(
+            scales=SCALES[trial.suggest_categorical("scales", list(SCALES))],
+            blocks=trial.suggest_int("blocks", 1, 4),
+            sigma=trial.suggest_int("sigma", 0, 20, step=2) / 255,
+            weight=trial.suggest_float("weight", 0.005, 0.06, step=0.0025),
+            own=trial.suggest_float("own", 0.2, 1.0, step=0.1),
+            smooth=trial.suggest_float("smooth", 0.0, 1.0, step=0.5),
+        )
+        accuracy = score(purifier)
+        found.append((purifier, accuracy))
+        worst, mean = merit(accuracy)
+        return worst + 1e-3 * mean
+
+    study.optimize(objective, n_trials=trials)
+    purifier, accuracy = max(found, key=lambda pair: merit(pair[1]))
+    return {"defence": "mdda", "purifier": asdict(purifier), "accuracy": accuracy, "trials": trials}
+
+
+def attacked_pictures(
+    classifier: Classifier, samples: Sequence[Sample], eps: Sequence[float], seed: int, out: Path
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The pictures clean and under each attack, by name, kept in ``out``; and their labels."""
+    y, path = targets(classifier, samples), out / "pictures.pt"
+    if path.exists():
+        return torch.load(path, weights_only=True), y
+    pictures = {"clean": read_pixels(samples, SIZE) / 255}
+    for value in eps:
+        batches = []
+        pairs = list(zip(pictures["clean"].split(BATCH), y.split(BATCH), strict=True))
+        for i, (x, t) in enumerate(tqdm(pairs, desc=f"PGD {value:g}/255")):
+            generator = torch.Generator().manual_seed(seed_of(seed, value, i))
+            x, t = (part.to(classifier.mean.device) for part in (x, t))
+            attack = AttackSettings(eps=value / 255, steps=STEPS)
+            batches.append(attack(classifier, x, t, generator=generator).detach().cpu())
+        pictures[f"PGD {value:g}/255"] = torch.cat(batches)
+    torch.save(pictures, out / "pictures.new")
+    (out / "pictures.new").replace(path)
+    return pictures, y
+
+
+def accuracies(
+    defence: Defence, classifier: Classifier, pictures: dict[str, Tensor], y: Tensor, seed: int
+) -> dict[str, float]:
+    """Of the classifier behind the defence, one draw, on each kind of picture."""
+    found = {}
+    for kind, x in pictures.items():
+        right = []
+        for i, (batch, t) in enumerate(zip(x.split(BATCH), y.split(BATCH), strict=True)):
+            generator = torch.Generator().manual_seed(seed_of(seed, kind, i))
+            with torch.no_grad():
+                right.append(defence.read(classifier, batch.to(classifier.mean.device), generator).argmax(1).cpu() == t)
+        found[kind] = torch.cat(right).double().mean().item()
+    return found
+
+
+class Trials:
+    """What was tried, one JSON object a line, so that nothing is computed twice."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.known = path, {}
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                trial = json.loads(line)
+            except ValueError:  # cut short when the process was stopped
+                continue
+            self.known[json.dumps(trial["what"])] = trial["accuracy"]
+        write_atomically(path, "".join(self.line(key) for key in self.known).encode())
+
+    def line(self, key: str) -> str:
+        return json.dumps({"what": json.loads(key), "accuracy": self.known[key]}) + "\n"
+
+    def get(self, what: dict, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
+        key = json.dumps(what)
+        if key not in self.known:
+            self.known[key] = compute()
+            with self.path.open("a") as file:
+                file.write(self.line(key))
+        return self.known[key]

@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from purifier.classifiers import load_classifier
+from purifier.cli import main
+from purifier.defences import FAMILIES
+from purifier.evaluation import tune as module
+from purifier.evaluation.datasets import read_isic2019
+from purifier.evaluation.tune import Trials, merit, tune, tune_mdda
+from purifier.pipeline import Purifier
+
+
+def test_the_worst_accuracy_decides_and_the_mean_breaks_ties():
+    fair, lopsided = {"clean": 0.6, "PGD": 0.5}, {"clean": 0.9, "PGD": 0.4}
+    assert merit(fair) > merit(lopsided)
+    assert merit({"clean": 0.7, "PGD": 0.5}) > merit(fair)
+
+
+def test_mdda_starts_from_the_default_and_finds_a_better_setting():
+    tried = []
+
+    def score(purifier):
+        tried.append(purifier)
+        return {"clean": 1 - abs(purifier.weight - 0.04) * 10, "PGD": 1 - abs(purifier.sigma * 255 - 14) / 20}
+
+    best = tune_mdda(score, trials=40, seed=0)
+    assert tried[0] == Purifier() and len(tried) == best["trials"] == 40
+    assert min(best["accuracy"].values()) > min(score(Purifier()).values())
+    assert best["accuracy"] == max((score(p) for p in tried[:40]), key=merit)
+
+
+def test_tuning_is_kept_and_nothing_is_tried_twice(small_isic2019, tmp_path, monkeypatch):
+    samples, classifier = read_isic2019(small_isic2019)[:4], load_classifier()
+    monkeypatch.setattr(module, "SENSITIVITY", {"blocks": (1, 2), "smooth": (0.0, 1.0)})
+    settings = dict(defences=("jpeg", "mdda"), eps=(8.0,), trials=3)
+    best = tune(classifier, samples, tmp_path, **settings)
+    assert best["jpeg"]["trials"] == 3 and best["jpeg"]["defence"] in ("jpeg5", "jpeg10", "jpeg15")
+    assert list(best["mdda"]["accuracy"]) == ["clean", "PGD 8/255"]
+    lines = (tmp_path / "trials.jsonl").read_text().splitlines()
+    assert json.loads((tmp_path / "best.json").read_text()) == json.loads(json.dumps(best))
+    assert (tmp_path / "sensitivity.svg").exists()
+    monkeypatch.setattr(module, "accuracies", lambda *_: pytest.fail("computed twice"))
+    assert tune(classifier, samples, tmp_path, **settings) == best
+    assert (tmp_path / "trials.jsonl").read_text().splitlines() == lines
+    with pytest.raises(ValueError, match="other settings"):
+        tune(classifier, samples[:3], tmp_path, **settings)
+
+
+def test_a_line_cut_short_is_tried_again(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    path.write_text('{"what": {"defence": "a"}, "accuracy": {"clean": 0.5}}\n{"what": {"def')
+    trials = Trials(path)
+    assert trials.get({"defence": "a"}, lambda: pytest.fail("known")) == {"clean": 0.5}
+    assert trials.get({"defence": "b"}, lambda: {"clean": 0.7}) == {"clean": 0.7}
+    assert Trials(path).get({"defence": "b"}, lambda: pytest.fail("known")) == {"clean": 0.7}
+
+
+def test_the_command_refuses_what_cannot_be_tuned(small_isic2019, tmp_path, capsys):
+    command = ["tune", "--data", str(small_isic2019), "--split", "all", "--limit", "2", "--out", str(tmp_path / "out")]
+    assert main([*command, "--defences", "magic"]) == 2
+    assert "Tuned are mdda" in capsys.readouterr().err
+
+
+def test_the_shipped_defaults_of_peers_are_among_what_is_tuned():
+    assert all(family.default in family.values for family in FAMILIES.values())
