@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.grid import find_defence, peak_memory, write_atomically
 from purifier.evaluation.metrics import bootstrap, wilson
 from purifier.figures import plot_convergence, plot_grid, save_figure
@@ -51,6 +52,10 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
         images = Images(group)
         record = dict(zip(TOGETHER, key, strict=True))
         record["eps"] = None if pd.isna(record["eps"]) else record["eps"]
+        record |= {
+            "attack_title": get_attacker(record["attack"]).title,
+            "defence_title": find_defence(record["defence"]).title,
+        }
         record |= {"n": images.count, "draws": int(group.draws.iloc[0])}
         scores = images.scores()
         was_right = (clean.predicted == clean.label).reindex(images.names).to_numpy()

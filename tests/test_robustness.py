@@ -1,0 +1,35 @@
+import re
+
+from purifier.ui.robustness import EVALUATION, read_evaluations, robustness_section
+
+
+def record(attack, eps, threat, defence, accuracy, n=64):
+    return {
+        "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": n,
+        "attack_title": attack, "defence_title": defence,
+        "draws": 3, "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1,
+    }  # fmt: skip
+
+
+def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_knew():
+    html = robustness_section([[
+        record("none", None, "oblivious", "none", 0.7), record("none", None, "oblivious", "mdda", 0.65),
+        record("pgd20", 2.0, "oblivious", "none", 0.1), record("pgd20", 2.0, "oblivious", "mdda", 0.6),
+        record("eot20x4", 2.0, "adaptive", "mdda", 0.15, n=32),
+    ]])  # fmt: skip
+    text = re.sub(r"<[^>]+>", "|", html)
+    for expected in ("nobody attacks", "does not know the defence", "knows the defence", "32 to 64 held-out pictures"):
+        assert expected in text
+    assert "60 <small>50–70</small>" in html and "15 <small>5–25</small>" in html
+    assert html.count("<td>–</td>") == 1  # nobody who knows attacks no defence
+
+
+def test_without_an_evaluation_it_says_so():
+    assert "No evaluation" in robustness_section([])
+
+
+def test_what_is_committed_can_be_shown_and_has_both_threats():
+    runs = read_evaluations()
+    assert runs, f"{EVALUATION} holds no evaluation"
+    assert {r["threat"] for records in runs for r in records} == {"oblivious", "adaptive"}
+    assert robustness_section(runs).count("<table>") == len(runs)
