@@ -122,7 +122,7 @@ class Family:
 
 
 def _rof(x: Tensor, weight: float, generator: torch.Generator | None) -> Tensor:
-    return Purifier(scales=(1.0,), blocks=1, sigma=0.0, weight=weight)(x)
+    return Purifier(scales=(1.0,), blocks=1, sigma=0.0, weight=weight, smooth=0.0)(x)
 
 
 def _noisy_rof(x: Tensor, weight: float, generator: torch.Generator | None) -> Tensor:

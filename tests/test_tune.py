@@ -7,27 +7,29 @@ from purifier.cli import main
 from purifier.defences import FAMILIES
 from purifier.evaluation import tune as module
 from purifier.evaluation.datasets import read_isic2019
-from purifier.evaluation.tune import Trials, merit, tune, tune_mdda
-from purifier.pipeline import Purifier
+from purifier.evaluation.tune import FIRST, Trials, chosen, merit, tune, tune_mdda
 
 
-def test_the_worst_accuracy_decides_and_the_mean_breaks_ties():
-    fair, lopsided = {"clean": 0.6, "PGD": 0.5}, {"clean": 0.9, "PGD": 0.4}
-    assert merit(fair) > merit(lopsided)
-    assert merit({"clean": 0.7, "PGD": 0.5}) > merit(fair)
+def test_of_what_cannot_be_told_from_the_best_worst_case_the_cheapest_on_clean_pictures_is_taken():
+    found = {
+        "best": {"clean": 0.55, "PGD": 0.50}, "nearly": {"clean": 0.60, "PGD": 0.46},
+        "lopsided": {"clean": 0.90, "PGD": 0.40}, "dominated": {"clean": 0.60, "PGD": 0.45},
+    }  # fmt: skip
+    assert chosen(found, images=100) == "nearly"  # one standard error is 0.05
+    assert chosen(found, images=10_000) == "best"
+    assert chosen(found, images=10) == "lopsided"
 
 
-def test_mdda_starts_from_the_default_and_finds_a_better_setting():
+def test_mdda_starts_from_the_first_guess_and_finds_a_better_setting():
     tried = []
 
     def score(purifier):
         tried.append(purifier)
         return {"clean": 1 - abs(purifier.weight - 0.04) * 10, "PGD": 1 - abs(purifier.sigma * 255 - 14) / 20}
 
-    best = tune_mdda(score, trials=40, seed=0)
-    assert tried[0] == Purifier() and len(tried) == best["trials"] == 40
-    assert min(best["accuracy"].values()) > min(score(Purifier()).values())
-    assert best["accuracy"] == max((score(p) for p in tried[:40]), key=merit)
+    best = tune_mdda(score, trials=40, images=10_000, seed=0)
+    assert tried[0] == FIRST and len(tried) == best["trials"] == 40
+    assert merit(best["accuracy"]) > merit(score(FIRST)) + 0.1
 
 
 def test_tuning_is_kept_and_nothing_is_tried_twice(small_isic2019, tmp_path, monkeypatch):

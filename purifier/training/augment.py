@@ -75,7 +75,8 @@ def mdda(x: Tensor, generator: torch.Generator) -> Tensor:
     """What a purifier with random settings makes of a batch."""
     sigma, weight = torch.rand(2, generator=generator).tolist()
     blocks = 1 + int(torch.randint(2, (), generator=generator))
-    purifier = Purifier(blocks=blocks, sigma=(4 + 6 * sigma) / 255, weight=0.01 + 0.02 * weight)
+    settings = dict(sigma=(4 + 6 * sigma) / 255, weight=0.01 + 0.02 * weight, own=0.5, smooth=0.0)
+    purifier = Purifier(scales=(1.0, 0.5, 0.25), blocks=blocks, **settings)
     return purifier(x, generator)
 
 

@@ -23,5 +23,5 @@ EPSILON = Range("Epsilon, in 1/255", 1, 16, 1)  # whole levels, so that an 8-bit
 ATTACK_STEPS = Range("Attack steps", 1, 100, 1)
 BLOCKS = Range("Blocks", 1, 6, 1)
 SIGMA = Range("Noise sigma, in 1/255", 0, 32, 0.5)
-WEIGHT = Range("Denoising weight", 0, 0.1, 0.005)
+WEIGHT = Range("Denoising weight", 0, 0.1, 0.0025)
 SEED = Range("Seed", 0, 2**32 - 1, 1)
