@@ -81,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("--per-class", type=int, default=12, help="attack so many test pictures of each diagnosis")
     card.set_defaults(run=_card)
 
-    report = commands.add_parser("report", help="the bundled classifiers side by side, from what their cards measured")
+    report = commands.add_parser(
+        "report", help="the bundled classifiers, and defences against attackers, from what was measured and stored"
+    )
     report.set_defaults(run=_report)
 
     examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
@@ -136,7 +138,8 @@ def _samples(options: argparse.Namespace) -> list:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from purifier.evaluation.grid import Grid, run
-    from purifier.evaluation.summary import table, write_summary
+    from purifier.evaluation.summary import write_summary
+    from purifier.evaluation.tables import table
 
     grid = Grid(
         classifier=options.classifier, attacks=tuple(options.attacks), eps=tuple(options.eps),
@@ -195,9 +198,12 @@ def _card(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from purifier.evaluation.tables import accuracy_table, read_evaluations
     from purifier.training.card import report
 
     print(report())
+    for name, records in read_evaluations().items():
+        print(f"\n{name}\n\n{accuracy_table(records)}")
 
 
 def _examples(options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from purifier.diffusion import diffuse, split_generator
 from purifier.pyramid import build_pyramid, merge_pyramid, resample
 
 ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
+MAX_POWER = 4.0  # of decay and tilt
 MAX_SMOOTH = 4.0  # pixels; wider would not fit the smallest picture
 
 
@@ -41,16 +42,17 @@ class Purifier:
     """Diffuse and denoise every scale of a pyramid and mix neighbouring scales, block after block.
 
     Call it with a batch and a generator. It has no learned part, does not know the classifier, and is
-    differentiable from end to end. The defaults are what ``purifier tune`` found on validation lesions.
-    Raises ``ValueError`` for settings out of range.
+    differentiable from end to end. Raises ``ValueError`` for settings out of range.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 0.25)  # descending, 1 among them
     blocks: int = 2
-    sigma: float = 6 / 255  # standard deviation of the noise, in units of the pixel range
-    weight: float = 0.0225  # of the total variation, see rof; 0 does not denoise
-    own: float = 0.8  # a scale's own share when neighbours are mixed; 1 does not mix
-    smooth: float = 0.5  # standard deviation of the last Gaussian, in pixels; 0 is none
+    sigma: float = 8 / 255  # standard deviation of the noise, in units of the pixel range
+    weight: float = 0.02  # of the total variation, see rof; 0 does not denoise
+    own: float = 0.5  # a scale's own share when neighbours are mixed; 1 does not mix
+    decay: float = 0.0  # sigma and weight are multiplied by scale ** decay; 0: the same at every scale
+    tilt: float = 0.0  # the scales are merged with shares of scale ** tilt; 0: equal ones
+    smooth: float = 0.0  # standard deviation of the last Gaussian, in pixels; 0 is none
     steps: int = 8  # iterations of ROF
     coupled: bool = True  # ROF sees the three channels together
 
@@ -63,7 +65,14 @@ class Purifier:
             raise ValueError(f"blocks must be a whole number of at least 1, and is {self.blocks}.")
         if not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"steps must be a whole number of at least 1, and is {self.steps}.")
-        for name, most in (("sigma", 1), ("weight", 1), ("own", 1), ("smooth", MAX_SMOOTH)):
+        for name, most in (
+            ("sigma", 1),
+            ("weight", 1),
+            ("own", 1),
+            ("decay", MAX_POWER),
+            ("tilt", MAX_POWER),
+            ("smooth", MAX_SMOOTH),
+        ):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must lie between 0 and {most}, and is {getattr(self, name)}.")
 
@@ -73,10 +82,12 @@ class Purifier:
         Every image of the batch is its own problem with its own noise (see ``split_generator``).
         """
         generators = split_generator(generator, len(x))
-        levels = build_pyramid(x, self.scales)
+        levels, strength = build_pyramid(x, self.scales), [scale**self.decay for scale in self.scales]
         for block in range(1, self.blocks + 1):
-            diffused = [diffuse(level, self.sigma, generators) for level in levels]
-            denoised = [rof(level, self.weight, self.steps, self.coupled) for level in diffused]
+            diffused = [diffuse(x, self.sigma * p, generators) for x, p in zip(levels, strength, strict=True)]
+            denoised = [
+                rof(y, self.weight * p, self.steps, self.coupled) for y, p in zip(diffused, strength, strict=True)
+            ]
             mixed = aggregate(denoised, self.own)
             for stage in zip(self.scales, levels, diffused, denoised, mixed, strict=True):
                 yield Stage(block, *stage)
@@ -84,7 +95,7 @@ class Purifier:
 
     def back(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The purified picture, of ``size`` = (height, width), from the scales that the last block left."""
-        x = merge_pyramid(levels, size)
+        x = merge_pyramid(levels, size, [scale**self.tilt for scale in self.scales])
         if self.smooth > 0:
             x = gaussian_blur(x, kernel_size=2 * math.ceil(3 * self.smooth) + 1, sigma=self.smooth)
         return x.clamp(0, 1)

@@ -29,6 +29,7 @@ def build_pyramid(x: Tensor, scales: Sequence[float]) -> list[Tensor]:
     return [resample(x, size_at(height, width, scale)) for scale in scales]
 
 
-def merge_pyramid(levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """The mean of all levels, each resampled to ``size`` = (height, width)."""
-    return sum(resample(level, size) for level in levels) / len(levels)
+def merge_pyramid(levels: Sequence[Tensor], size: tuple[int, int], shares: Sequence[float] | None = None) -> Tensor:
+    """The mean of all levels, each resampled to ``size`` = (height, width), weighted by ``shares`` of any sum."""
+    shares = [1.0] * len(levels) if shares is None else shares
+    return sum(share * resample(level, size) for share, level in zip(shares, levels, strict=True)) / sum(shares)

@@ -9,6 +9,7 @@ import pytest
 
 import purifier
 from purifier.classifiers import MODELS, bundled_classifiers, load_classifier
+from purifier.evaluation.tables import accuracy_table, read_evaluations
 from purifier.training.card import card_text, report
 from purifier.training.recipes import read_recipe, recipe_names
 
@@ -48,7 +49,9 @@ def test_the_figures_of_a_card_are_those_that_the_command_measured(name):
 
 
 def test_the_readme_holds_the_report():
-    assert report() in (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert report() in readme
+    assert all(accuracy_table(records) in readme for records in read_evaluations().values())
     assert set(bundled_classifiers()) == set(recipe_names())
 
 

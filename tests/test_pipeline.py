@@ -51,6 +51,17 @@ def test_stages_follow_the_definition():
     assert_close(purifier(x, seeded()), back.clamp(0, 1))
 
 
+def test_coarse_scales_may_be_diffused_and_denoised_less_and_count_less():
+    purifier = Purifier(scales=(1, 0.5, 0.25), blocks=1, decay=1.0, tilt=2.0)
+    x = torch.rand(2, 3, 64, 64, generator=seeded())
+    stages = list(purifier.stages(x, seeded()))
+    for stage, strength in zip(stages, (1, 0.5, 0.25), strict=True):
+        assert_close((stage.diffused - stage.before).std().item(), purifier.sigma * strength, rtol=0.1, atol=0)
+        assert_close(stage.denoised, rof(stage.diffused, purifier.weight * strength, purifier.steps))
+    a, b, c = (resample(s.aggregated, (64, 64)) for s in stages)
+    assert_close(purifier(x, seeded()), ((16 * a + 4 * b + c) / 21).clamp(0, 1))
+
+
 def test_noise_is_fresh_for_each_block_and_scale():
     purifier = Purifier(scales=(1,), weight=0, own=1)
     first, second = purifier.stages(torch.full((1, 3, 32, 32), 0.5), seeded())

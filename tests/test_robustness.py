@@ -1,6 +1,7 @@
 import re
 
-from purifier.ui.robustness import EVALUATION, read_evaluations, robustness_section
+from purifier.evaluation.tables import EVALUATION, read_evaluations
+from purifier.ui.robustness import robustness_section
 
 
 def record(attack, eps, threat, defence, accuracy, n=64):
@@ -31,5 +32,5 @@ def test_without_an_evaluation_it_says_so():
 def test_what_is_committed_can_be_shown_and_has_both_threats():
     runs = read_evaluations()
     assert runs, f"{EVALUATION} holds no evaluation"
-    assert {r["threat"] for records in runs for r in records} == {"oblivious", "adaptive"}
-    assert robustness_section(runs).count("<table>") == len(runs)
+    assert {r["threat"] for records in runs.values() for r in records} == {"oblivious", "adaptive"}
+    assert robustness_section(runs.values()).count("<table>") == len(runs)

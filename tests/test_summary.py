@@ -6,7 +6,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_scor
 
 from purifier.evaluation.datasets import LABELS
 from purifier.evaluation.metrics import wilson
-from purifier.evaluation.summary import summarise, table
+from purifier.evaluation.summary import summarise
+from purifier.evaluation.tables import table
 from purifier.figures import plot_convergence, plot_grid, plot_sensitivity
 
 COUNT, DRAWS = 60, 3

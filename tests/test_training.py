@@ -224,9 +224,12 @@ def test_the_metrics_of_a_phase_are_those_of_its_weights(small_isic2019, tmp_pat
     assert written["accuracy"] == measured["accuracy"] and written["recall"] == measured["recall"]
 
 
-@pytest.mark.parametrize(("least_accuracy", "allowed"), [(0.0, True), (0.6, False)])
+@pytest.mark.parametrize(
+    ("least_accuracy", "least_purified_accuracy", "allowed"),
+    [(0.0, 0.0, True), (0.6, 0.0, False), (0.0, 0.6, False), (0.0, 0.5, True), (0.9, 0.9, False)],
+)
 def test_the_adjustment_keeps_the_least_accuracy(
-    small_isic2019, tmp_path, small_batches, monkeypatch, least_accuracy, allowed
+    small_isic2019, tmp_path, small_batches, monkeypatch, least_accuracy, least_purified_accuracy, allowed
 ):
     """All called nevus, three of four are right; adjusted, the melanoma is right and two nevi are wrong."""
     nevus, melanoma = LABELS.index("NV"), LABELS.index("MEL")
@@ -235,15 +238,34 @@ def test_the_adjustment_keeps_the_least_accuracy(
     probabilities[:, nevus] = 0.55
     probabilities[:, melanoma] = torch.tensor([0.05, 0.44, 0.44, 0.44])
     monkeypatch.setattr(classifier, "predict", lambda *_: (probabilities, truth))
+    monkeypatch.setattr(classifier, "predict_purified", lambda *_: probabilities)
     monkeypatch.setattr(classifier, "load_classifier", lambda *_: None)
     monkeypatch.setattr(classifier, "save_network", lambda *_: None)
     monkeypatch.setattr(classifier, "ADJUSTMENTS", (0.0, 1.0))
     y = torch.arange(len(LABELS)).repeat_interleave(torch.where(torch.arange(len(LABELS)) == nevus, 900, 100))
-    recipe = replace(TINY, least_accuracy=least_accuracy)
+    recipe = replace(TINY, least_accuracy=least_accuracy, least_purified_accuracy=least_purified_accuracy)
     classifier.finish_phase(new_network(TINY), tmp_path, recipe, y, read_isic2019(small_isic2019, "val"))
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written["logit_adjustment"] == float(allowed)
     assert written["accuracy"]["value"] == (0.5 if allowed else 0.75)
+
+
+def test_a_soup_is_the_mean_of_its_phases_by_their_shares(small_isic2019, tmp_path, small_batches, monkeypatch):
+    monkeypatch.setattr(classifier, "ADJUSTMENTS", (0.0,))
+    recipe = replace(TINY, soup={"first": 1.0, "second": 3.0})
+    train(recipe, small_isic2019, tmp_path)
+    first, second, mean = (
+        load_classifier(f"local-dir:{tmp_path / name}").network.state_dict() for name in ("first", "second", "soup")
+    )
+    for key, value in mean.items():
+        if value.is_floating_point():
+            assert_close(value, (first[key] + 3 * second[key]) / 4)
+    assert load_classifier(f"local-dir:{tmp_path}/soup").measured.non_lesion is not None
+    assert load_classifier(f"local-dir:{tmp_path}/second").measured.non_lesion is None
+    shutil.rmtree(tmp_path / "soup")
+    train(recipe, small_isic2019, tmp_path)  # all steps are done, the soup is not
+    again = load_classifier(f"local-dir:{tmp_path}/soup").network.state_dict()
+    assert all(torch.equal(again[key], mean[key]) for key in mean)
 
 
 def test_thumbnails_add_bcn20000_s_pictures_alone(small_isic2019, tmp_path, small_batches, monkeypatch):

@@ -79,13 +79,18 @@ def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
     return clean_scores(*predict(classifier, samples), classifier.labels)
 
 
-def evaluate_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> dict:
-    """Scores on the pictures after the purifier, one draw of its noise: what it costs where nobody attacked."""
+def predict_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> Tensor:
+    """Probabilities (N, labels) of the pictures after the purifier, one draw of its noise."""
 
     def read(x: Tensor, y: Tensor, i: int) -> Tensor:
         return classifier.probabilities(purifier(x, torch.Generator().manual_seed(seed + i)))
 
-    probabilities = over_batches(classifier, samples, read, "purify")
+    return over_batches(classifier, samples, read, "purify")
+
+
+def evaluate_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> dict:
+    """Scores on the pictures after the purifier, one draw of its noise: what it costs where nobody attacked."""
+    probabilities = predict_purified(classifier, purifier, samples, seed)
     return clean_scores(probabilities, targets(classifier, samples), classifier.labels)
 
 

@@ -1,4 +1,4 @@
-"""From the rows of a run to records with intervals, a table and plots."""
+"""From the rows of a run to records with intervals, a table and plots. The home of pandas, with grid.py."""
 
 import json
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import pandas as pd
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.grid import find_defence, peak_memory, write_atomically
 from purifier.evaluation.metrics import bootstrap, wilson
+from purifier.evaluation.tables import table
 from purifier.figures import plot_convergence, plot_grid, save_figure
 from purifier.taxonomy import DIAGNOSES
 
@@ -158,60 +159,3 @@ class Images:
             return float(often @ ordered @ others / pairs) if pairs else float("nan")
 
         return score
-
-
-def table(records: list[dict]) -> str:
-    """The records as Markdown: accuracy by defence under each attack, then what each defence costs."""
-    conditions = list(dict.fromkeys((r["attack"], r["eps"], r["threat"], r["n"]) for r in records))
-    defences = list(dict.fromkeys(r["defence"] for r in records))
-    by_key = {(r["attack"], r["eps"], r["defence"]): r for r in records}
-
-    def cell(attack: str, eps: float | None, defence: str, score: str) -> str:
-        record = by_key.get((attack, eps, defence))
-        if record is None or record[score] is None:
-            return "–"
-        return f"{record[score]:.3f} ({record[f'{score}_low']:.3f} to {record[f'{score}_high']:.3f})"
-
-    def lines(header: list[str], body: list[list[str]]) -> list[str]:
-        return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body)]
-
-    named = [
-        f"{attack}{'' if eps is None else f' {eps:g}/255'}, {'nobody' if attack == 'none' else threat}, n = {n}"
-        for attack, eps, threat, n in conditions
-    ]
-    classifier, draws = records[0]["classifier"], max(r["draws"] for r in records)
-    clean = [r for r in records if r["attack"] == "none"]
-    ahead = [(attack, eps) for attack, eps, threat, n in conditions]
-    costs = ("broken", "melanoma_made_benign", "melanoma_sensitivity", "melanoma_specificity", "melanoma_auroc")
-    return "\n".join([
-        f"Classifier `{classifier}`. Accuracy, the mean over {draws} draws of a defence that draws noise, with 95 %",
-        "intervals over images. An oblivious attacker does not know the defence, an adaptive one does.",
-        "",
-        *lines(
-            ["defence", *named],
-            [[d, *(cell(attack, eps, d, "accuracy") for attack, eps, *_ in conditions)] for d in defences],
-        ),
-        "",
-        "By how much MDDA's accuracy is ahead, on the same pictures:",
-        "",
-        *lines(
-            ["than", *named],
-            [[d, *(cell(*condition, d, "mdda_ahead_by") for condition in ahead)] for d in defences if d != "mdda"],
-        ),
-        "",
-        "What each costs where nobody attacks: right answers that it breaks, melanomas read right before and benign",
-        "after, and scores of melanoma against the rest; likeness to the picture; seconds a picture, and megabytes.",
-        "",
-        *lines(
-            ["defence", *(cost.replace("_", " ") for cost in costs), "PSNR", "SSIM", "s", "MB"],
-            [
-                [
-                    r["defence"], *(cell("none", None, r["defence"], cost) for cost in costs),
-                    "–" if r["psnr"] is None else f"{r['psnr']:.1f}", f"{r['ssim']:.3f}",
-                    f"{r['seconds_per_image']:.3f}", f"{r['peak_memory_mb']:.1f}",
-                ]
-                for r in clean
-            ],
-        ),
-        "",
-    ])  # fmt: skip

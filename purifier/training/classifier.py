@@ -26,9 +26,11 @@ from tqdm import tqdm
 from purifier.attacks import pgd
 from purifier.classifiers import load_classifier
 from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indices, read_isic2019, read_pixels
-from purifier.evaluation.evaluate import predict
+from purifier.evaluation.evaluate import predict, predict_purified
 from purifier.evaluation.metrics import clean_scores
 from purifier.figures import plot_training
+from purifier.hub import CONFIG
+from purifier.pipeline import Purifier
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
 from purifier.training.calibrate import calibrate
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
@@ -38,6 +40,7 @@ BATCH = 32  # of each process
 CHECKPOINT_EVERY = 200  # steps
 LOG_EVERY = 20  # steps
 GUARD_EVERY = 100  # steps of adversarial training
+SOUP = "soup"  # the folder of averaged phases
 OVERFITTED = 0.2  # by so much may PGD's accuracy lie below the single step's
 ADJUSTMENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -169,12 +172,29 @@ def train(
             if state.done == end:
                 bar.set_description(f"{phase.name}, measuring")
                 finish_phase(state.average.module, work / phase.name, recipe, y, validation)
-                if phase is recipe.phases[-1]:
+                if phase is recipe.phases[-1] and not recipe.soup:
                     calibrate(work / phase.name, samples, validation)
                 plot_training(work)
             if state.done % CHECKPOINT_EVERY == 0 or state.done == end:
                 state.save(work / "checkpoint.pt")
     bar.close()
+    if recipe.soup and rank == 0 and not (work / SOUP / CONFIG).exists():
+        y = label_indices([*samples, *extra] if recipe.phases[-1].thumbnails else samples)
+        finish_phase(soup(recipe, work), work / SOUP, recipe, y, validation)
+        calibrate(work / SOUP, samples, validation)
+
+
+def soup(recipe: Recipe, work: Path) -> nn.Module:
+    """The mean of the finished weights of ``recipe.soup``'s phases, by their shares (Wortsman et al., 2022)."""
+    networks = [load_classifier(f"local-dir:{work / name}").network for name in recipe.soup]
+    shares = [share / sum(recipe.soup.values()) for share in recipe.soup.values()]
+    mean = {
+        key: sum(share * network.state_dict()[key] for share, network in zip(shares, networks, strict=True))
+        for key, value in networks[0].state_dict().items()
+        if value.is_floating_point()
+    }
+    networks[0].load_state_dict(mean, strict=False)  # without the counters of batch normalisation
+    return networks[0]
 
 
 @dataclass
@@ -284,7 +304,8 @@ def finish_phase(network: nn.Module, folder: Path, recipe: Recipe, y: Tensor, va
 
     Logit adjustment (Menon et al., 2021): the log of the share with which each diagnosis was drawn in training, ``y``,
     is taken off its logit, times a factor. The factor is the one of ``ADJUSTMENTS`` with the best balanced accuracy on
-    the validation pictures, of those that keep ``recipe.least_accuracy``; test lesions have no part in training.
+    the validation pictures, of those that keep ``recipe.least_accuracy`` and, on purified ones,
+    ``recipe.least_purified_accuracy``; where none does, the one that comes nearest. Test lesions have no part in it.
     """
     network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     save_network(network, folder, recipe)
@@ -292,13 +313,20 @@ def finish_phase(network: nn.Module, folder: Path, recipe: Recipe, y: Tensor, va
     log_share = (share / share.sum()).log()
     if not validation:
         return
-    probabilities, truth = predict(load_classifier(f"local-dir:{folder}"), validation)
+    classifier = load_classifier(f"local-dir:{folder}")
+    probabilities, truth = predict(classifier, validation)
 
-    def adjusted(factor: float) -> Tensor:
+    def adjusted(factor: float, probabilities: Tensor = probabilities) -> Tensor:
         return (probabilities.log() - factor * log_share).softmax(dim=1)
 
     predicted = {factor: adjusted(factor).argmax(dim=1) for factor in ADJUSTMENTS}
-    allowed = [f for f in ADJUSTMENTS if f == 0 or accuracy_score(truth, predicted[f]) >= recipe.least_accuracy]
+    short = {f: recipe.least_accuracy - accuracy_score(truth, predicted[f]) for f in ADJUSTMENTS}
+    if recipe.least_purified_accuracy:
+        purified = predict_purified(classifier, Purifier(), validation)
+        for f in ADJUSTMENTS:
+            accuracy = accuracy_score(truth, adjusted(f, purified).argmax(dim=1))
+            short[f] = max(short[f], recipe.least_purified_accuracy - accuracy)
+    allowed = [f for f in ADJUSTMENTS if short[f] <= max(0, min(short.values()))]
     present = truth.unique().tolist()  # in a trial's few pictures, not every diagnosis
     best = max(allowed, key=lambda f: recall_score(truth, predicted[f], labels=present, average="macro"))
     network.get_classifier().bias -= best * log_share

@@ -7,12 +7,13 @@ import gradio as gr
 
 from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers import DEFAULT, default_device, load_classifier
+from purifier.evaluation.tables import read_evaluations
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.ui import api, handlers
 from purifier.ui.actions import ANY, Session
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT, Range
 from purifier.ui.examples import example_gallery
-from purifier.ui.robustness import read_evaluations, robustness_section
+from purifier.ui.robustness import robustness_section
 from purifier.ui.view import example_buttons, scale_name
 
 NOTICE = "Research and teaching; not a medical device."
@@ -114,7 +115,7 @@ def build_page() -> gr.Blocks:
         block = gr.Radio([], label="Look back at", visible=False)
         pyramid = gr.HTML(handlers.NO_PYRAMID)
         with gr.Accordion("How robust is it? What was measured", open=False):
-            gr.HTML(robustness_section(read_evaluations()))
+            gr.HTML(robustness_section(read_evaluations().values()))
         gr.HTML(_footer())
         gr.HTML(f'<p class="lp-notice"><strong>{NOTICE}</strong></p>', elem_classes="lp-always")
 

@@ -1,25 +1,14 @@
 """What the committed evaluation found, as the page shows it: assets/evaluation/<run>/summary.json."""
 
-import json
+from collections.abc import Iterable
 from html import escape
-from pathlib import Path
 
-from purifier.classifiers import MODELS
-
-EVALUATION = MODELS.parent / "evaluation"
 KNOWS = {"oblivious": "does not know the defence", "adaptive": "knows the defence"}
 
 
-def read_evaluations(folder: Path = EVALUATION) -> list[list[dict]]:
-    """The records of every run that is there."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))]
-
-
-def robustness_section(runs: list[list[dict]]) -> str:
+def robustness_section(runs: Iterable[list[dict]]) -> str:
     """A table for each run; a sentence where there is none."""
-    if not runs:
-        return "<p>No evaluation has been stored yet.</p>"
-    return "".join(_table(records) for records in runs)
+    return "".join(map(_table, runs)) or "<p>No evaluation has been stored yet.</p>"
 
 
 def _table(records: list[dict]) -> str:

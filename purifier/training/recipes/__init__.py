@@ -35,6 +35,8 @@ class Recipe:
     model_args: dict = field(default_factory=dict)  # of timm's create_model
     balance: float = 0.5  # pictures are drawn by their diagnosis's frequency to the power of minus this
     least_accuracy: float = 0.8  # validation accuracy that the logit adjustment must keep
+    least_purified_accuracy: float = 0.0  # the same on purified pictures
+    soup: dict[str, float] = field(default_factory=dict)  # shares of phases, whose weights are averaged at the end
 
 
 def recipe_names() -> list[str]:
