@@ -18,7 +18,9 @@ from purifier.evaluation.summary import summarise
 from tests.conftest import lesion_like
 
 TIMES = ["seconds", "attack_seconds"]
-OPTIONS = "--split all --limit 20 --seed 4 --attacks pgd2 eot1x2 --eps 4 --defences none mdda jpeg30 --draws 2".split()
+OPTIONS = (
+    "--split all --limit 20 --seed 4 --attacks pgd2 eot1x2 --eps 4 --defences none noise8 jpeg30 --draws 2".split()
+)
 
 
 def test_the_table_is_tidy(small_isic2019, tmp_path, capsys):
@@ -27,7 +29,7 @@ def test_the_table_is_tidy(small_isic2019, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == (out / "table.md").read_text().strip()
     rows = pd.read_parquet(out / "results.parquet")
     assert not rows.duplicated(["image", "attack", "eps", "defence", "draw"]).any()
-    # nobody and PGD behind three defences, of which MDDA draws twice; EOT behind two
+    # nobody and PGD behind three defences, of which one draws twice; EOT behind two
     assert len(rows) == 20 * (2 * (1 + 2 + 1) + (2 + 1))
     assert rows.image.nunique() == 20
     assert set(rows[rows.attack == "eot1x2"].threat) == {"adaptive"}

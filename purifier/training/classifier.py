@@ -198,7 +198,6 @@ class State:
         """Go on from the averaged weights, with a new optimizer."""
         self.network.load_state_dict(self.average.module.state_dict())
         self.optimizer = new_optimizer(self.network)
-        self.attack_steps = 1
 
     def save(self, path: Path) -> None:
         save_checkpoint(path, {
