@@ -21,6 +21,7 @@ from purifier.transformers_models import in_transformers_format, load_network, r
 
 MODELS = Path(__file__).parent.parent / "assets" / "models"
 DEFAULT = "augmented"
+SURROGATE = "surrogate"  # where attacks that transfer are made
 SHARED = 4  # classifiers that are kept in memory
 MEASURED = "lesion_purifier"  # the key in config.json of what was fitted after training
 

@@ -5,8 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from purifier.classifiers import DEFAULT, default_device
+from purifier.classifiers import DEFAULT, SURROGATE, default_device
 from purifier.defences import FAMILIES
+from purifier.evaluation.attackers import examples
+from purifier.evaluation.settings import EPS, TRIALS, Grid
 from purifier.training.recipes import read_recipe, recipe_names
 
 
@@ -30,22 +32,24 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="attacks against defences on labelled pictures: table and plots")
     _data_options(evaluate, split="test")
-    evaluate.add_argument("--attacks", nargs="+", default=["pgd20"], metavar="ATTACK", help=_kinds())
-    evaluate.add_argument("--eps", nargs="+", type=float, default=[2.0, 8.0], help="in 1/255 (default 2 8)")
+    evaluate.add_argument("--attacks", nargs="+", default=Grid.attacks, metavar="ATTACK", help=_kinds())
+    evaluate.add_argument("--eps", nargs="+", type=float, default=EPS, help="in 1/255 (default 2 8)")
     evaluate.add_argument(
-        "--defences", nargs="+", default=["none", "mdda"], metavar="DEFENCE",
+        "--defences", nargs="+", default=Grid.defences, metavar="DEFENCE",
         help=f"none, mdda, {', '.join(FAMILIES)}, art-median, art-tvm, with a number of your own or the tuned one",
     )  # fmt: skip
-    evaluate.add_argument("--draws", type=int, default=3, help="of a random defence's noise (default %(default)s)")
-    evaluate.add_argument("--surrogate", default="surrogate", help="the classifier that attacks are transferred from")
+    evaluate.add_argument(
+        "--draws", type=int, default=Grid.draws, help="of a random defence's noise (default %(default)s)"
+    )
+    evaluate.add_argument("--surrogate", default=SURROGATE, help="the classifier that attacks are transferred from")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     evaluate.set_defaults(run=_evaluate)
 
     tune = commands.add_parser("tune", help="choose the settings of MDDA and its peers by one rule")
     _data_options(tune, split="val")
     tune.add_argument("--defences", nargs="+", default=["mdda", *FAMILIES], metavar="DEFENCE")
-    tune.add_argument("--eps", nargs="+", type=float, default=[2.0, 8.0], help="in 1/255 (default 2 8)")
-    tune.add_argument("--trials", type=int, default=24, help="at most, of each defence (default %(default)s)")
+    tune.add_argument("--eps", nargs="+", type=float, default=EPS, help="in 1/255 (default 2 8)")
+    tune.add_argument("--trials", type=int, default=TRIALS, help="at most, of each defence (default %(default)s)")
     tune.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     tune.set_defaults(run=_tune)
 
@@ -116,8 +120,6 @@ def _data_options(command: argparse.ArgumentParser, split: str) -> None:
 
 
 def _kinds() -> str:
-    from purifier.evaluation.attackers import examples
-
     return (
         f"{', '.join(examples())}; numbers are steps or queries, and after x samples of the defence's noise. eot, "
         "bpda, fixed and defended-square know the defence"
@@ -137,7 +139,7 @@ def _samples(options: argparse.Namespace) -> list:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from purifier.evaluation.grid import Grid, run
+    from purifier.evaluation.grid import run
     from purifier.evaluation.summary import write_summary
     from purifier.evaluation.tables import table
 

@@ -6,7 +6,7 @@ from purifier.attacks import AttackSettings, pgd, pgd_step
 from purifier.classifiers import load_classifier
 from purifier.defences import get_defence
 from purifier.evaluation.attackers import KINDS, Task, examples, get_attacker
-from purifier.evaluation.grid import find_defence
+from purifier.evaluation.settings import find_defence
 from tests.test_calibrate import Brightness, fake_classifier
 
 EPS = 0.02

@@ -13,7 +13,8 @@ from purifier.cli import main
 from purifier.defences import get_defence
 from purifier.evaluation import grid as module
 from purifier.evaluation.datasets import LABELS, read_isic2019, read_samples
-from purifier.evaluation.grid import Grid, parts, peak_memory, run
+from purifier.evaluation.grid import parts, peak_memory, run
+from purifier.evaluation.settings import Grid
 from purifier.evaluation.summary import summarise
 from tests.conftest import lesion_like
 

@@ -14,12 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from purifier.images import read_image
+from purifier.images import SUFFIXES, read_image
 from purifier.taxonomy import DIAGNOSES, code_of
 
 SPLITS = ("train", "val", "test")
 LABELS = list(DIAGNOSES)
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 LAST_HAM10000 = 34320  # ids above it are BCN20000's
 
 
@@ -98,7 +97,7 @@ def read_samples(folder: str | Path, split: str = "all") -> list[Sample]:
         Sample(f"{path.name}/{picture.name}", picture, code_of(path.name), "")
         for path in inner
         for picture in sorted(path.iterdir())
-        if picture.suffix.lower() in EXTENSIONS
+        if picture.suffix.lower() in SUFFIXES
     ]
     return [sample for sample in samples if split in ("all", sample.split)]
 

@@ -19,52 +19,14 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from tqdm import tqdm
 
 from purifier import __version__
-from purifier.classifiers import DEFAULT, WEIGHTS, Classifier, default_device, folder_of, load_classifier
-from purifier.defences import FAMILIES, Defence, get_defence
-from purifier.evaluation.attackers import Attacker, Task, get_attacker
+from purifier.classifiers import WEIGHTS, Classifier, default_device, folder_of, load_classifier
+from purifier.defences import Defence
+from purifier.evaluation.attackers import Attacker, Task
 from purifier.evaluation.datasets import Sample, read_readable
-from purifier.evaluation.evaluate import targets
+from purifier.evaluation.evaluate import BATCH, targets
+from purifier.evaluation.settings import Grid, find_defence
 from purifier.images import SIZE
 from purifier.pipeline import Purifier
-
-BATCH = 16
-SURROGATE = "surrogate"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """What a run measures. ``eps`` are in 1/255. Raises ``ValueError`` for names and numbers that mean nothing."""
-
-    classifier: str = DEFAULT
-    attacks: tuple[str, ...] = ("pgd20",)
-    eps: tuple[float, ...] = (2.0, 8.0)
-    defences: tuple[str, ...] = ("none", "mdda")
-    draws: int = 3
-    seed: int = 0
-    surrogate: str = SURROGATE  # where the transfer attack is made
-
-    def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise ValueError(f"draws must be at least 1, and is {self.draws}.")
-        if not self.eps or min(self.eps) <= 0:
-            raise ValueError(f"eps must be positive numbers (in 1/255), and are {list(self.eps)}.")
-        for attack in self.attacks:
-            get_attacker(attack)
-        for defence in self.defences:
-            find_defence(defence)
-
-    def attackers(self) -> list[Attacker]:
-        """The attackers; first of all, without being asked for, nobody."""
-        return [get_attacker(name) for name in dict.fromkeys(("none", *self.attacks))]
-
-
-def find_defence(name: str) -> Defence:
-    """A defence of ours or of ART's, which is imported only where it is asked for."""
-    if not name.startswith("art-"):
-        return get_defence(name)
-    from purifier.evaluation import art
-
-    return get_defence(name, families={**FAMILIES, **art.FAMILIES})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,9 +171,13 @@ def read_defended(defence: Defence, classifier: Classifier, adv: Tensor, x: Tens
     """What the classifier reads behind the defence, and how far the defended picture is from the clean one."""
     with torch.no_grad():
         start = time.perf_counter()
-        probabilities = defence.read(classifier, adv, torch.Generator().manual_seed(seed)).softmax(dim=1).cpu()
-        seconds = (time.perf_counter() - start) / len(x)
         defended = defence(adv, torch.Generator().manual_seed(seed))
+        if defence.copies == 1:
+            logits = classifier(defended)
+        else:  # the first copy is the picture that is compared
+            logits = defence.read(classifier, adv, torch.Generator().manual_seed(seed))
+        probabilities = logits.softmax(dim=1).cpu()
+        seconds = (time.perf_counter() - start) / len(x)
         ssim = structural_similarity_index_measure(defended, x, data_range=1.0, reduction="none").reshape(-1)
         psnr = peak_signal_noise_ratio(defended, x, data_range=1.0, reduction="none", dim=(1, 2, 3))
     columns = {f"p_{label}": probabilities[:, i].tolist() for i, label in enumerate(classifier.labels)}

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import Classifier
-from purifier.evaluation import art
 from purifier.evaluation.datasets import Sample
 from purifier.evaluation.evaluate import evaluate_robust, over_batches
 from purifier.evaluation.metrics import proportion
@@ -27,6 +26,8 @@ def masking_checks(
         )
 
     def by_square(x: Tensor, y: Tensor) -> Tensor:
+        from purifier.evaluation import art  # its import takes seconds
+
         return art.square(classifier, x, y, classes=len(classifier.labels), eps=eps, queries=queries, seed=seed)
 
     def transferred(x: Tensor, y: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from purifier.evaluation.attackers import get_attacker
-from purifier.evaluation.grid import find_defence, peak_memory, write_atomically
+from purifier.evaluation.grid import peak_memory, write_atomically
 from purifier.evaluation.metrics import bootstrap, wilson
+from purifier.evaluation.settings import find_defence
 from purifier.evaluation.tables import table
 from purifier.figures import plot_convergence, plot_grid, save_figure
 from purifier.taxonomy import DIAGNOSES
@@ -46,13 +47,15 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
     """
     undefended = rows[rows.defence == "none"]
     clean = undefended[(undefended.attack == "none") & (undefended.draw == 0)].set_index("image")
-    groups = {key: group for key, group in rows.groupby(TOGETHER, sort=False, dropna=False)}
+    groups = {
+        tuple(None if pd.isna(part) else part for part in key): group
+        for key, group in rows.groupby(TOGETHER, sort=False, dropna=False)
+    }
     memory = {name: peak_memory(find_defence(name)) for name in rows.defence.unique()}
     records = []
     for key, group in groups.items():
         images = Images(group)
         record = dict(zip(TOGETHER, key, strict=True))
-        record["eps"] = None if pd.isna(record["eps"]) else record["eps"]
         record |= {
             "attack_title": get_attacker(record["attack"]).title,
             "defence_title": find_defence(record["defence"]).title,
@@ -65,10 +68,10 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
             melanoma = was_right & (images.truth == MELANOMA)
             scores["melanoma_made_benign"] = images.share(images.benign, melanoma)
         else:
-            fooled = groups.get((*key[:2], key[2], "oblivious", "none"))
+            fooled = groups.get((*key[:4], "none"))
             if record["threat"] == "oblivious" and fooled is not None:
                 scores["recovered"] = images.share(images.right, was_right & ~Images(fooled).right[:, 0])
-        ours = next((g for k, g in groups.items() if same(k[:4], key[:4]) and k[4] == "mdda"), None)
+        ours = groups.get((*key[:4], "mdda"))
         if ours is not None and key[4] != "mdda":
             ahead = Images(ours).right.mean(axis=1) - images.right.mean(axis=1)
             scores["mdda_ahead_by"] = bootstrap(lambda chosen, ahead=ahead: ahead[chosen].mean(), images.count)
@@ -82,11 +85,6 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
         record["peak_memory_mb"] = memory[record["defence"]]
         records.append(record)
     return records
-
-
-def same(a: tuple, b: tuple) -> bool:
-    """Whether two keys are equal, a missing epsilon being equal to another."""
-    return all(x == y or (pd.isna(x) and pd.isna(y)) for x, y in zip(a, b, strict=True))
 
 
 def flat(name: str, score: dict[str, float] | None) -> dict[str, float | None]:

@@ -7,6 +7,7 @@ its trials are proposed by the tree-structured Parzen estimator (Bergstra et al.
 values are tried.
 """
 
+import io
 import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, replace
@@ -21,8 +22,9 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers import Classifier
 from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.evaluation.datasets import Sample, read_pixels
-from purifier.evaluation.evaluate import targets
-from purifier.evaluation.grid import BATCH, begin, seed_of, write_atomically
+from purifier.evaluation.evaluate import BATCH, over_batches, targets
+from purifier.evaluation.grid import begin, seed_of, write_atomically
+from purifier.evaluation.settings import EPS, TRIALS
 from purifier.figures import plot_sensitivity, save_figure
 from purifier.images import SIZE
 from purifier.pipeline import Purifier
@@ -47,7 +49,7 @@ SENSITIVITY: dict[str, tuple] = {
 
 def tune(
     classifier: Classifier, samples: Sequence[Sample], out: Path, *,
-    defences: Sequence[str] = ("mdda", *FAMILIES), eps: Sequence[float] = (2.0, 8.0), trials: int = 24, seed: int = 0,
+    defences: Sequence[str] = ("mdda", *FAMILIES), eps: Sequence[float] = EPS, trials: int = TRIALS, seed: int = 0,
     sensitivity: bool = True,
 ) -> dict:  # fmt: skip
     """Choose the settings of ``defences`` (families, and ``mdda``); ``eps`` in 1/255. Resumes where it was stopped.
@@ -148,18 +150,18 @@ def attacked_pictures(
     y, path = targets(classifier, samples), out / "pictures.pt"
     if path.exists():
         return torch.load(path, weights_only=True), y
-    pictures = {"clean": read_pixels(samples, SIZE) / 255}
-    for value in eps:
-        batches = []
-        pairs = list(zip(pictures["clean"].split(BATCH), y.split(BATCH), strict=True))
-        for i, (x, t) in enumerate(tqdm(pairs, desc=f"PGD {value:g}/255")):
+
+    def pgd(value: float) -> Tensor:
+        def attacked(x: Tensor, y: Tensor, i: int) -> Tensor:
             generator = torch.Generator().manual_seed(seed_of(seed, value, i))
-            x, t = (part.to(classifier.mean.device) for part in (x, t))
-            attack = AttackSettings(eps=value / 255, steps=STEPS)
-            batches.append(attack(classifier, x, t, generator=generator).detach().cpu())
-        pictures[f"PGD {value:g}/255"] = torch.cat(batches)
-    torch.save(pictures, out / "pictures.new")
-    (out / "pictures.new").replace(path)
+            return AttackSettings(eps=value / 255, steps=STEPS)(classifier, x, y, generator=generator)
+
+        return over_batches(classifier, samples, attacked, f"PGD {value:g}/255")
+
+    pictures = {"clean": read_pixels(samples, SIZE) / 255, **{f"PGD {value:g}/255": pgd(value) for value in eps}}
+    file = io.BytesIO()
+    torch.save(pictures, file)
+    write_atomically(path, file.getvalue())
     return pictures, y
 
 

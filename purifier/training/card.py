@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import MODELS, Classifier, bundled_classifiers, default_device, load_classifier
+from purifier.classifiers import MODELS, SURROGATE, Classifier, bundled_classifiers, default_device, load_classifier
 from purifier.evaluation.datasets import LABELS, Sample, read_isic2019
 from purifier.evaluation.evaluate import choose_balanced, evaluate_purified, evaluate_purifier, evaluate_robust, predict
 from purifier.evaluation.masking import masking_checks
@@ -20,7 +20,6 @@ PURIFIED_EPSILONS = (2, 8)
 DRAWS = 3
 NON_LESION_EPS, NON_LESION_IMAGES = 8 / 255, 32
 MASKING_IMAGES = 40  # Square is slow
-SURROGATE = "surrogate"  # where the masking check's transfer attack is made
 
 CARD = """---
 {front_matter}---
