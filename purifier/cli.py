@@ -42,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
         "--draws", type=int, default=Grid.draws, help="of a random defence's noise (default %(default)s)"
     )
     evaluate.add_argument("--surrogate", default=SURROGATE, help="the classifier that attacks are transferred from")
+    evaluate.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
+    evaluate.add_argument("--address", help="of the Ray cluster (default: one on this machine)")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     evaluate.set_defaults(run=_evaluate)
 
@@ -63,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         command = train.add_parser(name, help=what)
         if name == "classifier":
             command.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file of your own")
-            command.add_argument("--device", default=str(default_device()), help="of torch (default %(default)s)")
+            _device_option(command)
         command.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
         command.add_argument(
             "--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added"
@@ -112,11 +114,16 @@ def _data_options(command: argparse.ArgumentParser, split: str) -> None:
     command.add_argument(
         "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
     )
+    _device_option(command)
     command.add_argument("--split", choices=("train", "val", "test", "all"), default=split)
     count = command.add_mutually_exclusive_group()
     count.add_argument("--limit", type=int, help="use so many pictures, drawn at random (default: all)")
     count.add_argument("--per-class", type=int, help="use so many pictures of each diagnosis, or what there is of it")
     command.add_argument("--seed", type=int, default=0)
+
+
+def _device_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default=str(default_device()), help="of torch (default %(default)s)")
 
 
 def _kinds() -> str:
@@ -139,7 +146,9 @@ def _samples(options: argparse.Namespace) -> list:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from purifier.evaluation.grid import run
+    import torch
+
+    from purifier.evaluation.grid import in_turn, run
     from purifier.evaluation.summary import write_summary
     from purifier.evaluation.tables import table
 
@@ -147,7 +156,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         classifier=options.classifier, attacks=tuple(options.attacks), eps=tuple(options.eps),
         defences=tuple(options.defences), draws=options.draws, seed=options.seed, surrogate=options.surrogate,
     )  # fmt: skip
-    rows = run(grid, _samples(options), options.out)
+    engine = in_turn
+    if options.engine == "ray":
+        from purifier.evaluation.cluster import on_ray
+
+        engine = on_ray(options.address)
+    elif options.address is not None:
+        raise ValueError("--address is that of a Ray cluster, and needs --engine ray.")
+    rows = run(grid, _samples(options), options.out, device=torch.device(options.device), engine=engine)
     print(table(write_summary(rows, options.out)))
     skipped = json.loads((options.out / "skipped.json").read_text())
     for image, why in skipped.items():
@@ -155,10 +171,10 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _tune(options: argparse.Namespace) -> None:
-    from purifier.classifiers import default_device, load_classifier
+    from purifier.classifiers import load_classifier
     from purifier.evaluation.tune import tune
 
-    classifier = load_classifier(options.classifier).to(default_device())
+    classifier = load_classifier(options.classifier).to(options.device)
     best = tune(
         classifier, _samples(options), options.out, defences=options.defences, eps=options.eps, trials=options.trials,
         seed=options.seed,

@@ -147,9 +147,9 @@ def test_who_knows_the_noise_meets_just_that_noise(small_isic2019, monkeypatch):
 
     attacker = module.Attacker(name="fixed1", title="", run=spy, adaptive=True, knows_noise=True)
     part = module.Part(attacker=attacker, eps=2.0, defences=("mdda",), batch=0)
-    classifier = module.load_classifier()
     pixels, kept, _ = module.read_readable(read_isic2019(small_isic2019)[:2], 64)
-    module.measure(part, Grid(draws=3), classifier, classifier, pixels, module.targets(classifier, kept), kept)
+    cpu = module.torch.device("cpu")
+    module.measure(module.Work(part=part, grid=Grid(draws=3), device=cpu, pixels=pixels, samples=kept))
     assert met == known and len(met) == 1
 
 

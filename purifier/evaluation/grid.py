@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,6 +46,28 @@ class Part:
         return f"{self.attacker.name}{eps}{against}-{self.batch:05d}.parquet"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A part with its pictures, as (B, 3, H, W) in uint8, and labels. Pictures that an attack is not for are left out
+    when it is measured."""
+
+    part: Part
+    grid: Grid
+    device: torch.device
+    pixels: Tensor
+    samples: Sequence[Sample]
+
+
+Rows = pd.DataFrame
+Engine = Callable[[Iterable[Work]], Iterator[tuple[Part, Rows]]]
+
+
+def in_turn(works: Iterable[Work]) -> Iterator[tuple[Part, Rows]]:
+    """The engine that computes here, one part after the other."""
+    for work in works:
+        yield work.part, measure(work)
+
+
 def parts(grid: Grid, batches: int) -> Iterator[Part]:
     for attacker in grid.attackers():
         if attacker.adaptive:  # against no defence it would be the plain attack
@@ -58,31 +80,35 @@ def parts(grid: Grid, batches: int) -> Iterator[Part]:
                     yield Part(attacker=attacker, eps=eps, defences=defences, batch=batch)
 
 
-def run(grid: Grid, samples: Sequence[Sample], out: Path) -> pd.DataFrame:
-    """Measure what is not measured yet in ``out``, and return all rows.
+def run(
+    grid: Grid, samples: Sequence[Sample], out: Path, *, device: torch.device | None = None, engine: Engine = in_turn
+) -> Rows:
+    """Measure what is not measured yet in ``out``, and return all rows. ``engine`` computes, by default on this
+    machine; ``cluster.py`` has one of many machines.
 
     They are kept in ``out/parts``, and at the end in ``out/results.parquet``; ``out/settings.json`` says what was run
     on which pictures, and ``out/skipped.json`` which could not be read and why. Raises ``ValueError`` where ``out``
     holds another run.
     """
-    classifier = load_classifier(grid.classifier).to(default_device())
-    surrogate = load_classifier(grid.surrogate).to(default_device())
     pixels, kept, skipped = read_readable(samples, SIZE)
-    y = targets(classifier, kept)
+    targets(load_classifier(grid.classifier), kept)  # that it knows every diagnosis is seen at once
     begin(out, {**asdict(grid), **provenance(grid), "images": [sample.image for sample in kept]})
     write_atomically(out / "skipped.json", json.dumps(skipped, indent=2).encode())
-    todo = list(parts(grid, -(-len(kept) // BATCH)))
-    frames = []
+    everything = list(parts(grid, -(-len(kept) // BATCH)))
+    todo = [part for part in everything if not (out / "parts" / part.file).exists()]
+
+    def work_on(part: Part) -> Work:
+        chosen = slice(part.batch * BATCH, (part.batch + 1) * BATCH)
+        return Work(
+            part=part, grid=grid, device=device or default_device(), pixels=pixels[chosen], samples=kept[chosen]
+        )
+
     with tqdm(total=sum(cost(part, grid) for part in todo), unit="pass", desc="evaluate", unit_scale=True) as bar:
-        for part in todo:
-            path = out / "parts" / part.file
-            if not path.exists():
-                bar.set_postfix_str(path.stem)
-                chosen = slice(part.batch * BATCH, (part.batch + 1) * BATCH)
-                rows = measure(part, grid, classifier, surrogate, pixels[chosen], y[chosen], kept[chosen])
-                write_atomically(path, rows.to_parquet())
-            frames.append(pd.read_parquet(path))
+        for part, rows in engine(map(work_on, todo)):
+            write_atomically(out / "parts" / part.file, rows.to_parquet())
+            bar.set_postfix_str(Path(part.file).stem)
             bar.update(cost(part, grid))
+    frames = [pd.read_parquet(out / "parts" / part.file) for part in everything]
     results = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     write_atomically(out / "results.parquet", results.to_parquet())
     return results
@@ -132,17 +158,15 @@ def seed_of(*what) -> int:
     return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:4]) // 2
 
 
-def measure(
-    part: Part, grid: Grid, classifier: Classifier, surrogate: Classifier, pixels: Tensor, y: Tensor,
-    samples: Sequence[Sample],
-) -> pd.DataFrame:  # fmt: skip
-    """The rows of one part, from a batch of pictures (B, 3, H, W) in uint8 and their labels (B,)."""
-    attacker = part.attacker
-    chosen = [i for i, sample in enumerate(samples) if attacker.label in (None, sample.label)]
+def measure(work: Work) -> Rows:
+    """The rows of one part."""
+    part, grid, attacker = work.part, work.grid, work.part.attacker
+    chosen = [i for i, sample in enumerate(work.samples) if attacker.label in (None, sample.label)]
     if not chosen:
         return pd.DataFrame()
-    device = classifier.mean.device
-    x, y, samples = pixels[chosen].to(device) / 255, y[chosen].to(device), [samples[i] for i in chosen]
+    classifier, surrogate = (load_classifier(name).to(work.device) for name in (grid.classifier, grid.surrogate))
+    samples = [work.samples[i] for i in chosen]
+    x, y = work.pixels[chosen].to(work.device) / 255, targets(classifier, samples).to(work.device)
     noise_seeds = [seed_of(grid.seed, "noise", part.batch, draw) for draw in range(grid.draws)]
     defences = [find_defence(name) for name in part.defences]
     task = Task(

@@ -2,14 +2,15 @@
 
 The rule: a trial's merit is its worst accuracy, among clean pictures and those that an oblivious PGD-20 attacked at
 each epsilon. Of at most so many trials, those whose merit is within one standard error of the best cannot be told from
-it (Breiman et al., 1984); of them the one is taken that costs least on clean pictures. MDDA has several numbers, and
-its trials are proposed by the tree-structured Parzen estimator (Bergstra et al., 2011); its peers have one, and all
-values are tried.
+it (Breiman et al., 1984). They are the finalists, with MDDA's first guess, and are measured again over fresh draws of
+their noise, since the best of many trials owes something to its draw. By these figures, of those within one standard
+error of the best the one is taken that costs least on clean pictures. MDDA has several numbers, and its trials are
+proposed by the tree-structured Parzen estimator (Bergstra et al., 2011); its peers have one, and all values are tried.
 """
 
 import io
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,10 +32,12 @@ from purifier.pipeline import Purifier
 
 STEPS = 20  # of the attack
 FIRST = Purifier(scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5)  # a first guess
+FRESH_DRAWS = 3  # of each finalist
 STARTUP = 6  # trials at random before the estimator proposes any
 # Scale 2 costs seven times what the others cost together, and a last smoothing is a defence by itself, which would keep
 # a purifier with no noise and no denoising from being the identity: what they do is in the sensitivity plot.
 SCALES = {"1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
+Setting = str | Purifier  # of a peer its name with the number
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
     "sigma": (0.0, 4 / 255, 8 / 255, 12 / 255, 16 / 255),
@@ -65,21 +68,34 @@ def tune(
     pictures, y = attacked_pictures(classifier, samples, eps, seed, out)
     kept = Trials(out / "trials.jsonl")
 
-    def score(name: str, purifier: Purifier | None = None) -> dict[str, float]:
-        what = {"defence": name} if purifier is None else {"defence": name, "purifier": asdict(purifier)}
-        return kept.get(what, lambda: accuracies(get_defence(name, purifier), classifier, pictures, y, seed))
+    def score(setting: str | Purifier, draws: Sequence[int] = (0,)) -> dict[str, float]:
+        """Of a peer by its name or of MDDA by its settings; what draws no noise is the same in every draw."""
+        is_peer = isinstance(setting, str)
+        what = {"defence": setting} if is_peer else {"defence": "mdda", "purifier": asdict(setting)}
+        defence = get_defence(setting) if is_peer else get_defence("mdda", setting)
+        if not defence.random:
+            draws = (0,)
+        if draws != (0,):
+            what["draws"] = list(draws)
+        return kept.get(what, lambda: accuracies(defence, classifier, pictures, y, seed, draws))
+
+    def final(found: dict[Setting, dict[str, float]]) -> dict:
+        """What the rule takes of the trials, with its accuracy over the fresh draws."""
+        finalists = within_one_error(found, len(y)) + [setting for setting in found if setting == FIRST]
+        again = {setting: score(setting, range(1, 1 + FRESH_DRAWS)) for setting in dict.fromkeys(finalists)}
+        setting = chosen(again, len(y))
+        named = {"defence": setting} if isinstance(setting, str) else {"defence": "mdda", "purifier": asdict(setting)}
+        return {**named, "accuracy": again[setting], "trials": len(found), "finalists": len(again)}
 
     best = {}
     bar = tqdm(defences, desc="tune")
     for family in bar:
         bar.set_postfix_str(family)
         if family == "mdda":
-            best[family] = tune_mdda(lambda purifier: score("mdda", purifier), trials, len(samples), seed)
-            continue
-        names = [f"{family}{value:g}" for value in FAMILIES[family].values[:trials]]
-        found = {name: score(name) for name in names}
-        name = chosen(found, len(samples))
-        best[family] = {"defence": name, "accuracy": found[name], "trials": len(found)}
+            best[family] = final(try_mdda(score, trials, seed))
+        else:
+            names = [f"{family}{value:g}" for value in FAMILIES[family].values[:trials]]
+            best[family] = final({name: score(name) for name in names})
     write_atomically(out / "best.json", (json.dumps(best, indent=2) + "\n").encode())
     if sensitivity and "mdda" in best:
         centre = Purifier(**best["mdda"]["purifier"])
@@ -87,7 +103,7 @@ def tune(
         found = []
         for setting, value in tqdm(points, desc="sensitivity"):
             purifier = replace(centre, **{setting: value})
-            accuracy = score("mdda", purifier)
+            accuracy = score(purifier)
             found.append({"setting": setting, "value": shown(setting, value), "accuracy": accuracy})
         write_atomically(out / "sensitivity.json", (json.dumps(found, indent=2) + "\n").encode())
         save_figure(plot_sensitivity(found), out / "sensitivity")
@@ -105,16 +121,20 @@ def merit(accuracy: dict[str, float]) -> float:
     return min(accuracy.values())
 
 
-def chosen(found: dict[Hashable, dict[str, float]], images: int) -> Hashable:
-    """The trial that the rule takes, of all by their names."""
+def within_one_error(found: dict[Setting, dict[str, float]], images: int) -> list[Setting]:
+    """The trials whose merit is within one standard error of the best."""
     best = max(map(merit, found.values()))
     enough = best - (best * (1 - best) / images) ** 0.5
-    among = [name for name, accuracy in found.items() if merit(accuracy) >= enough]
-    return max(among, key=lambda name: (found[name]["clean"], merit(found[name])))
+    return [setting for setting, accuracy in found.items() if merit(accuracy) >= enough]
 
 
-def tune_mdda(score: Callable[[Purifier], dict[str, float]], trials: int, images: int, seed: int) -> dict:
-    """The one of ``trials`` settings that the rule takes; the first that is tried is ``FIRST``."""
+def chosen(found: dict[Setting, dict[str, float]], images: int) -> Setting:
+    """Of the trials within one standard error the best on clean pictures."""
+    return max(within_one_error(found, images), key=lambda setting: (found[setting]["clean"], merit(found[setting])))
+
+
+def try_mdda(score: Callable[[Purifier], dict[str, float]], trials: int, seed: int) -> dict[Purifier, dict[str, float]]:
+    """The accuracies of ``trials`` settings; the first that is tried is ``FIRST``."""
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler)
@@ -139,8 +159,7 @@ def tune_mdda(score: Callable[[Purifier], dict[str, float]], trials: int, images
         return merit(found[purifier]) + 1e-3 * sum(found[purifier].values())  # the mean breaks ties
 
     study.optimize(objective, n_trials=trials)
-    purifier = chosen(found, images)
-    return {"defence": "mdda", "purifier": asdict(purifier), "accuracy": found[purifier], "trials": trials}
+    return found
 
 
 def attacked_pictures(
@@ -166,16 +185,18 @@ def attacked_pictures(
 
 
 def accuracies(
-    defence: Defence, classifier: Classifier, pictures: dict[str, Tensor], y: Tensor, seed: int
+    defence: Defence, classifier: Classifier, pictures: dict[str, Tensor], y: Tensor, seed: int, draws: Sequence[int]
 ) -> dict[str, float]:
-    """Of the classifier behind the defence, one draw, on each kind of picture."""
+    """Of the classifier behind the defence on each kind of picture, the mean over the draws."""
     found = {}
     for kind, x in pictures.items():
-        right = []
-        for i, (batch, t) in enumerate(zip(x.split(BATCH), y.split(BATCH), strict=True)):
-            generator = torch.Generator().manual_seed(seed_of(seed, kind, i))
-            with torch.no_grad():
-                right.append(defence.read(classifier, batch.to(classifier.mean.device), generator).argmax(1).cpu() == t)
+        right, batches = [], list(zip(x.split(BATCH), y.split(BATCH), strict=True))
+        for draw in draws:
+            for i, (batch, t) in enumerate(batches, start=draw * len(batches)):
+                generator = torch.Generator().manual_seed(seed_of(seed, kind, i))
+                with torch.no_grad():
+                    logits = defence.read(classifier, batch.to(classifier.mean.device), generator)
+                right.append(logits.argmax(1).cpu() == t)
         found[kind] = torch.cat(right).double().mean().item()
     return found
 
