@@ -124,9 +124,12 @@ def mi_fgsm(
     steps: int,
     decay: float = 1.0,
     targeted: bool = False,
+    samples: int = 1,
 ) -> Tensor:
-    """Momentum iterative FGSM (Dong et al., 2018), made for attacks that transfer; ``decay`` of the momentum."""
-    return _last(x, mi_fgsm_iterates(model, x, y, eps=eps, step=step, steps=steps, decay=decay, targeted=targeted))
+    """Momentum iterative FGSM (Dong et al., 2018), made for attacks that transfer; ``decay`` of the momentum.
+    ``samples`` as in ``loss_gradient``."""
+    settings = dict(eps=eps, step=step, steps=steps, decay=decay, targeted=targeted, samples=samples)
+    return _last(x, mi_fgsm_iterates(model, x, y, **settings))
 
 
 def mi_fgsm_iterates(
@@ -139,12 +142,13 @@ def mi_fgsm_iterates(
     steps: int,
     decay: float = 1.0,
     targeted: bool = False,
+    samples: int = 1,
 ) -> Iterator[Tensor]:
     """What ``mi_fgsm`` has after each of its steps."""
-    _check(eps, steps)
+    _check(eps, steps, samples)
     adv, momentum = x.detach(), torch.zeros_like(x)
     for _ in range(steps):
-        gradient = loss_gradient(model, adv, y, targeted)
+        gradient = loss_gradient(model, adv, y, targeted, samples)
         momentum = decay * momentum + gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
         adv = _project(x, adv + step * momentum.sign(), eps, "linf")
         yield adv
@@ -186,8 +190,8 @@ def _random_start(x: Tensor, eps: float, norm: str, generator: torch.Generator |
     return (eps * radius * noise / _length(noise)).to(x)
 
 
-def _run_fgsm(model, x, y, *, eps, steps, targeted=False, generator=None):
-    return pgd_iterates(model, x, y, eps=eps, step=eps, steps=1, targeted=targeted)
+def _run_fgsm(model, x, y, *, eps, steps, targeted=False, samples=1, generator=None):
+    return pgd_iterates(model, x, y, eps=eps, step=eps, steps=1, targeted=targeted, samples=samples)
 
 
 def pgd_step(eps: float, steps: int) -> float:
@@ -195,17 +199,19 @@ def pgd_step(eps: float, steps: int) -> float:
     return 2.5 * eps / max(steps, 1)
 
 
-def _run_pgd(model, x, y, *, eps, steps, targeted=False, generator=None):
-    settings = dict(eps=eps, step=pgd_step(eps, steps), steps=steps, targeted=targeted)
+def _run_pgd(model, x, y, *, eps, steps, targeted=False, samples=1, generator=None):
+    settings = dict(eps=eps, step=pgd_step(eps, steps), steps=steps, targeted=targeted, samples=samples)
     return pgd_iterates(model, x, y, **settings, random_start=True, generator=generator)
 
 
-def _run_bim(model, x, y, *, eps, steps, targeted=False, generator=None):
-    return pgd_iterates(model, x, y, eps=eps, step=eps / max(steps, 1), steps=steps, targeted=targeted)
+def _run_bim(model, x, y, *, eps, steps, targeted=False, samples=1, generator=None):
+    settings = dict(eps=eps, step=eps / max(steps, 1), steps=steps, targeted=targeted, samples=samples)
+    return pgd_iterates(model, x, y, **settings)
 
 
-def _run_mi_fgsm(model, x, y, *, eps, steps, targeted=False, generator=None):
-    return mi_fgsm_iterates(model, x, y, eps=eps, step=eps / max(steps, 1), steps=steps, targeted=targeted)
+def _run_mi_fgsm(model, x, y, *, eps, steps, targeted=False, samples=1, generator=None):
+    settings = dict(eps=eps, step=eps / max(steps, 1), steps=steps, targeted=targeted, samples=samples)
+    return mi_fgsm_iterates(model, x, y, **settings)
 
 
 # What menus offer: a name for code, one for people, and the attack with its customary step size.
@@ -224,18 +230,19 @@ class AttackSettings:
     method: str = "pgd"
     eps: float = 2 / 255
     steps: int = 20  # without meaning for fgsm
+    samples: int = 1  # of a model that draws noise, at each step
 
     def __post_init__(self) -> None:
         if self.method not in ATTACKS:
             raise ValueError(f"method must be one of {', '.join(ATTACKS)}, and is {self.method!r}.")
-        _check(self.eps, self.steps)
+        _check(self.eps, self.steps, self.samples)
 
     def iterates(
         self, model: Model, x: Tensor, y: Tensor, *, targeted: bool = False, generator: torch.Generator | None = None
     ) -> Iterator[Tensor]:
         """The attacked pictures after each step; ``generator`` draws the random start of PGD."""
-        run = ATTACKS[self.method][1]
-        return run(model, x, y, eps=self.eps, steps=self.steps, targeted=targeted, generator=generator)
+        settings = dict(eps=self.eps, steps=self.steps, targeted=targeted, samples=self.samples)
+        return ATTACKS[self.method][1](model, x, y, **settings, generator=generator)
 
     def __call__(
         self, model: Model, x: Tensor, y: Tensor, *, targeted: bool = False, generator: torch.Generator | None = None

@@ -1,9 +1,12 @@
 """Plots. The home of matplotlib: figures of their own, without pyplot's global state."""
 
 import csv
+import io
 import re
 from pathlib import Path
 
+import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 
@@ -59,6 +62,45 @@ def plot_grid(records: list[dict]) -> Figure:
     return figure
 
 
+def plot_epsilon(records: list[dict]) -> Figure | None:
+    """Accuracy with its interval against epsilon, for every defence: at the left under an oblivious attacker, at the
+    right under an adaptive one. Of attackers with a bound, the one that most records have; None without any."""
+    panels = {}
+    for threat in ("oblivious", "adaptive"):
+        found = [r for r in records if r["threat"] == threat and r["eps"] is not None]
+        attacks = [r["attack"] for r in found]
+        if attacks:
+            attack = max(dict.fromkeys(attacks), key=attacks.count)
+            panels[threat] = [r for r in found if r["attack"] == attack]
+    if not panels:
+        return None
+    defences = sorted({r["defence"] for shown in panels.values() for r in shown}, key=lambda name: name != "mdda")
+    style = {name: (f"C{i}", "osD^v<>pPX*h"[i % 12]) for i, name in enumerate(defences)}
+    figure = Figure(figsize=(1 + 4 * len(panels), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, (threat, shown) in zip(axes, panels.items(), strict=True):
+        largest = max(r["eps"] for r in shown)
+        for i, name in enumerate(defences):
+            of_it = [r for r in shown if r["defence"] == name]
+            images = {r["n"] for r in of_it}
+            clean = [r for r in records if r["attack"] == "none" and r["defence"] == name and r["n"] in images]
+            line = sorted((r["eps"] or 0, r["accuracy"], r["accuracy_low"], r["accuracy_high"]) for r in of_it + clean)
+            if not of_it:
+                continue
+            eps, accuracy, low, high = np.array(line).T
+            shift = 0.006 * largest * (i - len(defences) / 2)  # so that intervals do not hide one another
+            axis.errorbar(
+                eps + shift, accuracy, [accuracy - low, high - accuracy], color=style[name][0], marker=style[name][1],
+                label=name, linewidth=2.5 if name == "mdda" else 1, elinewidth=0.8, markersize=5,
+            )  # fmt: skip
+        axis.set_title(f"{shown[0]['attack']}: {threat} attacker", fontsize=10)
+        axis.set(xlabel="epsilon, in 1/255", ylim=(0, 1), xticks=sorted({0, *(r["eps"] for r in shown)}))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy, 95 % interval")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    return figure
+
+
 def plot_convergence(records: list[dict]) -> Figure | None:
     """Accuracy of MDDA against the steps and the samples of ``eot``, where a run has more than one of either."""
     found = []
@@ -107,6 +149,15 @@ def plot_sensitivity(trials: list[dict]) -> Figure:
     panels[0].legend(fontsize=8)
     figure.supylabel("accuracy", fontsize=9)
     return figure
+
+
+def as_svg(figure: Figure) -> str:
+    """The figure as SVG to stand in a page: transparent, its black in the page's colour of text."""
+    file = io.StringIO()
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    drawing = file.getvalue()
+    return drawing[drawing.index("<svg") :].replace("#000000", "currentColor")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -3,7 +3,8 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
-from purifier.evaluation.metrics import bootstrap, clean_scores, mean_over_draws, proportion, worst_over_draws
+from purifier.evaluation.intervals import bootstrap
+from purifier.evaluation.metrics import clean_scores, mean_over_draws, proportion, worst_over_draws
 
 LABELS = ["MEL", "NV", "BCC"]
 

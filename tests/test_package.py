@@ -30,6 +30,12 @@ def test_importing_the_package_does_not_import_the_page_or_the_training():
     assert run.stdout.strip() == "[]"
 
 
+def test_the_page_needs_nothing_that_only_evaluation_and_training_have():
+    extras = ("sklearn", "pyarrow", "optuna", "art", "ray", "diffusers", "skimage", "playwright")
+    code = f"import sys; sys.modules.update(dict.fromkeys({extras})); import app"  # importing None fails
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_requirements_have_a_lower_bound_and_a_cap():
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
     assert all(">=" in line and "<" in line.split(",")[1] for line in lines)

@@ -13,24 +13,26 @@ def record(attack, eps, threat, defence, accuracy, n=64):
 
 
 def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_knew():
-    html = robustness_section([[
+    html = robustness_section({"a-run": [
         record("none", None, "oblivious", "none", 0.7), record("none", None, "oblivious", "mdda", 0.65),
         record("pgd20", 2.0, "oblivious", "none", 0.1), record("pgd20", 2.0, "oblivious", "mdda", 0.6),
         record("eot20x4", 2.0, "adaptive", "mdda", 0.15, n=32),
-    ]])  # fmt: skip
+    ]})  # fmt: skip
     text = re.sub(r"<[^>]+>", "|", html)
     for expected in ("nobody attacks", "does not know the defence", "knows the defence", "32 to 64 held-out pictures"):
         assert expected in text
     assert "60 <small>50–70</small>" in html and "15 <small>5–25</small>" in html
+    assert "without a defence 10 % <small>(0–20)</small> of pictures are read rightly, with MDDA 60 %" in html
+    assert "<svg" in html and "currentColor" in html
     assert html.count("<td>–</td>") == 1  # nobody who knows attacks no defence
 
 
 def test_without_an_evaluation_it_says_so():
-    assert "No evaluation" in robustness_section([])
+    assert "No evaluation" in robustness_section({})
 
 
 def test_what_is_committed_can_be_shown_and_has_both_threats():
     runs = read_evaluations()
     assert runs, f"{EVALUATION} holds no evaluation"
     assert {r["threat"] for records in runs.values() for r in records} == {"oblivious", "adaptive"}
-    assert robustness_section(runs.values()).count("<table>") == len(runs)
+    assert robustness_section(runs).count("<table>") == len(runs)

@@ -5,7 +5,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
 from purifier.evaluation.datasets import LABELS
-from purifier.evaluation.metrics import wilson
+from purifier.evaluation.intervals import wilson
 from purifier.evaluation.summary import summarise
 from purifier.evaluation.tables import table
 from purifier.figures import plot_convergence, plot_grid, plot_sensitivity

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from purifier.attacks import ATTACKS, AttackSettings, pgd, pgd_step
+from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers import Classifier
 from purifier.defences import Defence
 
@@ -125,10 +125,8 @@ def _adaptive(kind: str) -> Callable[[str, int, int], Attacker]:
     def make(name: str, steps: int, samples: int) -> Attacker:
         def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
             model = task.known_model() if kind == "fixed" else task.model(approximate=kind == "bpda")
-            return pgd(
-                model, x, y, eps=task.eps, step=pgd_step(task.eps, steps), steps=steps, random_start=True,
-                samples=samples if task.defence.random else 1, generator=task.generator(),
-            )  # fmt: skip
+            settings = AttackSettings(eps=task.eps, steps=steps, samples=samples if task.defence.random else 1)
+            return settings(model, x, y, generator=task.generator())
 
         title = f"{titles[kind]} ({steps} steps" + (")" if kind == "fixed" else f" of {samples} samples)")
         passes = 3 * steps * samples  # the defence costs more than the classifier

@@ -1,37 +1,17 @@
 """Scores of a classifier's answers, with intervals. Labels and predictions are integer tensors (N,)."""
 
-from collections.abc import Callable
-from statistics import NormalDist
-
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-RESAMPLES = 1000
+from purifier.evaluation.intervals import bootstrap, wilson
 
 
 def proportion(correct: Tensor) -> dict[str, float]:
     """Share of True in a boolean tensor (N,), with Wilson's 95 % interval."""
     return wilson(correct.double().mean().item(), len(correct))
-
-
-def wilson(mean: float, count: int) -> dict[str, float]:
-    """``mean`` of ``count`` images' values in [0, 1] with Wilson's 95 % interval, which means over draws make a little
-    too wide; unlike the bootstrap's it has a width when all values are equal."""
-    z = NormalDist().inv_cdf(0.975)
-    centre = (mean + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * (mean * (1 - mean) / count + (z / (2 * count)) ** 2) ** 0.5
-    return {"value": float(mean), "low": float(max(0.0, centre - half)), "high": float(min(1.0, centre + half))}
-
-
-def bootstrap(score: Callable[[np.ndarray], float], count: int, seed: int = 0) -> dict[str, float]:
-    """``score`` of all images' indices, with the 95 % percentile interval over resampled images (Efron, 1979)."""
-    generator = np.random.default_rng(seed)
-    scores = [score(generator.integers(count, size=count)) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile(scores, [0.025, 0.975])
-    return {"value": float(score(np.arange(count))), "low": float(low), "high": float(high)}
 
 
 def mean_over_draws(correct: Tensor) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.grid import peak_memory, write_atomically
-from purifier.evaluation.metrics import bootstrap, wilson
+from purifier.evaluation.intervals import bootstrap, wilson
 from purifier.evaluation.settings import find_defence
 from purifier.evaluation.tables import table
 from purifier.figures import plot_convergence, plot_grid, save_figure

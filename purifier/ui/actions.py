@@ -4,7 +4,7 @@ Every picture kept here is a batch of one, (1, 3, 224, 224), with 8-bit values: 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from purifier.images import quantise
 from purifier.pipeline import Purifier, Stage
 from purifier.ui.view import Cell, Reading
 
+AT_ONCE = 4  # purifications, of many
+SAMPLES = 4  # of the purifier's noise, at each step of an attacker who knows it
 ANY = "any other"  # in place of a target: get away from the present reading
 
 
@@ -51,15 +53,22 @@ def read(classifier: Classifier, *pictures: Tensor) -> list[Reading]:
 
 
 def attack_steps(
-    classifier: Classifier, x: Tensor, settings: AttackSettings, *, target: str = ANY, seed: int = 0
-) -> Iterator[Tensor]:
-    """The attacked picture after each step. Without ``target`` it flees the classifier's own reading of ``x``."""
+    classifier: Classifier, x: Tensor, settings: AttackSettings, *, target: str = ANY, seed: int = 0,
+    known: Purifier | None = None,
+) -> Iterator[Tensor]:  # fmt: skip
+    """The attacked picture after each step. Without ``target`` it flees the classifier's own reading of ``x``.
+
+    An attacker to whom the purifier is ``known`` attacks the two together, averaging over ``SAMPLES`` of its noise.
+    """
     if target != ANY and target not in classifier.labels:
         raise ValueError(f"The target must be one of {', '.join(classifier.labels)}, and is {target!r}.")
     label = read(classifier, x)[0].top if target == ANY else target
     y = torch.tensor([classifier.labels.index(label)], device=classifier.mean.device)
     generator = torch.Generator().manual_seed(seed)
-    steps = settings.iterates(classifier, x.to(y.device), y, targeted=target != ANY, generator=generator)
+    noise = torch.Generator().manual_seed(seed + 1)
+    model = classifier if known is None else lambda z: classifier(known(z, noise))
+    settings = replace(settings, samples=1 if known is None else SAMPLES)
+    steps = settings.iterates(model, x.to(y.device), y, targeted=target != ANY, generator=generator)
     # eps is a whole number of levels and x has 8-bit values, so rounding does not leave the ball.
     return (quantise(adv).cpu() for adv in steps)
 
@@ -84,6 +93,16 @@ def purified_picture(purifier: Purifier, x: Tensor, *, seed: int = 0) -> Tensor:
     with torch.no_grad():
         clean = purifier(x.to(default_device()), torch.Generator().manual_seed(seed))
     return quantise(clean).cpu()
+
+
+def purified_labels(classifier: Classifier, purifier: Purifier, x: Tensor, *, draws: int) -> Iterator[list[str]]:
+    """What the classifier reads in each of many purified pictures of one, a few at a time; always the same ones."""
+    generator = torch.Generator().manual_seed(0)
+    for done in range(0, draws, AT_ONCE):
+        many = x.to(classifier.mean.device).expand(min(AT_ONCE, draws - done), -1, -1, -1)
+        with torch.no_grad():
+            clean = quantise(purifier(many, generator))
+        yield [reading.top for reading in read(classifier, clean)]
 
 
 def merged_picture(purifier: Purifier, last_block: list[Stage], x: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SEED, SIGMA, WEI
 from purifier.ui.view import card, cards, pyramid_row, pyramid_table
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
+STOPPED = "Stopped; what was finished stays."
 REFRESH = 0.3  # seconds between two looks at a running attack or download
 BUNDLED = {  # what the menu says of the classifiers that come with the package; it is narrow
     "augmented": "the default",
@@ -67,6 +68,12 @@ def readable(handler: Callable) -> Callable:
                 raise message(error) from error
 
     return wrapped
+
+
+def time_left(started: float, done: int, total: int) -> str:
+    """How much longer it takes, to stand behind what was done; ``started`` is time.monotonic's."""
+    left = (time.monotonic() - started) / done * (total - done)
+    return f", {left:.0f} s left." if done < total else ", done."
 
 
 def status(text: str) -> str:
@@ -167,20 +174,23 @@ def target_choices(labels: list[str]) -> list[tuple[str, str]]:
     return [("Any other diagnosis", ANY), *((full_name(label), label) for label in labels)]
 
 
-def attack(session: Session, method: str, epsilon: int, steps: int, target: str, seed: int) -> Iterator[tuple]:
-    """Attack the original, showing the picture on its way."""
-    _need_picture(session)
+def attack(
+    session: Session, method: str, epsilon: int, steps: int, target: str, seed: int, knows: bool,
+    blocks: int, sigma: float, weight: float, scales: list[float],
+) -> Iterator[tuple]:  # fmt: skip
+    """Attack the original, showing the picture on its way; one who ``knows`` attacks through the purifier."""
+    need_picture(session)
     classifier, settings = classifier_for_page(session.classifier), attack_from(method, epsilon, steps)
+    known = purifier_from(blocks, sigma, weight, scales) if knows else None
     total = 1 if method == "fgsm" else settings.steps
-    run = attack_steps(classifier, session.original, settings, target=target, seed=SEED.check(seed))
+    run = attack_steps(classifier, session.original, settings, target=target, seed=SEED.check(seed), known=known)
     started = shown = time.monotonic()
     for step, adv in enumerate(run, 1):
         if 1 < step < total and time.monotonic() - shown < REFRESH:
             continue
         shown = time.monotonic()
         session = replace(session, attacked=adv, eps=settings.eps, purified=None, blocks=())
-        left = (shown - started) / step * (total - step)
-        text = f"Attack: step {step} of {total}" + (f", {left:.0f} s left." if step < total else ", done.")
+        text = f"Attack: step {step} of {total}{time_left(started, step, total)}"
         yield session, result_cards(session, classifier), *_no_pyramid(), status(text)
 
 
@@ -188,7 +198,7 @@ def purify(
     session: Session, blocks: int, sigma: float, weight: float, scales: list[float], seed: int
 ) -> Iterator[tuple]:
     """Purify the attacked picture, or the original where nothing was attacked, showing every stage."""
-    _need_picture(session)
+    need_picture(session)
     classifier, purifier = classifier_for_page(session.classifier), purifier_from(blocks, sigma, weight, scales)
     stale, session = session.purified is not None, replace(session, purified=None, blocks=())
     original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
@@ -228,7 +238,7 @@ def show_block(session: Session, block: int | None):
     return session.blocks[block - 1] if block and block <= len(session.blocks) else gr.skip()
 
 
-def _need_picture(session: Session) -> None:
+def need_picture(session: Session) -> None:
     if session.original is None:
         raise ValueError("Choose a picture first (step 1).")
 

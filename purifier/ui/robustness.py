@@ -1,14 +1,47 @@
 """What the committed evaluation found, as the page shows it: assets/evaluation/<run>/summary.json."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from html import escape
+
+from purifier.figures import as_svg, plot_epsilon
 
 KNOWS = {"oblivious": "does not know the defence", "adaptive": "knows the defence"}
 
 
-def robustness_section(runs: Iterable[list[dict]]) -> str:
-    """A table for each run; a sentence where there is none."""
-    return "".join(map(_table, runs)) or "<p>No evaluation has been stored yet.</p>"
+def robustness_section(runs: Mapping[str, list[dict]]) -> str:
+    """For each run what it says in a line, a plot and a table; a sentence where there is none."""
+    return "".join(_run(name, records) for name, records in runs.items()) or "<p>No evaluation has been stored yet.</p>"
+
+
+def _run(name: str, records: list[dict]) -> str:
+    figure = plot_epsilon(records)
+    plot = (
+        "" if figure is None else f'<div class="lp-plot" aria-hidden="true">{as_svg(figure)}</div>'
+    )  # as the table says
+    title = f"Classifier {escape(records[0]['classifier'])}: {escape(name.replace('-', ' '))}"
+    return f"<section><h3>{title}</h3>{_says(records)}{plot}{_table(records)}</section>"
+
+
+def _says(records: list[dict]) -> str:
+    """A sentence for each attack on MDDA that was measured without a defence too, or by someone who knows it."""
+    found = {(r["attack"], r["eps"], r["defence"]): r for r in records}
+    lines = []
+    for r in records:
+        if r["defence"] != "mdda" or r["attack"] == "none":
+            continue
+        without = found.get((r["attack"], r["eps"], "none"))
+        before = "" if without is None else f"without a defence {_percent(without)} of pictures are read rightly, "
+        size = "" if r["eps"] is None else f" at {r['eps']:g}/255"
+        lines.append(
+            f"<li>{escape(r['attack_title'])}{size}, whose attacker <b>{KNOWS[r['threat']]}</b>: {before}"
+            f"with MDDA {_percent(r)}.</li>"
+        )
+    return f"<ul>{''.join(lines)}</ul>" if lines else ""
+
+
+def _percent(record: dict) -> str:
+    low, high = (100 * record[f"accuracy_{end}"] for end in ("low", "high"))
+    return f"{100 * record['accuracy']:.0f} % <small>({low:.0f}–{high:.0f})</small>"
 
 
 def _table(records: list[dict]) -> str:
@@ -23,12 +56,12 @@ def _table(records: list[dict]) -> str:
     counts, draws = sorted({r["n"] for r in records}), max(r["draws"] for r in records)
     pictures = f"{counts[-1]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     caption = (
-        f"Classifier {escape(records[0]['classifier'])}: pictures read rightly, in per cent, with the 95 % interval. "
+        "Pictures read rightly, in per cent, with the 95 % interval. "
         f"{pictures} held-out pictures; mean over {draws} draws where the defence draws noise."
     )
     return (
-        f'<div class="lp-robustness" tabindex="0"><table><caption>{caption}</caption>'
-        f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<div class="lp-robustness" tabindex="0" role="region" aria-label="Table of accuracies"><table>'
+        f"<caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -40,7 +73,12 @@ def _condition(record: dict) -> str:
 
 
 def _cell(record: dict | None) -> str:
+    """The number with its interval, and both as a dot on a line from 0 to 100 per cent."""
     if record is None:
         return "–"
-    low, high = (100 * record[f"accuracy_{end}"] for end in ("low", "high"))
-    return f"{100 * record['accuracy']:.0f} <small>{low:.0f}–{high:.0f}</small>"
+    value, low, high = (100 * record[f"accuracy{end}"] for end in ("", "_low", "_high"))
+    drawn = (
+        f'<span class="lp-interval" aria-hidden="true"><i style="left:{low:.1f}%;width:{high - low:.1f}%"></i>'
+        f'<b style="left:{value:.1f}%"></b></span>'
+    )
+    return f"{value:.0f} <small>{low:.0f}–{high:.0f}</small>{drawn}"

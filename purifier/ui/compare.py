@@ -1,0 +1,129 @@
+"""The tab 'Compare': every defence on the same picture."""
+
+import base64
+import csv
+import io
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import gradio as gr
+import torch
+from gradio.components import Component
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchvision.transforms.v2.functional import resize
+
+from purifier.classifiers import Classifier
+from purifier.defences import FAMILIES, Defence, get_defence
+from purifier.images import quantise
+from purifier.taxonomy import full_name
+from purifier.ui.actions import Session, classifier_for_page, read
+from purifier.ui.components import PRIVATE, slider
+from purifier.ui.controls import COMPARE_DRAWS
+from purifier.ui.examples import THUMBNAIL
+from purifier.ui.handlers import STOPPED, need_picture, purifier_from, readable, status, time_left
+from purifier.ui.view import picture_tag
+
+INTRO = (
+    "<p>The defences that people use, each with the setting that was best for it, and MDDA with the settings of "
+    "<b>Try it</b>, on the picture there: the attacked one, or the original where nothing was attacked. Click a "
+    "heading to sort.</p>"
+)
+HEADERS = ["Picture", "Defence", "Read as", "As the original, %", "Draws", "PSNR, dB", "SSIM", "Milliseconds"]
+TYPES = ["html", "str", "str", "number", "number", "number", "number", "number"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A defence on one picture. ``kept`` is the share of the draws that are read as the original, in per cent; PSNR and
+    SSIM are against the original, of the first draw."""
+
+    defence: str
+    read_as: str
+    kept: float
+    draws: int
+    psnr: float
+    ssim: float
+    milliseconds: float
+
+
+def add_compare(session: gr.State, purifier: list[Component]) -> None:
+    gr.HTML(INTRO)
+    with gr.Row(elem_classes="lp-run"):
+        draws = slider(COMPARE_DRAWS, 5, "Of each defence that draws noise.")
+        start = gr.Button("Compare all", variant="primary", min_width=160)
+        stop = gr.Button("Stop", min_width=70)
+    said = gr.HTML(status(""))
+    table = gr.Dataframe(
+        headers=HEADERS, datatype=TYPES, interactive=False, label="Every defence on this picture", max_height=2000,
+        wrap=True, column_widths=["90px", "22%", "22%", "12%", "8%", "10%", "9%", "12%"], elem_classes="lp-compare",
+    )  # fmt: skip
+    link = gr.HTML()
+    running = start.click(readable(compare), [session, draws, *purifier], [table, link, said], **PRIVATE)
+    stop.click(lambda: status(STOPPED), None, said, cancels=[running], api_visibility="private", queue=False)
+
+
+def compare(session: Session, draws: int, *settings) -> Iterator[tuple]:
+    """The table, a row more each time."""
+    need_picture(session)
+    draws, purifier = COMPARE_DRAWS.check(draws), purifier_from(*settings)
+    classifier = classifier_for_page(session.classifier)
+    defences = [get_defence("none"), get_defence("mdda", purifier), *(get_defence(name) for name in FAMILIES)]
+    reference = read(classifier, session.original)[0].top
+    started, rows, cells = time.monotonic(), [], []
+    for done, defence in enumerate(defences, 1):
+        row, picture = defend(session, defence, classifier, reference, draws)
+        rows.append(row)
+        thumbnail = picture_tag(quantise(resize(picture, [THUMBNAIL, THUMBNAIL])), f"After {defence.title}")
+        psnr = round(row.psnr, 1) if math.isfinite(row.psnr) else None
+        cells.append([
+            thumbnail, defence.title, row.read_as, round(row.kept), row.draws, psnr, round(row.ssim, 3),
+            round(row.milliseconds),
+        ])  # fmt: skip
+        left = time_left(started, done, len(defences))
+        yield list(cells), _download(rows), status(f"Compared {done} of {len(defences)} defences{left}")
+
+
+def defend(
+    session: Session, defence: Defence, classifier: Classifier, reference: str, draws: int
+) -> tuple[Row, Tensor]:
+    """One row, and the first draw's picture."""
+    device = classifier.mean.device
+    x, draws = session.source.to(device), draws if defence.random else 1
+    counts, spent, first = Counter(), 0.0, None
+    for draw in range(draws):
+        start = time.perf_counter()
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(draw)
+            if defence.copies == 1:
+                picture = quantise(defence(x, generator))
+                answer = read(classifier, picture.cpu())[0].top
+            else:  # the vote's first copy is shown
+                picture = quantise(defence(x, torch.Generator().manual_seed(draw)))
+                answer = classifier.labels[int(defence.read(classifier, x, generator).argmax())]
+        spent += time.perf_counter() - start
+        counts[answer] += 1
+        first = picture.cpu() if first is None else first
+    row = Row(
+        defence=defence.title,
+        read_as=full_name(counts.most_common(1)[0][0]),
+        kept=100 * counts[reference] / draws,
+        draws=draws,
+        psnr=peak_signal_noise_ratio(first, session.original, data_range=1.0).item(),
+        ssim=structural_similarity_index_measure(first, session.original, data_range=1.0).item(),
+        milliseconds=1000 * spent / draws,
+    )
+    return row, first
+
+
+def _download(rows: list[Row]) -> str:
+    """A link to the table as CSV, which lies in the page itself."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
+    writer.writeheader()
+    writer.writerows(map(asdict, rows))
+    data = base64.b64encode(file.getvalue().encode()).decode()
+    return f'<p><a download="comparison.csv" href="data:text/csv;base64,{data}">Download the table as CSV</a></p>'

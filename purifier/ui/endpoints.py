@@ -1,0 +1,39 @@
+"""``classify``, ``attack`` and ``purify`` for programs, with components of their own that no page shows."""
+
+import gradio as gr
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers import DEFAULT
+from purifier.pipeline import Purifier
+from purifier.ui import api
+from purifier.ui.actions import ANY
+from purifier.ui.components import COMPUTE, unopened
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
+from purifier.ui.handlers import readable
+
+
+def add_endpoints() -> None:
+    purifier, settings = Purifier(), AttackSettings()
+    shared = dict(api_visibility="public", **COMPUTE)
+    with gr.Column(visible=False):
+        picture = unopened(gr.Image(label="Picture", format="png"))
+        classifier = gr.Textbox(DEFAULT, label="Classifier")
+        method = gr.Textbox(settings.method, label="Method")
+        target = gr.Textbox(ANY, label="Target")
+        epsilon = gr.Number(round(settings.eps * 255), label=EPSILON.name)
+        steps = gr.Number(settings.steps, label=ATTACK_STEPS.name)
+        blocks = gr.Number(purifier.blocks, label=BLOCKS.name)
+        sigma = gr.Number(purifier.sigma * 255, label=SIGMA.name)
+        weight = gr.Number(purifier.weight, label=WEIGHT.name)
+        scales = gr.JSON(list(purifier.scales), label="Scales")
+        seed = gr.Number(0, label="Seed")
+        result, reading = gr.Image(label="Result", format="png"), gr.JSON(label="Reading")
+        gr.Button().click(readable(api.classify), [picture, classifier], reading, api_name="classify", **shared)
+        gr.Button().click(
+            readable(api.attack), [picture, classifier, method, epsilon, steps, target, seed], [result, reading],
+            api_name="attack", **shared,
+        )  # fmt: skip
+        gr.Button().click(
+            readable(api.purify), [picture, classifier, blocks, sigma, weight, scales, seed], [result, reading],
+            api_name="purify", **shared,
+        )  # fmt: skip

@@ -1,0 +1,134 @@
+"""The tab 'How often?': many purifications of the same picture, and a certified radius."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from html import escape
+
+import gradio as gr
+import torch
+from gradio.components import Component
+from torch import Tensor
+
+from purifier.evaluation.intervals import wilson
+from purifier.smoothing import Certificate, certificate, noisy_counts
+from purifier.taxonomy import full_name
+from purifier.ui.actions import Session, classifier_for_page, purified_labels, read
+from purifier.ui.components import PRIVATE, slider
+from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING
+from purifier.ui.handlers import STOPPED, need_picture, purifier_from, readable, status, time_left
+
+FIRST = 32  # draws that choose the class whose radius is certified
+INTRO = (
+    "<p>The purifier draws noise, so one purification is one draw. How often does the original's reading return? And "
+    "what does purification do to the picture that nobody attacked? Picture, classifier and settings are those of "
+    "<b>Try it</b>.</p>"
+)
+ABOUT_RADIUS = (
+    "<h2>A certified radius</h2><p>Randomised smoothing (Cohen et al. 2019) with the purifier as its denoiser: the "
+    "answer given most often under strong noise can be <i>proved</i> to stay, whatever the attacker knows, within a "
+    "radius in the L2 norm. It is small; compare it with the length of the attack.</p>"
+)
+
+
+def add_how_often(session: gr.State, purifier: list[Component]) -> None:
+    gr.HTML(INTRO)
+    with gr.Row(elem_classes="lp-run"):
+        draws = slider(DRAWS, 50)
+        start = gr.Button("Purify many times", variant="primary", min_width=160)
+        stop = gr.Button("Stop", min_width=70)
+    said = gr.HTML(status(""))
+    result = gr.HTML()
+    gr.HTML(ABOUT_RADIUS, elem_classes="lp-section")
+    with gr.Row(elem_classes="lp-run"):
+        smoothing = slider(SMOOTHING, 16, "Stronger noise reaches further, and costs accuracy.")
+        samples = slider(CERTIFY_SAMPLES, 200, "More of them bring the proof closer to the truth.")
+        certify = gr.Button("Certify", variant="primary", min_width=160)
+        stop_certify = gr.Button("Stop", min_width=70)
+    said_radius = gr.HTML(status(""))
+    radius = gr.HTML()
+
+    drawing = start.click(readable(how_often), [session, draws, *purifier], [result, said], **PRIVATE)
+    certifying = certify.click(
+        readable(certified), [session, smoothing, samples, *purifier], [radius, said_radius], **PRIVATE
+    )
+    for button, running, line in ((stop, drawing, said), (stop_certify, certifying, said_radius)):
+        button.click(lambda: status(STOPPED), None, line, cancels=[running], api_visibility="private", queue=False)
+
+
+def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, str]]:
+    """What is drawn of the attacked picture and of the original, growing with the draws."""
+    need_picture(session)
+    draws, purifier = DRAWS.check(draws), purifier_from(*settings)
+    classifier = classifier_for_page(session.classifier)
+    pictures = {"The attacked picture": session.attacked, "The original, which nobody attacked": session.original}
+    pictures = {name: x for name, x in pictures.items() if x is not None}
+    reference = read(classifier, session.original)[0].top
+    found: dict[str, Counter] = {}
+    started = time.monotonic()
+    for name, x in pictures.items():
+        found[name] = Counter()
+        for labels in purified_labels(classifier, purifier, x, draws=draws):
+            found[name].update(labels)
+            done = sum(map(Counter.total, found.values()))
+            left = time_left(started, done, draws * len(pictures))
+            yield (
+                "".join(_answers(n, counts, reference) for n, counts in found.items()),
+                status(f"Purified {done} of {draws * len(pictures)} times{left}"),
+            )
+
+
+def _answers(name: str, counts: Counter, reference: str) -> str:
+    """How often each diagnosis was read, and how often the original's."""
+    total, kept = counts.total(), counts[reference]
+    interval = wilson(kept / total, total)
+    rows = "".join(
+        f'<tr{" class=lp-top" if label == reference else ""}><th scope="row">{escape(full_name(label))}</th>'
+        f'<td class="lp-bar"><span class="lp-{"same-bar" if label == reference else "other"}" '
+        f'style="width:{100 * count / total:.1f}%"></span></td><td>{count}</td></tr>'
+        for label, count in counts.most_common()
+    )
+    return (
+        f'<section class="lp-often" aria-label="{escape(name)}"><h3>{escape(name)}</h3>'
+        f"<p><b>Read as the original ({escape(full_name(reference))}) in {kept} of {total} draws</b>: "
+        f"{100 * kept / total:.0f} %, 95 % interval {100 * interval['low']:.0f} to {100 * interval['high']:.0f} %. "
+        f"The draws' commonest answer has {100 * counts.most_common(1)[0][1] / total:.0f} % of them.</p>"
+        f'<table class="lp-reading"><tbody>{rows}</tbody></table></section>'
+    )
+
+
+def certified(session: Session, smoothing: float, samples: int, *settings) -> Iterator[tuple[str, str]]:
+    """The certified radius around what Purify would work on."""
+    need_picture(session)
+    sigma, samples = SMOOTHING.check(smoothing) / 255, CERTIFY_SAMPLES.check(samples)
+    classifier, purifier = classifier_for_page(session.classifier), purifier_from(*settings)
+    own = torch.Generator().manual_seed(0)
+
+    def base(z: Tensor) -> Tensor:
+        return classifier(purifier(z, own))
+
+    x, generator = session.source.to(classifier.mean.device), torch.Generator().manual_seed(1)
+    started, counts, found = time.monotonic(), [], None
+    for part, count in enumerate((FIRST, samples)):  # one choice, then draws that know nothing of it
+        for found in noisy_counts(base, x, sigma=sigma, samples=count, generator=generator):
+            done = int(found.sum()) + part * FIRST
+            yield gr.skip(), status(f"Draw {done} of {FIRST + samples}{time_left(started, done, FIRST + samples)}")
+        counts.append(found)
+    result = certificate(int(counts[0].argmax()), counts[1], sigma=sigma)
+    yield _radius(session, result, classifier.labels, counts[1]), status("Done.")
+
+
+def _radius(session: Session, found: Certificate, labels: list[str], counts: Tensor) -> str:
+    confidence = f"{100 * (1 - found.alpha):g} %"
+    if found.label is None:
+        return f"<p><b>It abstains</b>: under this noise no answer is given often enough (confidence {confidence}).</p>"
+    name, agreeing, total = full_name(labels[found.label]), int(counts[found.label]), int(counts.sum())
+    text = (
+        f"<p><b>{escape(name)}, within an L2 radius of {found.radius:.3f}</b> (pixels from 0 to 1; confidence "
+        f"{confidence}; {agreeing} of {total} noisy draws, which proves at least {100 * found.share:.1f} %)."
+    )
+    if session.attacked is not None:
+        length = (session.attacked - session.original).norm().item()
+        where = "inside" if length < found.radius else "far outside" if length > 2 * found.radius else "outside"
+        text += f" The attack on this page changed the picture by {length:.3f}: {where} of what can be proved."
+    return text + "</p>"

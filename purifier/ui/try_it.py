@@ -1,0 +1,114 @@
+"""The tab 'Try it': three steps, their results, and the pyramid."""
+
+import gradio as gr
+from gradio.components import Component
+
+from purifier.attacks import ATTACKS, AttackSettings
+from purifier.classifiers import DEFAULT, load_classifier
+from purifier.pipeline import ALL_SCALES, Purifier
+from purifier.ui import handlers
+from purifier.ui.actions import ANY, Session
+from purifier.ui.components import PRIVATE, slider, unopened
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
+from purifier.ui.examples import example_gallery
+from purifier.ui.view import example_buttons, scale_name
+
+# A click anywhere in the list of examples counts where it meets one.
+CHOOSE_EXAMPLE = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-index]');
+  if (button) trigger('click', {index: Number(button.dataset.index)});
+});
+"""
+KEY = (
+    '<p class="lp-key"><span><span class="lp-malignant"></span>malignant or precancerous (striped)</span>'
+    '<span><span class="lp-other"></span>benign, or not grouped</span></p>'
+)
+
+
+def add_try_it(session: gr.State) -> list[Component]:
+    """Lay out the tab and wire it; the controls of the purifier (blocks, sigma, weight, scales)."""
+    examples, purifier, settings = example_gallery(), Purifier(), AttackSettings()
+    with gr.Row():
+        with gr.Column(elem_classes="lp-step", min_width=300, scale=6):
+            _step(1, "Picture")
+            with gr.Row():
+                with gr.Column(min_width=240):
+                    picture = unopened(gr.Image(
+                        label="Dermoscopic picture", sources=["upload", "clipboard"], format="png", height=230,
+                        buttons=[], placeholder="Drop a picture here, paste one, or click to choose",
+                    ))  # fmt: skip
+                    classifier = gr.Dropdown(
+                        handlers.classifier_choices(), value=DEFAULT, label="Classifier", allow_custom_value=True,
+                        info="Or type one on the Hub: hf-hub:owner/name@revision",
+                    )  # fmt: skip
+                with gr.Column(min_width=240):
+                    gallery = gr.HTML(
+                        example_buttons([(x, text) for x, text, _ in examples]), js_on_load=CHOOSE_EXAMPLE
+                    )
+        with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
+            _step(2, "Attack")
+            epsilon = slider(EPSILON, round(settings.eps * 255), "The largest change of any value.")
+            target = gr.Dropdown(
+                handlers.target_choices(load_classifier().labels), value=ANY, label="Make it read as",
+                info="What the attacker wants the classifier to say.",
+            )  # fmt: skip
+            with gr.Accordion("More about the attack", open=False):
+                knows = gr.Checkbox(
+                    label="The attacker knows the purifier",
+                    info="Attacks through it, averaging over its noise (EOT). This takes about ten times as long.",
+                )
+                method = gr.Dropdown(
+                    [(text, name) for name, (text, _) in ATTACKS.items()], value=settings.method, label="Method"
+                )
+                steps = slider(ATTACK_STEPS, settings.steps)
+                attack_seed = gr.Number(0, label="Attack seed", precision=0)
+            attack = gr.Button("Attack", variant="primary")
+        with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
+            _step(3, "Purify")
+            sigma = slider(SIGMA, purifier.sigma * 255, "What diffusion adds, each time.")
+            blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
+            with gr.Accordion("More about the purifier", open=False):
+                weight = slider(WEIGHT, purifier.weight, "Of the total variation: more is smoother.")
+                scales = gr.CheckboxGroup(
+                    [(scale_name(scale), scale) for scale in ALL_SCALES], value=list(purifier.scales), label="Scales"
+                )
+                seed = gr.Number(0, label="Noise seed", precision=0)
+            with gr.Row():
+                purify = gr.Button("Purify", variant="primary", scale=3, min_width=100)
+                cancel = gr.Button("Stop", min_width=70)
+    status = gr.HTML(handlers.status(""))
+    gr.HTML("<h2>What the classifier reads</h2>" + KEY, elem_classes="lp-section")
+    results = gr.HTML(handlers.result_cards(Session(), load_classifier()))
+    gr.HTML("<h2>The pyramid, scale by scale</h2>", elem_classes="lp-section")
+    block = gr.Radio([], label="Look back at", visible=False)
+    pyramid = gr.HTML(handlers.NO_PYRAMID)
+
+    controls, shown = [blocks, sigma, weight, scales], [session, results, pyramid, block, status]
+    # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
+    picture.upload(handlers.readable(handlers.choose), [picture, session], [picture, *shown], **PRIVATE)
+
+    @handlers.readable
+    def choose_example(state: Session, event: gr.EventData):
+        return handlers.choose(str(examples[event.index][2]), state)
+
+    gallery.click(choose_example, session, [picture, *shown], **PRIVATE)
+    classifier.input(
+        handlers.change_classifier, [classifier, session],
+        [session, results, pyramid, block, target, classifier, status], **PRIVATE,
+    )  # fmt: skip
+    attacking = attack.click(
+        handlers.readable(handlers.attack),
+        [session, method, epsilon, steps, target, attack_seed, knows, *controls], shown, **PRIVATE,
+    )  # fmt: skip
+    purifying = purify.click(handlers.readable(handlers.purify), [session, *controls, seed], shown, **PRIVATE)
+    cancel.click(
+        lambda: handlers.status(handlers.STOPPED), None, status, cancels=[attacking, purifying],
+        api_visibility="private", queue=False,
+    )  # fmt: skip
+    block.input(handlers.show_block, [session, block], pyramid, api_visibility="private", show_progress="hidden")
+    return controls
+
+
+def _step(number: int, title: str) -> None:
+    gr.HTML(f"<h2><b>{number}</b> {title}</h2>")
