@@ -1,6 +1,7 @@
 """A visitor's way through the page, in a real browser."""
 
 import base64
+import csv
 import time
 
 import pytest
@@ -236,3 +237,82 @@ def test_the_notice_is_visible_and_no_button_says_diagnose(page):
         assert 0 <= box["y"] and box["y"] + box["height"] <= 900
     names = page.get_by_role("button").all_inner_texts()
     assert not any("diagnose" in name.lower() for name in names)
+
+
+def attacked_example(page):
+    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    card(page, "Original").get_by_role("img").wait_for()
+    press(page, "Attack")
+    page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=name).click()
+
+
+def test_how_often_the_reading_returns_and_what_can_be_proved(page):
+    open_tab(page, "How often?")
+    press(page, "Purify many times")
+    page.get_by_text("Choose a picture first (step 1).").wait_for()
+    open_tab(page, "Try it")
+    attacked_example(page)
+    open_tab(page, "How often?")
+    fill(page, "number input for Purifications of each picture", "8")
+    press(page, "Purify many times")
+    page.get_by_text("Purified 16 of 16 times, done.").wait_for()
+    for name in ("The attacked picture", "The original, which nobody attacked"):
+        region = page.get_by_role("region", name=name)
+        assert "of 8 draws" in region.inner_text() and "95 % interval" in region.inner_text()
+        counts = [int(text) for text in region.locator("td:last-child").all_inner_texts()]
+        assert sum(counts) == 8
+    fill(page, "number input for Noisy draws", "50")
+    press(page, "Certify")
+    page.get_by_text("Done.", exact=True).wait_for()
+    text = page.get_by_text("confidence 99.9 %").inner_text()
+    assert "It abstains" in text or "within an L2 radius of 0." in text
+
+
+def test_many_draws_can_be_stopped_and_what_was_drawn_stays(page):
+    attacked_example(page)
+    open_tab(page, "How often?")
+    fill(page, "number input for Purifications of each picture", "400")
+    press(page, "Purify many times")
+    page.get_by_text("of 800 times,").wait_for()
+    page.get_by_role("button", name="Stop").and_(page.locator(":visible")).first.click()
+    page.get_by_text("Stopped; what was finished stays.").wait_for()
+    assert page.get_by_role("region", name="The attacked picture").is_visible()
+
+
+def test_every_defence_on_one_picture(page):
+    attacked_example(page)
+    open_tab(page, "Compare")
+    fill(page, "number input for Draws", "1")
+    press(page, "Compare all")
+    page.get_by_text("Compared 14 of 14 defences, done.").wait_for()
+    table = page.locator(".lp-compare")
+    assert table.get_by_role("img").count() >= 14
+    for name in ("nothing", "MDDA", "non-local means, h"):
+        assert table.get_by_text(name).first.is_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the table as CSV").click()
+    rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    assert len(rows) == 14 and rows[0]["defence"] == "nothing" and float(rows[1]["ssim"]) < 1
+    assert float(rows[0]["kept"]) == 0  # the attack worked
+
+
+def test_the_stored_evaluation_is_shown(page):
+    open_tab(page, "Robustness")
+    assert page.get_by_role("region", name="Table of accuracies").count() >= 1
+    assert page.get_by_text("knows the defence").first.is_visible()
+    assert page.locator(".lp-plot svg").first.is_visible()
+
+
+def test_an_attacker_who_knows_the_purifier(page):
+    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    card(page, "Original").get_by_role("img").wait_for()
+    page.get_by_role("button", name="More about the attack").click()
+    page.get_by_label("The attacker knows the purifier").check()
+    fill(page, "number input for Attack steps", "3")
+    press(page, "Attack")
+    page.get_by_text("Attack: step 3 of 3, done.").wait_for()
+    assert "at most 2 of 255 levels" in card(page, "Attacked").inner_text()

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from purifier.classifiers import load_classifier
+from purifier.images import read_image
+from purifier.pipeline import Purifier
+from purifier.ui.actions import AT_ONCE, Session, attack_steps, purified_labels
+from purifier.ui.compare import compare
+from purifier.ui.controls import DRAWS
+from purifier.ui.handlers import attack_from
+from purifier.ui.how_often import certified, how_often
+from tests.test_package import ROOT
+
+SETTINGS = (2, 8, 0.02, [1.0, 0.5])  # blocks, sigma, weight, scales
+
+
+@pytest.fixture(scope="module")
+def session():
+    x = read_image(ROOT / "assets" / "examples" / "NV-1.png")
+    *_, adv = attack_steps(load_classifier(), x, attack_from("pgd", 2, 10))
+    return Session(original=x, attacked=adv, eps=2 / 255)
+
+
+def test_draws_differ_and_are_always_the_same_ones(session):
+    classifier, purifier = load_classifier(), Purifier(sigma=60 / 255, weight=0.0)
+    twice = [
+        [label for labels in purified_labels(classifier, purifier, session.attacked, draws=10) for label in labels]
+        for _ in range(2)
+    ]
+    assert len(twice[0]) == 10 and twice[0] == twice[1] and len(set(twice[0])) > 1
+
+
+def test_each_yield_holds_all_that_was_drawn_so_far(session):
+    said = [text for _, text in how_often(session, DRAWS.low, *SETTINGS)]
+    steps = 2 * -(-DRAWS.low // AT_ONCE)
+    assert len(said) == steps and f"{2 * DRAWS.low} of {2 * DRAWS.low} times, done." in said[-1]
+    only = list(how_often(Session(original=session.original), DRAWS.low, *SETTINGS))
+    assert "attacked picture" not in only[-1][0] and "which nobody attacked" in only[-1][0]
+
+
+def test_a_radius_is_certified_or_it_abstains(session):
+    *_, (text, _) = certified(session, 16, 50, *SETTINGS)
+    assert "of 50 noisy draws" in text or "It abstains" in text
+
+
+def test_settings_out_of_range_are_answered(session):
+    with pytest.raises(ValueError, match="Purifications of each picture must be a number from 8 to 400"):
+        next(how_often(session, 7, *SETTINGS))
+    with pytest.raises(ValueError, match="Smoothing noise"):
+        next(certified(session, 0, 100, *SETTINGS))
+    with pytest.raises(ValueError, match="Draws must be"):
+        next(compare(session, 0, *SETTINGS))
+
+
+def test_a_defence_that_does_nothing_reads_what_the_attack_made_of_it(session):
+    (row, *_), _, _ = next(compare(session, 1, *SETTINGS))
+    reading = load_classifier().probabilities(session.attacked).argmax()
+    original = load_classifier().probabilities(session.original).argmax()
+    assert row[1] == "nothing" and row[3] == (100 if reading == original else 0)
+    assert row[6] == pytest.approx(1, abs=0.1) and torch.isfinite(torch.tensor(row[5]))
