@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from purifier.training.recipes import read_recipe, recipe_names
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0 for success, 2 for input that cannot be used."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    options.arguments = arguments
     try:
         options.run(options)
     except ModuleNotFoundError as error:
@@ -90,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser(
         "report", help="the bundled classifiers, and defences against attackers, from what was measured and stored"
     )
+    report.add_argument("--docs", type=Path, help="write docs/robustness.md there in place of printing")
     report.set_defaults(run=_report)
 
     examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
@@ -164,10 +168,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     elif options.address is not None:
         raise ValueError("--address is that of a Ray cluster, and needs --engine ray.")
     rows = run(grid, _samples(options), options.out, device=torch.device(options.device), engine=engine)
+    (options.out / "command.txt").write_text(f"{_as_typed(options)}\n")
     print(table(write_summary(rows, options.out)))
     skipped = json.loads((options.out / "skipped.json").read_text())
     for image, why in skipped.items():
         print(f"Skipped: {image}: {why}", file=sys.stderr)
+
+
+def _as_typed(options: argparse.Namespace) -> str:
+    """The command, without this machine's folders."""
+    names = {str(options.data): "ISIC2019", str(options.out): "DIR"}
+    return shlex.join(["purifier", *(names.get(argument, argument) for argument in options.arguments)])
 
 
 def _tune(options: argparse.Namespace) -> None:
@@ -216,9 +227,13 @@ def _card(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from purifier.evaluation.report import robustness_page
     from purifier.evaluation.tables import accuracy_table, read_evaluations
     from purifier.training.card import report
 
+    if options.docs is not None:
+        options.docs.write_text(robustness_page())
+        return
     print(report())
     for name, records in read_evaluations().items():
         print(f"\n{name}\n\n{accuracy_table(records)}")

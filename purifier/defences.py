@@ -5,7 +5,7 @@ Images are (B, 3, H, W) in [0, 1].
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import cv2
@@ -121,35 +121,39 @@ class Family:
     copies: int = 1
 
 
+# MDDA before it was tuned: where its tuning starts, and what its parts have where their one number does not say.
+FIRST_GUESS = Purifier(scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5, decay=0.0)
+
+
 def _rof(x: Tensor, weight: float, generator: torch.Generator | None) -> Tensor:
-    return Purifier(scales=(1.0,), blocks=1, sigma=0.0, weight=weight, smooth=0.0)(x)
+    return replace(FIRST_GUESS, scales=(1.0,), blocks=1, sigma=0.0, weight=weight)(x)
 
 
 def _noisy_rof(x: Tensor, weight: float, generator: torch.Generator | None) -> Tensor:
-    return Purifier(scales=(1.0,), weight=weight)(x, generator)
+    return replace(FIRST_GUESS, scales=(1.0,), weight=weight)(x, generator)
 
 
 def _pyramid(x: Tensor, blocks: float, generator: torch.Generator | None) -> Tensor:
-    return Purifier(blocks=int(blocks), sigma=0.0, weight=0.0)(x)
+    return replace(FIRST_GUESS, blocks=int(blocks), sigma=0.0, weight=0.0)(x)
 
 
 FAMILIES: dict[str, Family] = {
     "jpeg": Family(
         title="JPEG of quality {:g}", function=lambda x, quality, g: as_jpeg(x, [int(quality)] * len(x)), exact=False,
-        low=1, high=100, default=30, values=(5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 85, 95),
+        low=1, high=100, default=20, values=(5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 85, 95),
     ),
     "bits": Family(
         title="{:g} bits a channel", function=lambda x, bits, g: bit_depth(x, int(bits)), exact=False,
-        low=1, high=8, default=3, values=(1, 2, 3, 4, 5, 6),
+        low=1, high=8, default=1, values=(1, 2, 3, 4, 5, 6),
     ),
     "median": Family(
         title="median, {:g} pixels a side", exact=False,
         function=lambda x, side, g: by_opencv(x, lambda image: cv2.medianBlur(image, int(side))),
-        low=3, high=31, default=5, values=(3, 5, 7, 9, 11),
+        low=3, high=31, default=9, values=(3, 5, 7, 9, 11),
     ),
     "gaussian": Family(
         title="Gaussian of {:g} pixels", function=lambda x, sigma, g: smoothed(x, sigma),
-        low=0.1, high=20, default=1.5, values=(0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3),
+        low=0.1, high=20, default=2, values=(0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3),
     ),
     "nlm": Family(
         title="non-local means, h {:g}/255", exact=False,
@@ -159,33 +163,33 @@ FAMILIES: dict[str, Family] = {
     "bilateral": Family(
         title="bilateral, {:g}/255", exact=False,
         function=lambda x, sigma, g: by_opencv(x, lambda image: cv2.bilateralFilter(image, 7, sigma, 3)),
-        low=1, high=255, default=40, values=(10, 20, 30, 40, 50, 60, 80, 100),
+        low=1, high=255, default=80, values=(10, 20, 30, 40, 50, 60, 80, 100),
     ),
     "resize": Family(
         title="random resize from {:g} % and pad", random=True,
         function=lambda x, percent, g: resize_and_pad(x, percent / 100, g),
-        low=10, high=100, default=80, values=(40, 50, 60, 70, 80, 90),
+        low=10, high=100, default=50, values=(40, 50, 60, 70, 80, 90),
     ),
     "noise": Family(
         title="diffusion only, {:g}/255", function=lambda x, sigma, g: noisy(x, sigma / 255, g), random=True,
-        low=0, high=255, default=16, values=(2, 4, 8, 12, 16, 24, 32),
+        low=0, high=255, default=24, values=(2, 4, 8, 12, 16, 24, 32),
     ),
     "vote": Family(
         title=f"vote of {VOTES} diffused copies, {{:g}}/255", random=True, copies=VOTES,
         function=lambda x, sigma, g: noisy(x, sigma / 255, g),
-        low=0, high=255, default=16, values=(2, 4, 8, 12, 16, 24, 32),
+        low=0, high=255, default=24, values=(2, 4, 8, 12, 16, 24, 32),
     ),
     "rof": Family(
         title="ROF at one scale, weight {:g}", function=_rof,
-        low=0, high=1, default=0.04, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12),
+        low=0, high=1, default=0.08, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12),
     ),
     "noisy-rof": Family(
         title="MDDA at one scale, weight {:g}", function=_noisy_rof, random=True,
-        low=0, high=1, default=0.04, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08),
+        low=0, high=1, default=0.06, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08),
     ),
     "pyramid": Family(
         title="pyramid only, {:g} blocks", function=_pyramid,
-        low=1, high=8, default=2, values=(1, 2, 3, 4),
+        low=1, high=8, default=4, values=(1, 2, 3, 4),
     ),
 }  # fmt: skip
 

@@ -74,7 +74,8 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
             panels[threat] = [r for r in found if r["attack"] == attack]
     if not panels:
         return None
-    defences = sorted({r["defence"] for shown in panels.values() for r in shown}, key=lambda name: name != "mdda")
+    names = dict.fromkeys(r["defence"] for shown in panels.values() for r in shown)
+    defences = sorted(names, key=lambda name: name != "mdda")
     style = {name: (f"C{i}", "osD^v<>pPX*h"[i % 12]) for i, name in enumerate(defences)}
     figure = Figure(figsize=(1 + 4 * len(panels), 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -97,7 +98,7 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
         axis.set(xlabel="epsilon, in 1/255", ylim=(0, 1), xticks=sorted({0, *(r["eps"] for r in shown)}))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy, 95 % interval")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
 
 

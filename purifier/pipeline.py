@@ -42,7 +42,8 @@ class Purifier:
     """Diffuse and denoise every scale of a pyramid and mix neighbouring scales, block after block.
 
     Call it with a batch and a generator. It has no learned part, does not know the classifier, and is
-    differentiable from end to end. Raises ``ValueError`` for settings out of range.
+    differentiable from end to end. The defaults are what ``purifier tune`` found (assets/evaluation/tuning). Raises
+    ``ValueError`` for settings out of range.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 0.25)  # descending, 1 among them

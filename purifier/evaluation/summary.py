@@ -12,7 +12,7 @@ from purifier.evaluation.grid import peak_memory, write_atomically
 from purifier.evaluation.intervals import bootstrap, wilson
 from purifier.evaluation.settings import find_defence
 from purifier.evaluation.tables import table
-from purifier.figures import plot_convergence, plot_grid, save_figure
+from purifier.figures import plot_convergence, plot_epsilon, plot_grid, save_figure
 from purifier.taxonomy import DIAGNOSES
 
 BENIGN = [code for code, diagnosis in DIAGNOSES.items() if not diagnosis.malignant]
@@ -29,7 +29,10 @@ def write_summary(rows: pd.DataFrame, out: Path) -> list[dict]:
     records = summarise(rows)
     write_atomically(out / "summary.json", (json.dumps(records, indent=2, allow_nan=False) + "\n").encode())
     write_atomically(out / "table.md", table(records).encode())
-    for name, figure in (("accuracy", plot_grid(records)), ("convergence", plot_convergence(records))):
+    figures = {"accuracy": plot_grid(records), "epsilon": None, "convergence": plot_convergence(records)}
+    if len({r["eps"] for r in records}) > 2:
+        figures["epsilon"] = plot_epsilon(records)
+    for name, figure in figures.items():
         if figure is not None:
             save_figure(figure, out / name)
     return records

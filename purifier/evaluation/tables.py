@@ -43,7 +43,7 @@ def accuracy_table(records: list[dict]) -> str:
 def cost_table(records: list[dict]) -> str:
     """What the defences do where nobody attacks."""
     costs = ("broken", "melanoma_made_benign", "melanoma_sensitivity", "melanoma_specificity", "melanoma_auroc")
-    return _markdown(
+    return markdown(
         ["defence", *(cost.replace("_", " ") for cost in costs), "PSNR", "SSIM", "s", "MB"],
         [
             [
@@ -62,7 +62,7 @@ def _by_condition(records: list[dict], score: str) -> str:
     by_key = {(r["attack"], r["eps"], r["defence"]): r for r in records}
     defences = dict.fromkeys(r["defence"] for r in records if r[score] is not None)
     body = [[d, *(_with_interval(by_key.get((*condition, d)), score) for condition in conditions)] for d in defences]
-    return _markdown(["defence", *conditions.values()], body)
+    return markdown(["defence", *conditions.values()], body)
 
 
 def _condition(record: dict) -> str:
@@ -78,5 +78,12 @@ def _with_interval(record: dict | None, score: str) -> str:
     return f"{record[score]:.3f} ({record[f'{score}_low']:.3f} to {record[f'{score}_high']:.3f})"
 
 
-def _markdown(header: list[str], body: list[list[str]]) -> str:
+def purifier_text(settings: dict) -> str:
+    """MDDA's settings, as they are stored with what was measured, in words."""
+    scales = ", ".join(f"{scale:g}" for scale in settings["scales"])
+    noise = f"sigma {255 * settings['sigma']:g}/255; weight {settings['weight']:g}"
+    return f"scales {scales}; {settings['blocks']} blocks; {noise}; own {settings['own']:g}"
+
+
+def markdown(header: list[str], body: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body))

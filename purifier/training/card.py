@@ -11,6 +11,7 @@ from purifier.evaluation.evaluate import choose_balanced, evaluate_purified, eva
 from purifier.evaluation.masking import masking_checks
 from purifier.evaluation.metrics import as_text, calibration_error, clean_scores, proportion
 from purifier.evaluation.nonlesions import non_lesion_scores
+from purifier.evaluation.tables import purifier_text
 from purifier.hub import CONFIG, WEIGHTS, card_metadata
 from purifier.pipeline import Purifier
 from purifier.taxonomy import full_name
@@ -84,7 +85,7 @@ Everything on the test split. Brackets hold 95 % intervals (Wilson for shares, e
 | after it (temperature {temperature}) | {ece_after:.3f} |
 | share read with a confidence of {abstain_below} or more | {coverage} |
 | accuracy on these | {answered} |
-| accuracy after the purifier (default settings, one draw) | {purified_accuracy} |
+| accuracy after the purifier ({purifier}; one draw) | {purified_accuracy} |
 | balanced accuracy after the purifier | {purified_balanced} |
 
 | diagnosis | test images | recall |
@@ -100,7 +101,7 @@ classifier; there is no purifier here.
 | --- | --- |
 {robust}
 
-With the purifier (default settings, {draws} draws of its noise). The attacker is **oblivious**: the same PGD attacks
+With the purifier ({purifier}; {draws} draws of its noise). The attacker is **oblivious**: the same PGD attacks
 the classifier, its last step counts, and it does not know the purifier. An attacker who knows the purifier does far
 better; these figures say nothing about that one.
 
@@ -239,6 +240,7 @@ def card_text(name: str, metrics: dict) -> str:
         purified_accuracy=as_text(metrics["purified"]["accuracy"]),
         purified_balanced=as_text(metrics["purified"]["balanced_accuracy"]),
         recall=rows((full_name(label), recall["images"], recall) for label, recall in clean["recall"].items()),
+        purifier=purifier_text(one["purifier"]),
         attacked_images=one["images"],
         per_class=one["images"] // len(LABELS),
         steps=one["attack"]["steps"],

@@ -7,6 +7,7 @@ import gradio as gr
 
 from purifier.classifiers import default_device
 from purifier.evaluation.tables import read_evaluations
+from purifier.ui.about import add_about
 from purifier.ui.actions import Session
 from purifier.ui.compare import add_compare
 from purifier.ui.endpoints import add_endpoints
@@ -59,6 +60,8 @@ def build_page() -> gr.Blocks:
             add_compare(session, purifier)
         with gr.Tab("Robustness"):
             gr.HTML(robustness_section(read_evaluations()))
+        with gr.Tab("About"):
+            add_about()
         gr.HTML(_footer())
         gr.HTML(f'<p class="lp-notice"><strong>{NOTICE}</strong></p>', elem_classes="lp-always")
     return page

@@ -1,0 +1,47 @@
+import json
+import re
+from dataclasses import asdict
+
+from purifier.defences import FAMILIES
+from purifier.evaluation.report import ISIC_2019, cost, robustness_page, verdicts
+from purifier.evaluation.tables import EVALUATION, accuracy_table, read_evaluations
+from purifier.pipeline import Purifier
+from tests.test_package import ROOT
+
+
+def record(defence, ahead=None, accuracy=0.5, attack="pgd20", eps=2.0, threat="oblivious", attack_seconds=1.0):
+    low, high = (None, None) if ahead is None else (ahead - 0.1, ahead + 0.1)
+    return {
+        "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": 9, "draws": 2,
+        "accuracy": accuracy, "mdda_ahead_by": ahead, "mdda_ahead_by_low": low, "mdda_ahead_by_high": high,
+        "attack_seconds_per_image": attack_seconds, "seconds_per_image": 0.25,
+    }  # fmt: skip
+
+
+def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference():
+    (line,) = verdicts([record("none", 0.4), record("mdda"), record("a", 0.2), record("b", -0.2), record("c", 0.05)])
+    assert "MDDA 50.0 %" in line and "pgd20, oblivious attacker at 2/255, 9 pictures" in line
+    assert "**ahead of** a (+20.0); **behind** b (-20.0); **not to be told from** c (+5.0)" in line
+    assert verdicts([record("none"), record("mdda")]) == []
+
+
+def test_an_attack_that_knows_no_defence_is_paid_for_once():
+    hours = re.search(r"([\d.]+) core-hours", cost([record("mdda"), record("a")]))[1]
+    assert float(hours) == round((1 + 2 * 2 * 0.25) * ISIC_2019 / 3600)
+    adaptive = [record(name, attack="eot1x1", threat="adaptive") for name in ("mdda", "a")]
+    assert f"{(2 + 2 * 2 * 0.25) * ISIC_2019 / 3600:,.0f} core-hours" in cost(adaptive)
+
+
+def test_the_page_is_what_the_command_writes_from_what_is_stored():
+    assert (ROOT / "docs" / "robustness.md").read_text() == robustness_page()
+    assert all(accuracy_table(records) in robustness_page() for records in read_evaluations().values())
+    links = re.findall(r"\]\((\.\./[^)]+)\)", robustness_page())
+    assert links and all((ROOT / "docs" / link).is_file() for link in links)
+
+
+def test_settings_that_ship_are_those_that_tuning_found():
+    best = json.loads((EVALUATION / "tuning" / "best.json").read_text())
+    assert best["mdda"]["purifier"] == json.loads(json.dumps(asdict(Purifier())))
+    assert {choice["defence"] for family, choice in best.items() if family != "mdda"} == {
+        f"{name}{family.default:g}" for name, family in FAMILIES.items()
+    }
