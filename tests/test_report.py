@@ -12,8 +12,8 @@ from tests.test_package import ROOT
 def record(defence, ahead=None, accuracy=0.5, attack="pgd20", eps=2.0, threat="oblivious", attack_seconds=1.0):
     low, high = (None, None) if ahead is None else (ahead - 0.1, ahead + 0.1)
     return {
-        "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": 9, "draws": 2,
-        "accuracy": accuracy, "mdda_ahead_by": ahead, "mdda_ahead_by_low": low, "mdda_ahead_by_high": high,
+        "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": 9,
+        "draws": 2, "accuracy": accuracy, "mdda_ahead_by": ahead, "mdda_ahead_by_low": low, "mdda_ahead_by_high": high,
         "attack_seconds_per_image": attack_seconds, "seconds_per_image": 0.25,
     }  # fmt: skip
 

@@ -13,7 +13,6 @@ import gradio as gr
 import torch
 from gradio.components import Component
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 from torchvision.transforms.v2.functional import resize
 
 from purifier.classifiers import Classifier
@@ -91,6 +90,9 @@ def defend(
     session: Session, defence: Defence, classifier: Classifier, reference: str, draws: int
 ) -> tuple[Row, Tensor]:
     """One row, and the first draw's picture."""
+    # Its import takes seconds, which the page's start is spared.
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
     device = classifier.mean.device
     x, draws = session.source.to(device), draws if defence.random else 1
     counts, spent, first = Counter(), 0.0, None
