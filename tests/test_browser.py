@@ -5,6 +5,7 @@ import csv
 import time
 
 import pytest
+from PIL import Image, ImageDraw
 
 from purifier.images import to_batch, to_png
 from purifier.pipeline import Purifier
@@ -316,3 +317,36 @@ def test_an_attacker_who_knows_the_purifier(page):
     press(page, "Attack")
     page.get_by_text("Attack: step 3 of 3, done.").wait_for()
     assert "at most 2 of 255 levels" in card(page, "Attacked").inner_text()
+
+
+def test_a_drawing_is_noticed_and_a_lesion_is_not(page, tmp_path):
+    picture = Image.new("RGB", (300, 300), "white")
+    ImageDraw.Draw(picture).line([(20, 20), (280, 150), (40, 260)], fill="blue", width=12)
+    picture.save(tmp_path / "drawing.png")
+    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    card(page, "Original").get_by_role("img").wait_for()
+    assert "does not look like" not in card(page, "Original").inner_text()
+    page.get_by_role("button", name="Upload file").click()
+    upload(page, tmp_path / "drawing.png")
+    page.get_by_text("This does not look like a dermoscopic picture.").wait_for()
+
+
+def test_disagreeing_readings_are_flagged(page):
+    attacked_example(page)
+    page.get_by_text("The readings disagree").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(page, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    attacked_example(page)
+    press(page, "Purify")
+    page.get_by_text("Purified.").wait_for()
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        page.wait_for_timeout(500)  # it fades in
+        found = Axe().run(page).response["violations"]
+        serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
+        assert not serious, (tab.inner_text(), serious)

@@ -57,7 +57,8 @@ def test_the_figures_of_a_card_are_those_that_the_command_measured(name):
 def test_the_readme_holds_the_report():
     readme = (ROOT / "README.md").read_text()
     assert report() in readme
-    assert all(accuracy_table(records) in readme for records in read_evaluations().values())
+    runs = read_evaluations()
+    assert all(accuracy_table(runs[name]) in readme for name in ("augmented-oblivious", "augmented-adaptive"))
     assert set(bundled_classifiers()) == set(recipe_names())
 
 

@@ -58,3 +58,18 @@ def test_the_pyramid_marks_each_cell_and_leaves_room_for_scales_to_come(reading)
 @pytest.mark.parametrize(("scale", "name"), [(2.0, "2"), (1.0, "1"), (0.5, "1/2"), (0.25, "1/4")])
 def test_scales_have_names(scale, name):
     assert scale_name(scale) == name
+
+
+def test_a_reading_below_the_threshold_is_unsure_and_says_so():
+    probabilities = torch.tensor([0.25, 0.7, 0.05])
+    sure, unsure = (Reading(["MEL", "NV", "AK"], probabilities, abstain_below=least) for least in (0.6, 0.75))
+    x = torch.zeros(1, 3, 64, 64)
+    assert not sure.unsure and "? unsure" not in card("Original", x, "", sure)
+    assert unsure.unsure and "? unsure" in card("Original", x, "", unsure)
+
+
+def test_malignant_diagnoses_are_added_up_where_all_labels_are_known(reading):
+    known = Reading(["MEL", "NV", "AK"], torch.tensor([0.25, 0.7, 0.05]))
+    assert known.malignant() == pytest.approx(0.3)
+    assert "together: <b>30&nbsp;%</b>" in card("Original", torch.zeros(1, 3, 64, 64), "", known)
+    assert reading.malignant() is None and "together" not in card("Original", torch.zeros(1, 3, 64, 64), "", reading)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from purifier.evaluation.tables import EVALUATION, markdown, purifier_text, read_evaluations, table
+from purifier.evaluation.tables import EVALUATION, markdown, purifier_text, read_evaluations, run_title, table
 
 ISIC_2019 = 25_331  # training images of the challenge
 CORES_PER_GPU = (50, 200)  # between which a GPU's worth is taken to lie, until someone measures one
@@ -48,7 +48,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
     if (folder / "tuning" / "best.json").exists():
         parts.append("\n" + tuning(folder / "tuning", f"{shown_as}/tuning"))
     for name, records in runs.items():
-        parts.append(f"\n## {name.replace('-', ' ').capitalize()}\n")
+        parts.append(f"\n## {run_title(records)}\n")
         command = folder / name / "command.txt"
         if command.exists():
             parts.append(f"    {command.read_text().strip()}\n")

@@ -30,6 +30,12 @@ def table(records: list[dict]) -> str:
     ])  # fmt: skip
 
 
+def run_title(records: list[dict]) -> str:
+    """What a run measured, in a line."""
+    threats = " and ".join(sorted({r["threat"] for r in records if r["attack"] != "none"}, reverse=True))
+    return f"Classifier {records[0]['classifier']}, {max(r['n'] for r in records)} pictures, {threats} attackers"
+
+
 def accuracy_table(records: list[dict]) -> str:
     """Accuracy by defence under each attack, and how it was measured."""
     classifier, draws = records[0]["classifier"], max(r["draws"] for r in records)

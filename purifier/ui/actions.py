@@ -49,7 +49,17 @@ def read(classifier: Classifier, *pictures: Tensor) -> list[Reading]:
     """The classifier's reading of each picture; all of one size."""
     with torch.no_grad():
         probabilities = classifier.probabilities(torch.cat(pictures).to(classifier.mean.device)).cpu()
-    return [Reading(classifier.labels, row) for row in probabilities]
+    return [Reading(classifier.labels, row, classifier.measured.abstain_below) for row in probabilities]
+
+
+def is_foreign(classifier: Classifier, x: Tensor) -> bool:
+    """Whether the picture looks like none of the dermoscopic ones of the classifier's training; False where the weights
+    carry no statistics to tell."""
+    check = classifier.measured.non_lesion
+    if check is None:
+        return False
+    with torch.no_grad():
+        return classifier.distance(x.to(classifier.mean.device)).item() > check.threshold
 
 
 def attack_steps(

@@ -24,12 +24,13 @@ from purifier.ui.actions import (
     amplified,
     attack_steps,
     classifier_for_page,
+    is_foreign,
     merged_picture,
     purify_stages,
     read,
 )
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SEED, SIGMA, WEIGHT
-from purifier.ui.view import card, cards, pyramid_row, pyramid_table
+from purifier.ui.view import Reading, card, cards, pyramid_row, pyramid_table
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 STOPPED = "Stopped; what was finished stays."
@@ -86,6 +87,8 @@ def result_cards(session: Session, classifier: Classifier) -> str:
     present = [z for z in (x, adv, clean) if z is not None]
     readings = iter(read(classifier, *present) if present else [])
     of_x, of_adv, of_clean = (next(readings) if z is not None else None for z in (x, adv, clean))
+    if of_x is not None:
+        of_x = replace(of_x, foreign=is_foreign(classifier, x))
     parts = [
         card("Original", x, "Choose a picture in step 1." if x is None else "As the classifier sees it.", of_x),
         card("Attacked", adv, "Press Attack." if adv is None else _change(x, adv), of_adv, against=of_x),
@@ -99,7 +102,18 @@ def result_cards(session: Session, classifier: Classifier) -> str:
     parts.append(
         card("Purified", clean, "Press Purify." if clean is None else _change(x, clean), of_clean, against=of_x)
     )
-    return cards(parts)
+    return _agreement(of_x, of_adv, of_clean) + cards(parts)
+
+
+def _agreement(*readings: Reading | None) -> str:
+    """Whether the readings of original, attacked and purified picture agree, once there are two."""
+    found = [reading.top for reading in readings if reading is not None]
+    if len(found) < 2:
+        return '<p class="lp-agreement">&nbsp;</p>'
+    if len(set(found)) == 1:
+        return '<p class="lp-agreement"><span class="lp-same">&#10003;</span> All readings agree.</p>'
+    warning = "The readings disagree: do not trust any one of them."
+    return f'<p class="lp-agreement"><span class="lp-changed">&#9888;</span> {warning}</p>'
 
 
 def _change(x: Tensor, z: Tensor) -> str:

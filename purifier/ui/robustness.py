@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from html import escape
 
+from purifier.evaluation.tables import run_title
 from purifier.figures import as_svg, plot_epsilon
 
 KNOWS = {"oblivious": "does not know the defence", "adaptive": "knows the defence"}
@@ -10,16 +11,15 @@ KNOWS = {"oblivious": "does not know the defence", "adaptive": "knows the defenc
 
 def robustness_section(runs: Mapping[str, list[dict]]) -> str:
     """For each run what it says in a line, a plot and a table; a sentence where there is none."""
-    return "".join(_run(name, records) for name, records in runs.items()) or "<p>No evaluation has been stored yet.</p>"
+    return "".join(map(_run, runs.values())) or "<p>No evaluation has been stored yet.</p>"
 
 
-def _run(name: str, records: list[dict]) -> str:
+def _run(records: list[dict]) -> str:
     figure = plot_epsilon(records)
     plot = (
         "" if figure is None else f'<div class="lp-plot" aria-hidden="true">{as_svg(figure)}</div>'
     )  # as the table says
-    title = f"Classifier {escape(records[0]['classifier'])}: {escape(name.replace('-', ' '))}"
-    return f"<section><h3>{title}</h3>{_says(records)}{plot}{_table(records)}</section>"
+    return f"<section><h2>{escape(run_title(records))}</h2>{_says(records)}{plot}{_table(records)}</section>"
 
 
 def _says(records: list[dict]) -> str:

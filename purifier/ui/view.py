@@ -17,10 +17,12 @@ STEPS = ("Before", "Diffused", "Denoised", "Aggregated")
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A picture as a classifier reads it: one probability for each label."""
+    """A picture as a classifier reads it: one calibrated probability for each label."""
 
     labels: list[str]
     probabilities: Tensor  # (len(labels),)
+    abstain_below: float = 0.0  # a reading with less confidence is unsure
+    foreign: bool = False  # it does not look like a dermoscopic picture
 
     @property
     def top(self) -> str:
@@ -28,6 +30,16 @@ class Reading:
 
     def percent(self, label: str) -> str:
         return f"{100 * self.probabilities[self.labels.index(label)].item():.0f} %"
+
+    @property
+    def unsure(self) -> bool:
+        return self.probabilities.max().item() < self.abstain_below
+
+    def malignant(self) -> float | None:
+        """The probability of all malignant and precancerous diagnoses; None where some label is not in ISIC 2019."""
+        if not all(label in DIAGNOSES for label in self.labels):
+            return None
+        return self.probabilities[[DIAGNOSES[label].malignant for label in self.labels]].sum().item()
 
     def headline(self) -> str:
         return f"{full_name(self.top)}, {self.percent(self.top)}"
@@ -94,10 +106,28 @@ def card(
                 '<span class="lp-same">&#10003; as the original</span>' if same
                 else '<span class="lp-changed">&#9888; changed</span>'
             )  # fmt: skip
-        body = f'<p class="lp-headline">{escape(reading.headline())} {verdict}</p>{reading_table(reading)}'
+        if reading.unsure:
+            verdict += (
+                ' <span class="lp-unsure" title="Its confidence is below the threshold set on validation pictures">'
+            )
+            verdict += "? unsure</span>"
+        headline = f'<p class="lp-headline">{escape(reading.headline())} {verdict}</p>'
+        body = headline + _group(reading) + reading_table(reading)
+        if reading.foreign:
+            body = f'<p class="lp-foreign">&#9888; This does not look like a dermoscopic picture.</p>{body}'
     return (
         f'<figure class="lp-card" aria-label="{escape(title, quote=True)}"><figcaption>{escape(title)}</figcaption>'
         f'<div class="lp-frame">{frame}</div><p class="lp-note">{escape(note)}</p>{body}</figure>'
+    )
+
+
+def _group(reading: Reading) -> str:
+    malignant = reading.malignant()
+    if malignant is None:
+        return ""
+    share = f"{100 * malignant:.0f}&nbsp;%"
+    return (
+        f'<p class="lp-group"><span class="lp-malignant"></span>malignant or precancerous, together: <b>{share}</b></p>'
     )
 
 
