@@ -64,7 +64,8 @@ def plot_grid(records: list[dict]) -> Figure:
 
 def plot_epsilon(records: list[dict]) -> Figure | None:
     """Accuracy with its interval against epsilon, for every defence: at the left under an oblivious attacker, at the
-    right under an adaptive one. Of attackers with a bound, the one that most records have; None without any."""
+    right under an adaptive one. Of attackers with a bound, the one that most records have; None for fewer than two
+    sizes of epsilon."""
     panels = {}
     for threat in ("oblivious", "adaptive"):
         found = [r for r in records if r["threat"] == threat and r["eps"] is not None]
@@ -72,7 +73,7 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
         if attacks:
             attack = max(dict.fromkeys(attacks), key=attacks.count)
             panels[threat] = [r for r in found if r["attack"] == attack]
-    if not panels:
+    if len({r["eps"] for shown in panels.values() for r in shown}) < 2:
         return None
     names = dict.fromkeys(r["defence"] for shown in panels.values() for r in shown)
     defences = sorted(names, key=lambda name: name != "mdda")

@@ -1,6 +1,6 @@
 import re
 
-from purifier.evaluation.tables import EVALUATION, read_evaluations
+from purifier.evaluation.tables import EVALUATION, read_evaluations, together
 from purifier.ui.robustness import robustness_section
 
 
@@ -13,26 +13,34 @@ def record(attack, eps, threat, defence, accuracy, n=64):
 
 
 def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_knew():
-    html = robustness_section({"a-run": [
+    html = robustness_section([[
         record("none", None, "oblivious", "none", 0.7), record("none", None, "oblivious", "mdda", 0.65),
         record("pgd20", 2.0, "oblivious", "none", 0.1), record("pgd20", 2.0, "oblivious", "mdda", 0.6),
-        record("eot20x4", 2.0, "adaptive", "mdda", 0.15, n=32),
-    ]})  # fmt: skip
+        record("pgd20", 8.0, "oblivious", "mdda", 0.4), record("eot20x4", 2.0, "adaptive", "mdda", 0.15, n=32),
+    ]])  # fmt: skip
     text = re.sub(r"<[^>]+>", "|", html)
     for expected in ("nobody attacks", "does not know the defence", "knows the defence", "32 to 64 held-out pictures"):
         assert expected in text
     assert "60 <small>50–70</small>" in html and "15 <small>5–25</small>" in html
     assert "without a defence 10 % <small>(0–20)</small> of pictures are read rightly, with MDDA 60 %" in html
     assert "<svg" in html and "currentColor" in html
-    assert html.count("<td>–</td>") == 1  # nobody who knows attacks no defence
+    assert html.count("<td>–</td>") == 2  # 8/255 without a defence, and someone who knows no defence
 
 
 def test_without_an_evaluation_it_says_so():
-    assert "No evaluation" in robustness_section({})
+    assert "No evaluation" in robustness_section([])
 
 
 def test_what_is_committed_can_be_shown_and_has_both_threats():
     runs = read_evaluations()
     assert runs, f"{EVALUATION} holds no evaluation"
     assert {r["threat"] for records in runs.values() for r in records} == {"oblivious", "adaptive"}
-    assert robustness_section(runs).count("<table>") == len(runs)
+    assert robustness_section(runs.values()).count("<table>") == len(together(runs.values()))
+
+
+def test_runs_on_the_same_pictures_are_shown_as_one():
+    one = [record("none", None, "oblivious", "mdda", 0.7), record("pgd20", 2.0, "oblivious", "mdda", 0.5)]
+    two = [record("none", None, "oblivious", "mdda", 0.7), record("eot20x4", 2.0, "adaptive", "mdda", 0.2)]
+    other = [record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=9)]
+    (first, second) = together([one, two, other])
+    assert [r["attack"] for r in first] == ["none", "pgd20", "eot20x4"] and second == other

@@ -29,9 +29,9 @@ def write_summary(rows: pd.DataFrame, out: Path) -> list[dict]:
     records = summarise(rows)
     write_atomically(out / "summary.json", (json.dumps(records, indent=2, allow_nan=False) + "\n").encode())
     write_atomically(out / "table.md", table(records).encode())
-    figures = {"accuracy": plot_grid(records), "epsilon": None, "convergence": plot_convergence(records)}
-    if len({r["eps"] for r in records}) > 2:
-        figures["epsilon"] = plot_epsilon(records)
+    figures = {
+        "accuracy": plot_grid(records), "epsilon": plot_epsilon(records), "convergence": plot_convergence(records)
+    }  # fmt: skip
     for name, figure in figures.items():
         if figure is not None:
             save_figure(figure, out / name)

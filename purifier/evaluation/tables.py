@@ -1,6 +1,7 @@
 """Records of an evaluation (see ``summarise``) as Markdown, and those that come with the package."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from purifier.classifiers import MODELS
@@ -11,6 +12,16 @@ EVALUATION = MODELS.parent / "evaluation"
 def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     """The records of every stored run, by its name: ``folder/<name>/summary.json``."""
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))}
+
+
+def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
+    """The records of runs of one classifier on one choice of pictures as if they were one run, each thing once."""
+    groups: dict[tuple, dict] = {}
+    for records in runs:
+        images = max(r["n"] for r in records)
+        group = groups.setdefault((records[0]["classifier"], images), {})
+        group |= {(r["attack"], r["eps"], r["defence"]): r for r in records}
+    return [list(group.values()) for group in groups.values()]
 
 
 def table(records: list[dict]) -> str:

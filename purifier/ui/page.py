@@ -63,7 +63,7 @@ def build_page() -> gr.Blocks:
         with gr.Tab("Compare"):
             add_compare(session, purifier)
         with gr.Tab("Robustness"):
-            gr.HTML(robustness_section(read_evaluations()))
+            gr.HTML(robustness_section(read_evaluations().values()))
         with gr.Tab("About"):
             add_about()
         gr.HTML(_footer())

@@ -1,24 +1,24 @@
 """What the committed evaluation found, as the page shows it: assets/evaluation/<run>/summary.json."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from html import escape
 
-from purifier.evaluation.tables import run_title
+from purifier.evaluation.tables import run_title, together
 from purifier.figures import as_svg, plot_epsilon
 
 KNOWS = {"oblivious": "does not know the defence", "adaptive": "knows the defence"}
 
 
-def robustness_section(runs: Mapping[str, list[dict]]) -> str:
-    """For each run what it says in a line, a plot and a table; a sentence where there is none."""
-    return "".join(map(_run, runs.values())) or "<p>No evaluation has been stored yet.</p>"
+def robustness_section(runs: Iterable[list[dict]]) -> str:
+    """For each classifier and choice of pictures what was found, in sentences, a plot and a table."""
+    return "".join(map(_run, together(runs))) or "<p>No evaluation has been stored yet.</p>"
 
 
 def _run(records: list[dict]) -> str:
     figure = plot_epsilon(records)
-    plot = (
-        "" if figure is None else f'<div class="lp-plot" aria-hidden="true">{as_svg(figure)}</div>'
-    )  # as the table says
+    plot = ""
+    if figure is not None:  # which says what the table says
+        plot = f'<div class="lp-plot" aria-hidden="true">{as_svg(figure)}</div>'
     return f"<section><h2>{escape(run_title(records))}</h2>{_says(records)}{plot}{_table(records)}</section>"
 
 
