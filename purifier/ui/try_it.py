@@ -56,7 +56,7 @@ def add_try_it(session: gr.State) -> list[Component]:
             with gr.Accordion("More about the attack", open=False):
                 knows = gr.Checkbox(
                     label="The attacker knows the purifier",
-                    info="Attacks through it, averaging over its noise (EOT). This takes about ten times as long.",
+                    info="Attacks through it, averaging over its noise (EOT), which takes much longer.",
                 )
                 method = gr.Dropdown(
                     [(text, name) for name, (text, _) in ATTACKS.items()], value=settings.method, label="Method"
