@@ -91,9 +91,10 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
                 continue
             eps, accuracy, low, high = np.array(line).T
             shift = 0.006 * largest * (i - len(defences) / 2)  # so that intervals do not hide one another
+            spread = np.clip([accuracy - low, high - accuracy], 0, 1)  # rounding may put 0 below its interval
             axis.errorbar(
-                eps + shift, accuracy, [accuracy - low, high - accuracy], color=style[name][0], marker=style[name][1],
-                label=name, linewidth=2.5 if name == "mdda" else 1, elinewidth=0.8, markersize=5,
+                eps + shift, accuracy, spread, color=style[name][0], marker=style[name][1], label=name,
+                linewidth=2.5 if name == "mdda" else 1, elinewidth=0.8, markersize=5,
             )  # fmt: skip
         axis.set_title(f"{shown[0]['attack']}: {threat} attacker", fontsize=10)
         axis.set(xlabel="epsilon, in 1/255", ylim=(0, 1), xticks=sorted({0, *(r["eps"] for r in shown)}))

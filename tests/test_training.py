@@ -20,7 +20,7 @@ from torch.testing import assert_close
 
 from purifier.classifiers import bundled_classifiers, load_classifier
 from purifier.cli import main
-from purifier.evaluation import metrics
+from purifier.evaluation import intervals
 from purifier.evaluation.datasets import LABELS, read_isic2019
 from purifier.evaluation.evaluate import evaluate_clean
 from purifier.figures import plot_training
@@ -69,7 +69,7 @@ def small_batches(monkeypatch):
         monkeypatch.setattr(module, "CHECKPOINT_EVERY", 1)
     monkeypatch.setattr(classifier, "LOG_EVERY", 1)
     monkeypatch.setattr(classifier, "GUARD_EVERY", 1)
-    monkeypatch.setattr(metrics, "RESAMPLES", 10)
+    monkeypatch.setattr(intervals, "RESAMPLES", 10)
 
 
 def seeded(seed=0):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from purifier.evaluation.tables import EVALUATION, markdown, purifier_text, read_evaluations, run_title, table
+from purifier.evaluation.tables import EVALUATION, markdown, purifier_text, read_evaluations, run_title, table, together
 
 ISIC_2019 = 25_331  # training images of the challenge
 CORES_PER_GPU = (50, 200)  # between which a GPU's worth is taken to lie, until someone measures one
@@ -44,7 +44,7 @@ measured here with one thread of a CPU: {hours:,.0f} core-hours. No GPU was at h
 def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evaluation") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``folder``."""
     runs = read_evaluations(folder)
-    parts = [INTRO, "## In short\n", *(line for records in runs.values() for line in verdicts(records))]
+    parts = [INTRO, "## In short\n", *(line for records in together(runs.values()) for line in verdicts(records))]
     if (folder / "tuning" / "best.json").exists():
         parts.append("\n" + tuning(folder / "tuning", f"{shown_as}/tuning"))
     for name, records in runs.items():
@@ -57,7 +57,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
                            ("convergence", "Accuracy against the effort of the attacker")):  # fmt: skip
             if (folder / name / f"{plot}.png").exists():
                 parts.append(f"![{what}]({shown_as}/{name}/{plot}.png)\n")
-    parts.append(cost([record for records in runs.values() for record in records]))
+    parts.append(cost([record for records in together(runs.values()) for record in records]))
     return "\n".join(parts)
 
 
