@@ -21,7 +21,12 @@ def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
         images = max(r["n"] for r in records)
         group = groups.setdefault((records[0]["classifier"], images), {})
         group |= {(r["attack"], r["eps"], r["defence"]): r for r in records}
-    return [list(group.values()) for group in groups.values()]
+    return [sorted(group.values(), key=_order) for group in groups.values()]
+
+
+def _order(record: dict) -> tuple:
+    """Nobody, then attackers who do not know the defence, then those who do; each from small to large."""
+    return record["attack"] != "none", record["threat"] == "adaptive", record["attack"], record["eps"] or 0
 
 
 def table(records: list[dict]) -> str:
