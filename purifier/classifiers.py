@@ -3,6 +3,7 @@
 A classifier takes pixels (B, 3, H, W) in [0, 1]; everything its network wants besides is inside it.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -151,6 +152,11 @@ def folder_of(name: str) -> Path:
         f"There is no bundled classifier {name!r} (there are: {', '.join(bundled_classifiers())}). "
         f"Write 'hf-hub:owner/name' for a repository of the Hugging Face Hub or 'local-dir:path' for a folder."
     )
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 of a folder's weights."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def _load_shared(name: str, progress: Progress | None) -> Classifier:

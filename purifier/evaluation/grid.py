@@ -19,7 +19,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from tqdm import tqdm
 
 from purifier import __version__
-from purifier.classifiers import WEIGHTS, Classifier, default_device, folder_of, load_classifier
+from purifier.classifiers import Classifier, default_device, digest_of, folder_of, load_classifier
 from purifier.defences import Defence
 from purifier.evaluation.attackers import Attacker, Task
 from purifier.evaluation.datasets import Sample, read_readable
@@ -125,7 +125,7 @@ def provenance(grid: Grid) -> dict:
     def digest(name: str) -> str:
         if name.startswith("hf-hub:"):
             return load_classifier(name).source
-        return hashlib.sha256((folder_of(name) / WEIGHTS).read_bytes()).hexdigest()
+        return digest_of(folder_of(name))
 
     weights = {name: digest(name) for name in (grid.classifier, grid.surrogate)}
     return {"weights": weights, "purifier": asdict(Purifier()), "version": __version__}

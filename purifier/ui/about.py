@@ -1,13 +1,10 @@
 """The tab 'About': method, classifiers, limits, privacy, citation, versions."""
 
-import hashlib
-from functools import cache
-
 import gradio as gr
 import torch
 
 from purifier import __version__
-from purifier.classifiers import MODELS, WEIGHTS, bundled_classifiers, default_device
+from purifier.classifiers import MODELS, bundled_classifiers, default_device, digest_of
 
 DELIMITERS = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
 METHOD = r"""
@@ -79,7 +76,7 @@ def add_about() -> None:
             gr.Markdown(card(name))
     gr.Markdown(
         f"## Versions\n\nLesion Purifier {__version__}, torch {torch.__version__}, on {default_device().type}. Weights "
-        "(SHA-256): " + ", ".join(f"{name} `{revision(name)[:12]}`" for name in bundled_classifiers()) + "."
+        "(SHA-256): " + ", ".join(f"{name} `{digest_of(MODELS / name)[:12]}`" for name in bundled_classifiers()) + "."
     )
 
 
@@ -87,8 +84,3 @@ def card(name: str) -> str:
     """A bundled classifier's model card without its front matter, its headings two levels further down."""
     text = (MODELS / name / "README.md").read_text().split("---\n", 2)[2]
     return "".join(f"##{line}" if line.startswith("#") else line for line in text.splitlines(keepends=True))
-
-
-@cache
-def revision(name: str) -> str:
-    return hashlib.sha256((MODELS / name / WEIGHTS).read_bytes()).hexdigest()
