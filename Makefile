@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check screenshot
+.PHONY: run test check screenshots
 
 run: .venv/.run
 	$(BIN)/python app.py
@@ -26,5 +26,5 @@ $(BIN)/python:
 	$(BIN)/python -m pip install -e ".[dev]"
 	touch $@ .venv/.run
 
-screenshot: .venv/.dev
+screenshots: .venv/.dev
 	$(BIN)/python -m tests.screenshot

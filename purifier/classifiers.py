@@ -183,7 +183,8 @@ def _load_folder(folder: Path, source: str) -> Classifier:
             raise missing_file(file, source)
     try:
         network = load_network(folder) if transformers else timm.create_model(f"local-dir:{folder}", pretrained=True)
-        return Classifier(network, labels, source, read_measured(folder)).eval().requires_grad_(False)
+        classifier = Classifier(network, labels, source, read_measured(folder)).eval().requires_grad_(False)
+        return classifier.to(memory_format=torch.channels_last)  # convolutions are twice as fast so
     except Exception as error:  # timm, torch and safetensors each raise their own for what does not fit together
         raise ValueError(f"The weights of {source} do not fit its {CONFIG}: {error}") from error
 

@@ -168,17 +168,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     elif options.address is not None:
         raise ValueError("--address is that of a Ray cluster, and needs --engine ray.")
     rows = run(grid, _samples(options), options.out, device=torch.device(options.device), engine=engine)
-    (options.out / "command.txt").write_text(f"{_as_typed(options)}\n")
+    _keep_command(options)
     print(table(write_summary(rows, options.out)))
     skipped = json.loads((options.out / "skipped.json").read_text())
     for image, why in skipped.items():
         print(f"Skipped: {image}: {why}", file=sys.stderr)
 
 
-def _as_typed(options: argparse.Namespace) -> str:
-    """The command, without this machine's folders."""
+def _keep_command(options: argparse.Namespace) -> None:
+    """Write the command, without this machine's folders, beside its results."""
     names = {str(options.data): "ISIC2019", str(options.out): "DIR"}
-    return shlex.join(["purifier", *(names.get(argument, argument) for argument in options.arguments)])
+    typed = shlex.join(["purifier", *(names.get(argument, argument) for argument in options.arguments)])
+    (options.out / "command.txt").write_text(f"{typed}\n")
 
 
 def _tune(options: argparse.Namespace) -> None:
@@ -190,6 +191,7 @@ def _tune(options: argparse.Namespace) -> None:
         classifier, _samples(options), options.out, defences=options.defences, eps=options.eps, trials=options.trials,
         seed=options.seed,
     )  # fmt: skip
+    _keep_command(options)
     print(json.dumps(best, indent=2))
 
 
@@ -228,13 +230,14 @@ def _card(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from purifier.evaluation.report import robustness_page
-    from purifier.evaluation.tables import accuracy_table, read_evaluations
+    from purifier.evaluation.tables import accuracy_table, markdown, overview, read_evaluations, together
     from purifier.training.card import report
 
     if options.docs is not None:
         options.docs.write_text(robustness_page())
         return
     print(report())
+    print(f"\n{markdown(*overview(together(read_evaluations().values())))}")
     for name, records in read_evaluations().items():
         print(f"\n{name}\n\n{accuracy_table(records)}")
 

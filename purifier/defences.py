@@ -149,7 +149,7 @@ FAMILIES: dict[str, Family] = {
     "median": Family(
         title="median, {:g} pixels a side", exact=False,
         function=lambda x, side, g: by_opencv(x, lambda image: cv2.medianBlur(image, int(side))),
-        low=3, high=31, default=9, values=(3, 5, 7, 9, 11),
+        low=3, high=31, default=7, values=(3, 5, 7, 9, 11),
     ),
     "gaussian": Family(
         title="Gaussian of {:g} pixels", function=lambda x, sigma, g: smoothed(x, sigma),
@@ -158,7 +158,7 @@ FAMILIES: dict[str, Family] = {
     "nlm": Family(
         title="non-local means, h {:g}/255", exact=False,
         function=lambda x, h, g: by_opencv(x, lambda image: cv2.fastNlMeansDenoisingColored(image, None, h, h, 7, 15)),
-        low=1, high=60, default=8, values=(3, 4, 6, 8, 10, 12, 16, 20),
+        low=1, high=60, default=8, values=(4, 6, 8, 12, 16),
     ),
     "bilateral": Family(
         title="bilateral, {:g}/255", exact=False,
@@ -177,7 +177,7 @@ FAMILIES: dict[str, Family] = {
     "vote": Family(
         title=f"vote of {VOTES} diffused copies, {{:g}}/255", random=True, copies=VOTES,
         function=lambda x, sigma, g: noisy(x, sigma / 255, g),
-        low=0, high=255, default=24, values=(2, 4, 8, 12, 16, 24, 32),
+        low=0, high=255, default=24, values=(4, 8, 16, 24, 32),
     ),
     "rof": Family(
         title="ROF at one scale, weight {:g}", function=_rof,
@@ -194,17 +194,29 @@ FAMILIES: dict[str, Family] = {
 }  # fmt: skip
 
 
+def family_of(name: str) -> str:
+    """A defence's name without its number."""
+    return re.sub(r"[\d.]+$", "", name)
+
+
 def get_defence(
     name: str, purifier: Purifier | None = None, families: Mapping[str, Family] = MappingProxyType(FAMILIES)
 ) -> Defence:
-    """``none``, ``mdda`` (with ``purifier``'s settings), or a name of ``families`` with a number or, without one, its
-    default: ``jpeg30``. Raises ``ValueError`` for other names and for numbers out of range."""
+    """``none``, ``mdda`` (with ``purifier``'s settings; ``mdda10``: weaker or stronger, with noise of 10/255 and a
+    weight in proportion), or a name of ``families`` with a number or, without one, its default: ``jpeg30``.
+
+    Raises ``ValueError`` for other names and for numbers out of range.
+    """
     if name == "none":
         return Defence(name=name, title="nothing", function=lambda x, generator: x)
-    if name == "mdda":
-        purifier = purifier or Purifier()
-        return Defence(name=name, title="MDDA", function=purifier, random=purifier.sigma > 0)
     kind, number = re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)?", name).groups()
+    if kind == "mdda":
+        purifier, title = purifier or Purifier(), "MDDA"
+        if number:
+            sigma = float(number) / 255
+            purifier = replace(purifier, sigma=sigma, weight=purifier.weight * sigma / purifier.sigma)
+            title = f"MDDA, noise {number}/255"
+        return Defence(name=name, title=title, function=purifier, random=purifier.sigma > 0)
     if kind not in families:
         known = ", ".join(f"{kind}{family.default:g}" for kind, family in families.items())
         raise ValueError(f"There is no defence {name!r}. There are none, mdda and, with numbers of your own, {known}.")

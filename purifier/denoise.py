@@ -2,25 +2,17 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 def grad(u: Tensor) -> Tensor:
     """Forward differences down and to the right, (2, B, C, H, W), with 0 across the border."""
-    down, right = torch.zeros_like(u), torch.zeros_like(u)
-    down[..., :-1, :] = u[..., 1:, :] - u[..., :-1, :]
-    right[..., :, :-1] = u[..., :, 1:] - u[..., :, :-1]
-    return torch.stack((down, right))
+    return _add_grad(u.new_zeros((2, *u.shape)), u, 1)
 
 
 def div(p: Tensor) -> Tensor:
     """Divergence, the negative adjoint of ``grad``: ``<grad(u), p> == -<u, div(p)>``."""
-    down, right = p[0, ..., :-1, :], p[1, ..., :, :-1]
-    out = torch.zeros_like(p[0])
-    out[..., :-1, :] += down
-    out[..., 1:, :] -= down
-    out[..., :, :-1] += right
-    out[..., :, 1:] -= right
-    return out
+    return _add_div(torch.zeros_like(p[0]), p, 1)
 
 
 def total_variation(u: Tensor, coupled: bool = True) -> Tensor:
@@ -34,28 +26,78 @@ def rof(y: Tensor, weight: float, steps: int = 100, coupled: bool = True) -> Ten
     ``coupled=True`` is the vectorial total variation: the gradients of all channels share one norm per pixel
     (Bresson & Chan, 2008). ``coupled=False`` treats every channel as an image of its own.
     Solved on the dual by ``steps`` iterations of accelerated projected gradient (Beck & Teboulle, 2009, FGP).
-    Every image of the batch is its own problem. ``weight=0`` returns ``y``.
+    Every image of the batch is its own problem. ``weight=0`` returns ``y``. Its gradient is that of the iterations.
     """
     if weight < 0:
         raise ValueError(f"weight must not be negative, and is {weight}.")
     if weight == 0:
         return y
-    p = momentum = torch.zeros((2, *y.shape), dtype=y.dtype, device=y.device)
-    t, tau = 1.0, 1 / (8 * weight)  # 8 bounds the squared norm of grad (Chambolle, 2004, Theorem 3.1)
-    for _ in range(steps):
-        ascent = momentum + tau * grad(y + weight * div(momentum))
-        projected = _project(ascent, coupled)
-        t_next = (1 + (1 + 4 * t * t) ** 0.5) / 2
-        momentum = projected + (t - 1) / t_next * (projected - p)
-        p, t = projected, t_next
-    return y + weight * div(p)
+    if len(y) > 1 and not y.is_cuda:  # one at a time they stay in the cache: twice as fast
+        return torch.cat([_Dual.apply(one, weight, steps, coupled) for one in y.split(1)])
+    return _Dual.apply(y, weight, steps, coupled)
 
 
-def _project(p: Tensor, coupled: bool) -> Tensor:
-    """Onto the unit ball per pixel, over both directions and, if ``coupled``, all channels."""
+class _Dual(torch.autograd.Function):
+    """The iterations in place, and their gradient by hand: three times as fast as by autograd."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, y: Tensor, weight: float, steps: int, coupled: bool) -> Tensor:
+        p = momentum = y.new_zeros((2, *y.shape))
+        t, tau = 1.0, 1 / (8 * weight)  # 8 bounds the squared norm of grad (Chambolle, 2004, Theorem 3.1)
+        ctx.weight, ctx.tau, ctx.coupled, ctx.inertia, kept = weight, tau, coupled, [], []
+        for _ in range(steps):
+            ascent = _add_grad(momentum.clone(), _add_div(y.clone(), momentum, weight), tau)
+            # Onto the unit ball per pixel, over both directions and, if coupled, all channels.
+            scale = _over_pixel(ascent, ascent, coupled).clamp_(min=1).rsqrt_()
+            projected = ascent * scale
+            t_next = (1 + (1 + 4 * t * t) ** 0.5) / 2
+            inertia = (t - 1) / t_next
+            momentum = torch.lerp(p, projected, 1 + inertia)
+            p, t = projected, t_next
+            if ctx.needs_input_grad[0]:
+                ctx.inertia.append(inertia)
+                kept += [ascent, scale]
+        ctx.save_for_backward(*kept)
+        return _add_div(y.clone(), p, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
+        of_y = g.clone()
+        of_p = _add_grad(g.new_zeros((2, *g.shape)), g, -ctx.weight)  # grad is the negative adjoint of div
+        of_momentum = torch.zeros_like(of_p)
+        kept = ctx.saved_tensors
+        for ascent, scale, inertia in reversed(list(zip(kept[::2], kept[1::2], ctx.inertia, strict=True))):
+            of_projected = of_p.add_(of_momentum, alpha=1 + inertia)
+            of_p = of_momentum.mul_(-inertia)
+            # Outside the ball the projection takes away what is along its argument; inside it does nothing.
+            along = _over_pixel(ascent, of_projected, ctx.coupled) * scale**3 * (scale < 1)
+            of_ascent = of_projected * scale - ascent * along
+            of_inner = _add_div(torch.zeros_like(g), of_ascent, -ctx.tau)
+            of_y += of_inner
+            of_momentum = _add_grad(of_ascent, of_inner, -ctx.weight)
+        return of_y, None, None, None
+
+
+def _add_grad(out: Tensor, u: Tensor, factor: float) -> Tensor:
+    """``out += factor * grad(u)``."""
+    out[0, ..., :-1, :].add_(u[..., 1:, :], alpha=factor).sub_(u[..., :-1, :], alpha=factor)
+    out[1, ..., :, :-1].add_(u[..., :, 1:], alpha=factor).sub_(u[..., :, :-1], alpha=factor)
+    return out
+
+
+def _add_div(out: Tensor, p: Tensor, factor: float) -> Tensor:
+    """``out += factor * div(p)``."""
+    down, right = p[0, ..., :-1, :], p[1, ..., :, :-1]
+    out[..., :-1, :].add_(down, alpha=factor)
+    out[..., 1:, :].sub_(down, alpha=factor)
+    out[..., :, :-1].add_(right, alpha=factor)
+    out[..., :, 1:].sub_(right, alpha=factor)
+    return out
+
+
+def _over_pixel(p: Tensor, q: Tensor, coupled: bool) -> Tensor:
+    """The inner product of two dual fields (2, B, C, H, W) at every pixel: (B, 1 or C, H, W)."""
     # Added term by term: a reduction's order, and so its last bit, would depend on the size of the batch.
-    squared = p[0] * p[0] + p[1] * p[1]
-    if coupled:
-        squared = sum(squared.unbind(dim=1)).unsqueeze(1)
-    # The clamp comes before the root: the root's gradient at 0 is infinite, a clamped value's is 0.
-    return p * squared.clamp(min=1).rsqrt()
+    product = p[0] * q[0] + p[1] * q[1]
+    return sum(product.unbind(dim=1)).unsqueeze(1) if coupled else product

@@ -6,8 +6,15 @@ import re
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
+import torch
+from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
+from torch import Tensor
+
+from purifier.defences import family_of
+
+# Okabe and Ito's, which the colour-blind can tell apart, without those that vanish on white or on black.
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8a8a")
 
 
 def plot_training(work: Path) -> None:
@@ -65,7 +72,7 @@ def plot_grid(records: list[dict]) -> Figure:
 def plot_epsilon(records: list[dict]) -> Figure | None:
     """Accuracy with its interval against epsilon, for every defence: at the left under an oblivious attacker, at the
     right under an adaptive one. Of attackers with a bound, the one that most records have; None for fewer than two
-    sizes of epsilon."""
+    sizes of epsilon, 0 among them where nobody attacks."""
     panels = {}
     for threat in ("oblivious", "adaptive"):
         found = [r for r in records if r["threat"] == threat and r["eps"] is not None]
@@ -73,11 +80,12 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
         if attacks:
             attack = max(dict.fromkeys(attacks), key=attacks.count)
             panels[threat] = [r for r in found if r["attack"] == attack]
-    if len({r["eps"] for shown in panels.values() for r in shown}) < 2:
+    sizes = {r["eps"] for shown in panels.values() for r in shown}
+    if len(sizes) + any(r["attack"] == "none" for r in records) < 2:  # without an attack epsilon is 0
         return None
-    names = dict.fromkeys(r["defence"] for shown in panels.values() for r in shown)
-    defences = sorted(names, key=lambda name: name != "mdda")
-    style = {name: (f"C{i}", "osD^v<>pPX*h"[i % 12]) for i, name in enumerate(defences)}
+    titles = {r["defence"]: r["defence_title"] for shown in panels.values() for r in shown}
+    defences = sorted(titles, key=lambda name: name != "mdda")
+    style = {name: (COLOURS[i % len(COLOURS)], "osD^v<>pPX*h"[i % 12]) for i, name in enumerate(defences)}
     figure = Figure(figsize=(1 + 4 * len(panels), 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (threat, shown) in zip(axes, panels.items(), strict=True):
@@ -93,7 +101,7 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
             shift = 0.006 * largest * (i - len(defences) / 2)  # so that intervals do not hide one another
             spread = np.clip([accuracy - low, high - accuracy], 0, 1)  # rounding may put 0 below its interval
             axis.errorbar(
-                eps + shift, accuracy, spread, color=style[name][0], marker=style[name][1], label=name,
+                eps + shift, accuracy, spread, color=style[name][0], marker=style[name][1], label=titles[name],
                 linewidth=2.5 if name == "mdda" else 1, elinewidth=0.8, markersize=5,
             )  # fmt: skip
         axis.set_title(f"{shown[0]['attack']}: {threat} attacker", fontsize=10)
@@ -102,6 +110,43 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
     axes[0].set_ylabel("accuracy, 95 % interval")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
+
+
+def plot_tradeoff(points: list[tuple[str, float, float]], attacked: str) -> Figure:
+    """Accuracy under attack against clean accuracy, of (defence, clean, attacked): for each family of defences its
+    settings, and in bold those that no other setting of it beats at both. Further up and to the right is better."""
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axis = figure.subplots()
+    families = sorted({family_of(defence) for defence, _, _ in points}, key=lambda family: (family != "mdda", family))
+    for i, family in enumerate(families):
+        colour, marker = COLOURS[i % len(COLOURS)], "osD^v<>pPX*h"[i % 12]
+        own = sorted({(clean, robust) for defence, clean, robust in points if family_of(defence) == family})
+        best = [p for p in own if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in own)]
+        axis.plot(*zip(*own, strict=True), marker, color=colour, alpha=0.35, markersize=4, linestyle="none")
+        axis.plot(
+            *zip(*best, strict=True), marker + ("-" if i < len(COLOURS) else "--"), color=colour, label=family,
+            linewidth=2.5 if family == "mdda" else 1, markersize=5,
+        )  # fmt: skip
+    axis.set(xlabel="accuracy where nobody attacks", ylabel=f"accuracy, {attacked}")
+    axis.grid(alpha=0.3)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    return figure
+
+
+def plot_tradeoffs(records: list[dict]) -> dict[str, Figure]:
+    """By name, a ``plot_tradeoff`` of each oblivious attack of a run in which MDDA comes in several strengths."""
+    names = {r["defence"] for r in records}
+    if sum(family_of(name) == "mdda" for name in names) < 2:
+        return {}
+    clean = {r["defence"]: r["accuracy"] for r in records if r["attack"] == "none"}
+    figures = {}
+    for attack, eps in dict.fromkeys((r["attack"], r["eps"]) for r in records if r["threat"] == "oblivious"):
+        if attack == "none" or eps is None:
+            continue
+        of_it = [r for r in records if (r["attack"], r["eps"]) == (attack, eps) and r["defence"] != "none"]
+        points = [(r["defence"], clean[r["defence"]], r["accuracy"]) for r in of_it]
+        figures[f"tradeoff-{attack}-{eps:g}"] = plot_tradeoff(points, f"{attack} {eps:g}/255, oblivious attacker")
+    return figures
 
 
 def plot_convergence(records: list[dict]) -> Figure | None:
@@ -152,6 +197,39 @@ def plot_sensitivity(trials: list[dict]) -> Figure:
     panels[0].legend(fontsize=8)
     figure.supylabel("accuracy", fontsize=9)
     return figure
+
+
+def plot_spectrum(differences: dict[str, Tensor]) -> Figure:
+    """The root mean square of each difference of two pictures, (1, 3, H, W), at every spatial frequency."""
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axis = figure.subplots()
+    for (name, difference), style in zip(differences.items(), ("C1--", "C1-", "C0:"), strict=False):
+        frequencies, strength = spectrum(difference)
+        axis.loglog(frequencies, 255 * strength, style, label=name, linewidth=2)
+    axis.set(xlabel="cycles a picture", ylabel="strength, in 1/255")
+    axis.legend(fontsize=8)
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def spectrum(difference: Tensor, bands: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Of a picture's change, (1, 3, H, W): the middle of each band of spatial frequencies, in cycles a picture, and the
+    root of the energy in it; the squares add up to the mean square of the change without its mean (Parseval)."""
+    height, width = difference.shape[-2:]
+    energy = np.abs(np.fft.fft2(difference[0].numpy(), norm="forward")) ** 2
+    down, right = np.fft.fftfreq(height, 1 / height), np.fft.fftfreq(width, 1 / width)
+    radius = np.hypot(*np.meshgrid(down, right, indexing="ij"))
+    edges = np.geomspace(0.999, radius.max() * 1.001, bands + 1)
+    found, _ = np.histogram(radius, edges, weights=energy.mean(axis=0))
+    filled = np.histogram(radius, edges)[0] > 0
+    return np.sqrt(edges[:-1] * edges[1:])[filled], np.sqrt(found[filled])
+
+
+def signed_colours(values: Tensor, limit: float) -> Tensor:
+    """(1, 1, H, W) as colours (1, 3, H, W): violet at ``-limit``, white at 0, orange at ``limit``, which the
+    colour-blind can tell apart."""
+    places = (0.5 - values[0, 0].numpy() / (2 * limit)).clip(0, 1)  # PuOr has orange at 0
+    return torch.from_numpy(colormaps["PuOr"](places)[..., :3]).permute(2, 0, 1)[None].float()
 
 
 def as_svg(figure: Figure) -> str:

@@ -46,11 +46,11 @@ class Purifier:
     ``ValueError`` for settings out of range.
     """
 
-    scales: tuple[float, ...] = (1.0, 0.5, 0.25)  # descending, 1 among them
+    scales: tuple[float, ...] = (1.0, 0.5)  # descending, 1 among them
     blocks: int = 2
-    sigma: float = 8 / 255  # standard deviation of the noise, in units of the pixel range
-    weight: float = 0.02  # of the total variation, see rof; 0 does not denoise
-    own: float = 0.5  # a scale's own share when neighbours are mixed; 1 does not mix
+    sigma: float = 14 / 255  # standard deviation of the noise, in units of the pixel range
+    weight: float = 0.06  # of the total variation, see rof; 0 does not denoise
+    own: float = 0.6  # a scale's own share when neighbours are mixed; 1 does not mix
     decay: float = 0.0  # sigma and weight are multiplied by scale ** decay; 0: the same at every scale
     tilt: float = 0.0  # the scales are merged with shares of scale ** tilt; 0: equal ones
     smooth: float = 0.0  # standard deviation of the last Gaussian, in pixels; 0 is none

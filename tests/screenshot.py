@@ -1,36 +1,56 @@
-"""Write the README's picture of the page: ``python -m tests.screenshot``. It needs Chromium."""
+"""Write the README's pictures of the page, one a tab: ``python -m tests.screenshot``. It needs Chromium."""
 
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from purifier.ui.page import LAUNCH, build_page
 from tests.conftest import CHROMIUM
-from tests.test_browser import FLAGS, card, press
+from tests.test_browser import FLAGS, card, fill, open_tab, press
 
-OUT = Path(__file__).parent.parent / "assets" / "screenshot.png"
-EXAMPLE = "Melanocytic nevus"
+OUT = Path(__file__).parent.parent / "assets" / "screenshots"
+WIDTH, HEIGHT = 1440, 900
 
 
 def main() -> None:
+    OUT.mkdir(exist_ok=True)
     demo = build_page()
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         page.goto(url)
-        page.get_by_role("group", name="Examples").get_by_role("button", name=EXAMPLE, exact=True).click()
+        press(page, "Melanoma made benign")
         card(page, "Original").get_by_role("img").wait_for()
         press(page, "Attack")
         page.get_by_text("done.").wait_for()
         press(page, "Purify")
         page.get_by_text("Purified.").wait_for()
-        # As tall as the page, so that the line at the bottom of the window is at the bottom of the picture.
-        page.set_viewport_size({"width": 1440, "height": page.evaluate("document.documentElement.scrollHeight")})
-        page.wait_for_timeout(500)  # the last pictures are painted
-        page.screenshot(path=OUT)
+        shoot(page, "try-it")
+        open_tab(page, "Pyramid theatre")
+        page.locator(".lp-theatre").get_by_label("Step").fill("3")
+        shoot(page, "theatre")
+        open_tab(page, "How often?")
+        press(page, "Purify many times")
+        page.get_by_text("100 of 100 times, done.").wait_for()
+        shoot(page, "how-often")
+        open_tab(page, "Compare")
+        fill(page, "number input for Draws", "5")
+        press(page, "Compare all")
+        page.get_by_text("14 of 14 defences, done.").wait_for(timeout=120_000)
+        shoot(page, "compare")
+        open_tab(page, "Robustness")
+        shoot(page, "robustness")
         browser.close()
     demo.close()
+
+
+def shoot(page: Page, name: str) -> None:
+    # As tall as the page, so that the line at the bottom of the window is at the bottom of the picture.
+    page.set_viewport_size({"width": WIDTH, "height": page.evaluate("document.documentElement.scrollHeight")})
+    page.wait_for_timeout(500)  # the last pictures are painted
+    page.screenshot(path=OUT / f"{name}.png")
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The served page through the real Gradio client."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def page(tmp_path_factory):
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     yield url
     demo.close()
+    gc.collect()  # the server's loops and sockets go here, where their warnings are expected, and not in a later test
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,13 @@ def test_every_defence_keeps_shape_and_range_and_each_image_is_its_own_problem(x
     assert torch.equal(defence(x, generator(1)), out) == (not defence.random)
 
 
+def test_mdda_comes_weaker_and_stronger():
+    purifier = Purifier(sigma=12 / 255, weight=0.06)
+    weaker = get_defence("mdda6", purifier)
+    assert weaker.function.sigma == pytest.approx(6 / 255) and weaker.function.weight == pytest.approx(0.03)
+    assert weaker.name == "mdda6" and "6/255" in weaker.title and weaker.function.own == purifier.own
+
+
 @pytest.mark.parametrize("name", [name for name in ALL if get_defence(name).exact])
 def test_a_defence_that_claims_a_gradient_of_its_own_has_it(x, name):
     defence, direction = get_defence(name), torch.randn(x.shape, generator=generator(9)).double()

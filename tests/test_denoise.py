@@ -101,4 +101,26 @@ def test_gradients_are_finite_and_true(noisy, constant):
     (g,) = torch.autograd.grad(rof(x, 0.05, steps=6)[0, 0, 2, 2], x)
     assert g.isfinite().all() and g.abs().sum() > 0
     if not constant:
-        assert torch.autograd.gradcheck(lambda z: rof(z, 0.05, steps=6), x)
+        for coupled in (True, False):
+            assert torch.autograd.gradcheck(lambda z, c=coupled: rof(z, 0.05, steps=6, coupled=c), x)
+
+
+def plain_rof(y, weight, steps):
+    """The iterations as the paper writes them, for autograd to differentiate."""
+    p = momentum = torch.zeros((2, *y.shape), dtype=y.dtype)
+    t = 1.0
+    for _ in range(steps):
+        ascent = momentum + grad(y + weight * div(momentum)) / (8 * weight)
+        projected = ascent / ascent.square().sum(dim=(0, 2), keepdim=True).clamp(min=1).sqrt()
+        t_next = (1 + (1 + 4 * t * t) ** 0.5) / 2
+        momentum, p, t = projected + (t - 1) / t_next * (projected - p), projected, t_next
+    return y + weight * div(p)
+
+
+def test_the_gradient_by_hand_is_autograd_s(noisy):
+    x = noisy.requires_grad_()
+    direction = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(2))
+    ours, plain = rof(x, 0.05, steps=20), plain_rof(x, 0.05, steps=20)
+    assert_close(ours, plain, rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad((u * direction).sum(), x)[0] for u in (ours, plain)]
+    assert_close(*gradients, rtol=0, atol=1e-12)

@@ -7,13 +7,15 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
+from torch.testing import assert_close
 
 from purifier.cli import main
 from purifier.defences import get_defence
 from purifier.evaluation import grid as module
 from purifier.evaluation.datasets import LABELS, read_isic2019, read_samples
-from purifier.evaluation.grid import parts, peak_memory, run
+from purifier.evaluation.grid import COARSE, coarse_part, parts, peak_memory, run
 from purifier.evaluation.settings import Grid
 from purifier.evaluation.summary import summarise
 from tests.conftest import lesion_like
@@ -22,6 +24,14 @@ TIMES = ["seconds", "attack_seconds"]
 OPTIONS = (
     "--split all --limit 20 --seed 4 --attacks pgd2 eot1x2 --eps 4 --defences none noise8 jpeg30 --draws 2".split()
 )
+
+
+def test_the_coarse_part_of_a_change_is_what_lies_below_the_bound():
+    columns = torch.arange(224) / 224
+    waves = [torch.cos(2 * torch.pi * cycles * columns).expand(1, 3, 224, 224) for cycles in (COARSE - 1, COARSE + 1)]
+    change = torch.cat([waves[0], waves[1], waves[0] + waves[1]])
+    expected = waves[0].norm()
+    assert_close(coarse_part(change), torch.stack([expected, 0 * expected, expected]), atol=0.1, rtol=1e-4)
 
 
 def test_the_table_is_tidy(small_isic2019, tmp_path, capsys):
@@ -139,7 +149,7 @@ def test_attacks_of_no_size_run_once_and_those_who_know_a_defence_for_each():
 def test_who_knows_the_noise_meets_just_that_noise(small_isic2019, monkeypatch):
     met, known = [], []
     read = module.read_defended
-    monkeypatch.setattr(module, "read_defended", lambda d, c, a, x, seed: met.append(seed) or read(d, c, a, x, seed))
+    monkeypatch.setattr(module, "read_defended", lambda *all: met.append(all[4]) or read(*all))
 
     def spy(task, x, y):
         known.append(task.noise_seed)

@@ -3,8 +3,8 @@ import re
 from dataclasses import asdict
 
 from purifier.defences import FAMILIES
-from purifier.evaluation.report import ISIC_2019, cost, robustness_page, verdicts
-from purifier.evaluation.tables import EVALUATION, accuracy_table, read_evaluations
+from purifier.evaluation.report import ISIC_2019, cost, masking, robustness_page
+from purifier.evaluation.tables import EVALUATION, accuracy_table, read_evaluations, verdicts
 from purifier.pipeline import Purifier
 from tests.test_package import ROOT
 
@@ -13,7 +13,8 @@ def record(defence, ahead=None, accuracy=0.5, attack="pgd20", eps=2.0, threat="o
     low, high = (None, None) if ahead is None else (ahead - 0.1, ahead + 0.1)
     return {
         "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": 9,
-        "draws": 2, "accuracy": accuracy, "mdda_ahead_by": ahead, "mdda_ahead_by_low": low, "mdda_ahead_by_high": high,
+        "draws": 2, "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1,
+        "mdda_ahead_by": ahead, "mdda_ahead_by_low": low, "mdda_ahead_by_high": high,
         "attack_seconds_per_image": attack_seconds, "seconds_per_image": 0.25,
     }  # fmt: skip
 
@@ -23,6 +24,18 @@ def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference():
     assert "MDDA 50.0 %" in line and "pgd20, oblivious attacker at 2/255, 9 pictures" in line
     assert "**ahead of** a (+20.0); **behind** b (-20.0); **not to be told from** c (+5.0)" in line
     assert verdicts([record("none"), record("mdda")]) == []
+
+
+def test_attackers_who_know_are_checked_for_weakness():
+    known = dict(threat="adaptive")
+    weak, strong = record("mdda", None, 0.4, "eot20x1", **known), record("mdda", None, 0.2, "eot20x8", **known)
+    square, transfer = record("mdda", None, 0.3, "defended-square300", **known), record("mdda", None, 0.1, "transfer20")
+    (line,) = masking([strong, weak, square])
+    assert "PGD through it leaves 20.0 %" in line and "20x1 40.0 % (30 to 50), 20x8 20.0 % (10 to 30)" in line
+    assert "none does better" in line
+    (line,) = masking([strong, weak, square, transfer])
+    assert "**better**: transfer20" in line
+    assert masking([record("none"), record("mdda")]) == []
 
 
 def test_an_attack_that_knows_no_defence_is_paid_for_once():
@@ -42,6 +55,9 @@ def test_the_page_is_what_the_command_writes_from_what_is_stored():
 def test_settings_that_ship_are_those_that_tuning_found():
     best = json.loads((EVALUATION / "tuning" / "best.json").read_text())
     assert best["mdda"]["purifier"] == json.loads(json.dumps(asdict(Purifier())))
-    assert {choice["defence"] for family, choice in best.items() if family != "mdda"} == {
-        f"{name}{family.default:g}" for name, family in FAMILIES.items()
+    defaults = {name: f"{name}{family.default:g}" for name, family in FAMILIES.items()}
+    assert {name: defaults[name] for name in best if name != "mdda"} == {
+        family: choice["defence"] for family, choice in best.items() if family != "mdda"
     }
+    missing = [defaults[name] for name in defaults if name not in best]
+    assert len(missing) <= 1 and all(f"Not searched in this run: {name}" in robustness_page() for name in missing)

@@ -1,6 +1,6 @@
 import re
 
-from purifier.evaluation.tables import EVALUATION, read_evaluations, together
+from purifier.evaluation.tables import EVALUATION, overview, read_evaluations, together
 from purifier.ui.robustness import robustness_section
 
 
@@ -8,7 +8,8 @@ def record(attack, eps, threat, defence, accuracy, n=64):
     return {
         "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": n,
         "attack_title": attack, "defence_title": defence,
-        "draws": 3, "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1,
+        "mdda_ahead_by": None, "melanoma_made_benign": None, "draws": 3,
+        "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1,
     }  # fmt: skip
 
 
@@ -22,9 +23,21 @@ def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_kne
     for expected in ("nobody attacks", "does not know the defence", "knows the defence", "32 to 64 held-out pictures"):
         assert expected in text
     assert "60 <small>50–70</small>" in html and "15 <small>5–25</small>" in html
-    assert "without a defence 10 % <small>(0–20)</small> of pictures are read rightly, with MDDA 60 %" in html
+    assert "at 2/255 10 % <small>(0–20)</small> without a defence, 60 % <small>(50–70)</small> with MDDA" in html
     assert "<svg" in html and "currentColor" in html
     assert html.count("<td>–</td>") == 2  # 8/255 without a defence, and someone who knows no defence
+
+
+def test_a_row_of_the_overview_has_one_choice_of_pictures_and_the_strongest_attacker():
+    few = [record("pgd20", 2.0, "oblivious", "mdda", 0.9, n=9)]
+    many = [
+        record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=99),
+        *(record(name, 2.0, "adaptive", "mdda", p, n=99) for name, p in (("eot10x1", 0.4), ("eot20x8", 0.3))),
+    ]
+    header, rows = overview(together([few, many]))
+    assert [len(row) for row in rows] == [len(header)] * 2
+    assert rows[0] == ["`augmented`", "99", "–", "–", "–", "50.0 % (40–60)", "30.0 % (20–40)"]
+    assert rows[1] == ["`augmented`", "9", "–", "–", "–", "90.0 % (80–100)", "–"]
 
 
 def test_without_an_evaluation_it_says_so():
@@ -35,7 +48,7 @@ def test_what_is_committed_can_be_shown_and_has_both_threats():
     runs = read_evaluations()
     assert runs, f"{EVALUATION} holds no evaluation"
     assert {r["threat"] for records in runs.values() for r in records} == {"oblivious", "adaptive"}
-    assert robustness_section(runs.values()).count("<table>") == len(together(runs.values()))
+    assert robustness_section(runs.values()).count("<table>") == 1 + len(together(runs.values()))
 
 
 def test_runs_on_the_same_pictures_are_shown_as_one():

@@ -23,7 +23,8 @@ def made_up(attack="none", defence="none", draws=1, threat="oblivious", eps=None
         frames.append(pd.DataFrame({
             "image": [f"{i:03d}" for i in range(COUNT)], "label": labels, "classifier": "made up", "attack": attack,
             "eps": np.nan if eps is None else eps, "threat": threat, "defence": defence, "draw": draw, "draws": draws,
-            "linf": 0.0, "l2": 0.0, "attack_seconds": 0.1, "seconds": 0.2, "psnr": np.inf, "ssim": 1.0,
+            "linf": 0.0, "l2": 0.0, "l2_coarse": 0.0, "attack_seconds": 0.1, "seconds": 0.2,
+            "psnr": np.inf, "ssim": 1.0,
             "predicted": np.where(generator.random(COUNT) < 0.5, labels, guesses),
             "p_MEL": generator.integers(5, size=COUNT) / 4,
         }))  # fmt: skip

@@ -24,7 +24,7 @@ from purifier.defences import Defence
 from purifier.evaluation.attackers import Attacker, Task
 from purifier.evaluation.datasets import Sample, read_readable
 from purifier.evaluation.evaluate import BATCH, targets
-from purifier.evaluation.settings import Grid, find_defence
+from purifier.evaluation.settings import COARSE, Grid, find_defence
 from purifier.images import SIZE
 from purifier.pipeline import Purifier
 
@@ -180,18 +180,29 @@ def measure(work: Work) -> Rows:
         "image": [sample.image for sample in samples], "label": [sample.label for sample in samples],
         "classifier": grid.classifier, "attack": attacker.name, "eps": part.eps, "threat": attacker.threat,
         "linf": (adv - x).abs().amax(dim=(1, 2, 3)).tolist(), "l2": (adv - x).flatten(1).norm(dim=1).tolist(),
+        "l2_coarse": coarse_part(adv - x).tolist(),
         "attack_seconds": attack_seconds,
     }  # fmt: skip
     frames = []
     for defence in defences:
         draws = grid.draws if defence.random and not attacker.knows_noise else 1
         for draw in range(draws):
-            read = read_defended(defence, classifier, adv, x, noise_seeds[draw])
+            with_ssim = attacker.name == "none" and draw == 0  # it takes longer than all the rest
+            read = read_defended(defence, classifier, adv, x, noise_seeds[draw], with_ssim)
             frames.append(pd.DataFrame({**common, "defence": defence.name, "draw": draw, "draws": draws, **read}))
     return pd.concat(frames, ignore_index=True)
 
 
-def read_defended(defence: Defence, classifier: Classifier, adv: Tensor, x: Tensor, seed: int) -> dict[str, list]:
+def coarse_part(change: Tensor) -> Tensor:
+    """L2 norm of what a change (B, 3, H, W) has below ``COARSE`` cycles a picture, (B,)."""
+    frequencies = [torch.fft.fftfreq(side, 1 / side, device=change.device) for side in change.shape[-2:]]
+    is_coarse = torch.hypot(*torch.meshgrid(*frequencies, indexing="ij")) < COARSE
+    return (torch.fft.fft2(change, norm="ortho") * is_coarse).abs().flatten(1).norm(dim=1)
+
+
+def read_defended(
+    defence: Defence, classifier: Classifier, adv: Tensor, x: Tensor, seed: int, with_ssim: bool
+) -> dict[str, list]:  # fmt: skip
     """What the classifier reads behind the defence, and how far the defended picture is from the clean one."""
     with torch.no_grad():
         start = time.perf_counter()
@@ -202,7 +213,9 @@ def read_defended(defence: Defence, classifier: Classifier, adv: Tensor, x: Tens
             logits = defence.read(classifier, adv, torch.Generator().manual_seed(seed))
         probabilities = logits.softmax(dim=1).cpu()
         seconds = (time.perf_counter() - start) / len(x)
-        ssim = structural_similarity_index_measure(defended, x, data_range=1.0, reduction="none").reshape(-1)
+        ssim = torch.full((len(x),), torch.nan)
+        if with_ssim:
+            ssim = structural_similarity_index_measure(defended, x, data_range=1.0, reduction="none").reshape(-1)
         psnr = peak_signal_noise_ratio(defended, x, data_range=1.0, reduction="none", dim=(1, 2, 3))
     columns = {f"p_{label}": probabilities[:, i].tolist() for i, label in enumerate(classifier.labels)}
     predicted = [classifier.labels[i] for i in probabilities.argmax(dim=1).tolist()]

@@ -1,10 +1,22 @@
 """docs/robustness.md, written from what is stored in assets/evaluation by ``purifier report --docs``."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from purifier.evaluation.tables import EVALUATION, markdown, purifier_text, read_evaluations, run_title, table, together
+from purifier.defences import FAMILIES
+from purifier.evaluation.tables import (
+    EVALUATION,
+    markdown,
+    overview,
+    purifier_text,
+    read_evaluations,
+    run_title,
+    table,
+    together,
+    verdicts,
+)
 
 ISIC_2019 = 25_331  # training images of the challenge
 CORES_PER_GPU = (50, 200)  # between which a GPU's worth is taken to lie, until someone measures one
@@ -18,18 +30,47 @@ share of pictures that are read rightly, with a 95 % interval over pictures; a d
 several times and the figure is the mean. Accuracy on class-balanced choices is lower than on pictures as they come,
 most of which are nevi.
 """
+BESIDE_PEERS = """
+Accuracy with its 95 % interval. A row has one choice of pictures: of 504 as they come, two thirds are nevi; the
+smaller choices are class-balanced as far as there are pictures, and so harder. The adaptive attacker is PGD through the
+purifier, averaged over its noise (EOT); of several efforts the strongest counts.
+
+MDDA beside its peers, by the interval of the difference on the same pictures:
+"""
 TUNING = """## Settings
 
-`purifier tune --data ISIC2019 --per-class 30 --out DIR` chose these on validation lesions by one rule: of the settings
-whose worst accuracy (clean, PGD-20 at 2/255, at 8/255; oblivious) is within one standard error of the best, measured
-again over fresh draws, the one that costs least on clean pictures. {images} pictures, up to 30 of each diagnosis.
+    {command}
+
+chose these on {images} validation pictures by one rule: of the settings whose worst accuracy (clean, PGD-20 at 2/255,
+at 8/255; oblivious) is within one standard error of the best, measured again over fresh draws, the one that costs least
+on clean pictures.
 """
 SENSITIVITY = """
 What each setting of MDDA does when the others stay as chosen, on the same validation pictures (one draw). `decay`
-(noise and weight times scale to that power), `tilt` (shares of scale to that power in the last merge), `smooth` and
-`own = 1` (blocks that mix nothing) are not part of the search.
+(noise and weight times scale to that power), `smooth` (a last Gaussian), scale 2 and `own = 1` (blocks that mix
+nothing) are not part of the search.
 
 ![Accuracy on validation pictures against each setting of MDDA]({folder}/sensitivity.png)
+"""
+GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer", "pgd")  # do not use the defence's gradient
+MASKING = """
+## Were the attackers who know the defence strong enough?
+
+A defence whose gradient is hidden only looks strong. So: do more steps and more samples of the noise still help, and do
+attacks that do not use the defence's gradient (the identity's in its place: bpda; random search on the defended
+classifier: defended-square; made on another network: transfer; made on the undefended classifier: pgd, square) do
+better? JPEG, median, non-local means, bilateral filter and bit depth have no gradient of their own; PGD through them
+uses the identity's.
+"""
+PLOTS = {
+    "tradeoff-*": "Accuracy under attack against clean accuracy, by defence and setting",
+    "epsilon": "Accuracy against epsilon",
+    "convergence": "Accuracy against the effort of the attacker",
+    "accuracy": "Accuracy by defence",
+}
+TRADEOFF = """
+Every setting that was tried, one draw, on the same validation pictures: what it keeps of the accuracy under attack, and
+what it costs where nobody attacks. At equal clean accuracy the higher defence is the better one.
 """
 COST = """## What the whole of ISIC 2019 would cost
 
@@ -44,53 +85,64 @@ measured here with one thread of a CPU: {hours:,.0f} core-hours. No GPU was at h
 def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evaluation") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``folder``."""
     runs = read_evaluations(folder)
-    parts = [INTRO, "## In short\n", *(line for records in together(runs.values()) for line in verdicts(records))]
+    groups = together(runs.values())
+    parts = [INTRO, "## In short\n", markdown(*overview(groups)), BESIDE_PEERS]
+    parts += [line for records in groups for line in verdicts(records)]
     if (folder / "tuning" / "best.json").exists():
         parts.append("\n" + tuning(folder / "tuning", f"{shown_as}/tuning"))
+    checks = [line for records in groups for line in masking(records)]
+    if checks:
+        parts += [MASKING, *checks]
     for name, records in runs.items():
         parts.append(f"\n## {run_title(records)}\n")
         command = folder / name / "command.txt"
         if command.exists():
             parts.append(f"    {command.read_text().strip()}\n")
         parts.append(table(records))
-        for plot, what in (("epsilon", "Accuracy against epsilon"), ("accuracy", "Accuracy by defence"),
-                           ("convergence", "Accuracy against the effort of the attacker")):  # fmt: skip
-            if (folder / name / f"{plot}.png").exists():
-                parts.append(f"![{what}]({shown_as}/{name}/{plot}.png)\n")
-    parts.append(cost([record for records in together(runs.values()) for record in records]))
+        parts += [
+            f"![{what}]({shown_as}/{name}/{path.name})\n"
+            for plot, what in PLOTS.items() for path in sorted((folder / name).glob(f"{plot}.png"))
+        ]  # fmt: skip
+    parts.append(cost([record for records in groups for record in records]))
     return "\n".join(parts)
 
 
-def verdicts(records: Sequence[dict]) -> list[str]:
-    """Where MDDA is ahead of its peers, where it is behind, and where the pictures cannot tell: by the interval of the
-    difference on the same pictures."""
+def masking(records: Sequence[dict]) -> list[str]:
+    """Whether the attackers who know a defence were weak, or its gradient hidden (Athalye, Carlini & Wagner, 2018):
+    more steps and samples must not help much, and attacks without its gradient must not do better than with it."""
     lines = []
-    for key in dict.fromkeys((r["attack"], r["eps"]) for r in records):
-        among = [r for r in records if (r["attack"], r["eps"]) == key]
-        ours = next((r for r in among if r["defence"] == "mdda"), None)
-        peers = [r for r in among if r["defence"] not in ("none", "mdda") and r["mdda_ahead_by"] is not None]
-        if ours is None or not peers:
+    adaptive = [r for r in records if r["threat"] == "adaptive"]
+    for defence, eps in dict.fromkeys((r["defence"], r["eps"]) for r in adaptive):
+        on_it = [r for r in records if (r["defence"], r["eps"]) == (defence, eps)]
+        exact = sorted((r for r in on_it if r["attack"].startswith("eot")), key=effort)
+        others = [r for r in on_it if r["attack"].startswith(GRADIENT_FREE)]
+        if len(exact) < 2 and not (exact and others):
             continue
-        groups = {
-            "ahead of": [r for r in peers if r["mdda_ahead_by_low"] > 0],
-            "behind": [r for r in peers if r["mdda_ahead_by_high"] < 0],
-        }
-        groups["not to be told from"] = [r for r in peers if r not in groups["ahead of"] + groups["behind"]]
-        said = "; ".join(
-            f"**{verb}** {', '.join(map(lead, found))}"
-            for verb, found in groups.items() if found
-        )  # fmt: skip
-        condition = "nobody attacks" if key[0] == "none" else f"{key[0]}, {ours['threat']} attacker"
-        size = "" if key[1] is None else f" at {key[1]:g}/255"
-        lines.append(
-            f"- `{ours['classifier']}`, {condition}{size}, {ours['n']} pictures: MDDA {100 * ours['accuracy']:.1f} %. "
-            f"It is {said} (points of accuracy on the same pictures)."
-        )
+        strongest = min(exact, key=lambda r: r["accuracy"])
+        said = [f"`{defence}` at {eps:g}/255, {strongest['n']} pictures: PGD through it leaves {percent(strongest)}."]
+        if len(exact) > 1:
+            path = ", ".join(f"{r['attack'].removeprefix('eot')} {percent(r)}" for r in exact)
+            said.append(f"By steps x samples: {path}.")
+        if others:
+            better = [r for r in others if r["accuracy"] < strongest["accuracy"]]
+            found = ", ".join(f"{r['attack']} {percent(r)}" for r in others)
+            verdict = "none does better" if not better else "**better**: " + ", ".join(r["attack"] for r in better)
+            said.append(f"Without its gradient: {found}; {verdict}.")
+        known = [r for r in on_it if r["attack"].startswith("fixed")]
+        said += [f"Knowing the very noise ({r['attack']}): {percent(r)}." for r in known]
+        lines.append(f"- `{strongest['classifier']}` behind {' '.join(said)}")
     return lines
 
 
-def lead(record: dict) -> str:
-    return f"{record['defence']} ({100 * record['mdda_ahead_by']:+.1f})"
+def effort(record: dict) -> tuple[int, int]:
+    """Steps and samples of an ``eot`` attack, by how many passes it takes."""
+    steps, samples = map(int, re.findall(r"\d+", record["attack"]))
+    return steps * samples, steps
+
+
+def percent(record: dict) -> str:
+    low, high = (100 * record[f"accuracy_{end}"] for end in ("low", "high"))
+    return f"{100 * record['accuracy']:.1f} % ({low:.0f} to {high:.0f})"
 
 
 def tuning(folder: Path, shown_as: str) -> str:
@@ -106,7 +158,21 @@ def tuning(folder: Path, shown_as: str) -> str:
         for choice in best.values()
     ]
     images = len(json.loads((folder / "settings.json").read_text())["images"])
-    text = TUNING.format(images=images) + "\n" + markdown(["defence", "settings", "tried", *conditions], body) + "\n"
+    command = (folder / "command.txt").read_text().strip()
+    text = (
+        TUNING.format(command=command, images=images)
+        + "\n"
+        + markdown(["defence", "settings", "tried", *conditions], body)
+        + "\n"
+    )
+    left_out = [f"{family}{FAMILIES[family].default:g}" for family in FAMILIES if family not in best]
+    if left_out:
+        text += (
+            f"\nNot searched in this run: {', '.join(left_out)}, whose number stands from an earlier, smaller one.\n"
+        )
+    plots = [f"![{PLOTS['tradeoff-*']}]({shown_as}/{path.name})\n" for path in sorted(folder.glob("tradeoff-*.png"))]
+    if plots:
+        text += "\n".join([TRADEOFF, *plots])
     return text + (SENSITIVITY.format(folder=shown_as) if (folder / "sensitivity.png").exists() else "")
 
 

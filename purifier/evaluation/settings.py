@@ -8,6 +8,7 @@ from purifier.evaluation.attackers import Attacker, get_attacker
 
 EPS = (2.0, 8.0)  # in 1/255
 TRIALS = 24  # of tuning, for each defence
+COARSE = 28  # cycles a picture: shapes of 8 pixels and more at 224, which no purifier may smooth away
 
 
 @dataclass(frozen=True, kw_only=True)

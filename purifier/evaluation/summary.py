@@ -12,7 +12,7 @@ from purifier.evaluation.grid import peak_memory, write_atomically
 from purifier.evaluation.intervals import bootstrap, wilson
 from purifier.evaluation.settings import find_defence
 from purifier.evaluation.tables import table
-from purifier.figures import plot_convergence, plot_epsilon, plot_grid, save_figure
+from purifier.figures import plot_convergence, plot_epsilon, plot_grid, plot_tradeoffs, save_figure
 from purifier.taxonomy import DIAGNOSES
 
 BENIGN = [code for code, diagnosis in DIAGNOSES.items() if not diagnosis.malignant]
@@ -32,6 +32,7 @@ def write_summary(rows: pd.DataFrame, out: Path) -> list[dict]:
     figures = {
         "accuracy": plot_grid(records), "epsilon": plot_epsilon(records), "convergence": plot_convergence(records)
     }  # fmt: skip
+    figures |= plot_tradeoffs(records)
     for name, figure in figures.items():
         if figure is not None:
             save_figure(figure, out / name)
@@ -80,7 +81,7 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
             scores["mdda_ahead_by"] = bootstrap(lambda chosen, ahead=ahead: ahead[chosen].mean(), images.count)
         for name in SCORES:
             record |= flat(name, scores.get(name))
-        for name in ("psnr", "ssim", "linf", "l2"):
+        for name in ("psnr", "ssim", "linf", "l2", "l2_coarse"):
             values = group[name].replace([np.inf], np.nan)  # the PSNR of what was not changed
             record[name] = None if values.isna().all() else float(values.mean())
         record["seconds_per_image"] = float(group.seconds.mean())

@@ -1,10 +1,12 @@
 """Records of an evaluation (see ``summarise``) as Markdown, and those that come with the package."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from purifier.classifiers import MODELS
+from purifier.classifiers import DEFAULT, MODELS
+from purifier.defences import family_of
+from purifier.evaluation.settings import COARSE
 
 EVALUATION = MODELS.parent / "evaluation"
 
@@ -43,6 +45,7 @@ def table(records: list[dict]) -> str:
         "",
         cost_table(records),
         "",
+        *attack_table(records),
     ])  # fmt: skip
 
 
@@ -50,6 +53,41 @@ def run_title(records: list[dict]) -> str:
     """What a run measured, in a line."""
     threats = " and ".join(sorted({r["threat"] for r in records if r["attack"] != "none"}, reverse=True))
     return f"Classifier {records[0]['classifier']}, {max(r['n'] for r in records)} pictures, {threats} attackers"
+
+
+def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str], list[list[str]]]:
+    """With and without MDDA, where nobody attacks, under PGD by an attacker at ``eps``/255 who does not know it, and by
+    one who does: a row for each classifier and choice of pictures of ``together``, so that a row can be compared along
+    it. The header, and the rows; the largest choice of a classifier first."""
+    oblivious, adaptive = (f"{threat}, {eps:g}/255" for threat in ("oblivious", "adaptive"))
+    header = [
+        "classifier", "pictures", "nobody attacks", "nobody attacks, MDDA", oblivious, f"{oblivious}, MDDA",
+        f"{adaptive}, MDDA",
+    ]  # fmt: skip
+    rows = []
+    for records in groups:
+        found = {(r["attack"], r["eps"], r["defence"]): r for r in records}
+        columns = [
+            found.get(key) for key in (
+                ("none", None, "none"), ("none", None, "mdda"), ("pgd20", eps, "none"), ("pgd20", eps, "mdda"),
+            )
+        ]  # fmt: skip
+        knowing = [r for r in records if r["defence"] == "mdda" and r["attack"].startswith("eot") and r["eps"] == eps]
+        columns.append(min(knowing, key=lambda r: r["accuracy"], default=None))
+        name = f"`{records[0]['classifier']}`"
+        rows.append([name, str(_images(records)), *map(_percent, columns)])
+    return header, sorted(rows, key=lambda row: (row[0] != f"`{DEFAULT}`", row[0], -int(row[1])))
+
+
+def _images(records: list[dict]) -> int:
+    return max(r["n"] for r in records)
+
+
+def _percent(record: dict | None) -> str:
+    if record is None:
+        return "–"
+    value, low, high = (100 * record[f"accuracy{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.1f} % ({low:.0f}–{high:.0f})"
 
 
 def accuracy_table(records: list[dict]) -> str:
@@ -76,6 +114,65 @@ def cost_table(records: list[dict]) -> str:
             for r in records if r["attack"] == "none"
         ],
     )  # fmt: skip
+
+
+def attack_table(records: list[dict]) -> list[str]:
+    """Attacks that do not know the defence, where there are several: how large, how coarse, and what MDDA leaves."""
+    by_key = {(r["attack"], r["eps"], r["defence"]): r for r in records}
+    attacks = [r for r in records if r["defence"] == "none" and r["attack"] != "none"]
+    if len({r["attack"] for r in attacks}) < 2:
+        return []
+    body = [
+        [
+            r["attack"], "–" if r["eps"] is None else f"{r['eps']:g}/255", f"{r['l2']:.2f}",
+            f"{100 * r['l2_coarse'] / r['l2']:.0f} %", f"{r['l2_coarse']:.2f}", _with_interval(r, "accuracy"),
+            _with_interval(by_key.get((r["attack"], r["eps"], "mdda")), "accuracy"),
+        ]
+        for r in attacks
+    ]  # fmt: skip
+    header = ["attack", "epsilon", "L2 norm", "coarse part", "its L2 norm", "accuracy, no defence", "accuracy, MDDA"]
+    return [
+        f"The attacks: how long they are, and how much of that lies below {COARSE} cycles a picture (shapes of 8 "
+        "pixels and",
+        "more), which no smoothing takes away without taking the lesion's own shapes.",
+        "",
+        markdown(header, body),
+        "",
+    ]
+
+
+def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
+    """Where MDDA is ahead of its peers, where it is behind, and where the pictures cannot tell: by the interval of the
+    difference on the same pictures. ``names="_title"`` has attacks and defences by their titles."""
+    lines = []
+    for key in dict.fromkeys((r["attack"], r["eps"]) for r in records):
+        among = [r for r in records if (r["attack"], r["eps"]) == key]
+        ours = next((r for r in among if r["defence"] == "mdda"), None)
+        peers = [r for r in among if family_of(r["defence"]) not in ("none", "mdda") and r["mdda_ahead_by"] is not None]
+        if ours is None or not peers:
+            continue
+        groups = {
+            "ahead of": [r for r in peers if r["mdda_ahead_by_low"] > 0],
+            "behind": [r for r in peers if r["mdda_ahead_by_high"] < 0],
+        }
+        groups["not to be told from"] = [r for r in peers if r not in groups["ahead of"] + groups["behind"]]
+        said = "; ".join(
+            f"**{verb}** {', '.join(lead(r, names) for r in found)}"
+            for verb, found in groups.items() if found
+        )  # fmt: skip
+        condition = (
+            "nobody attacks" if key[0] == "none" else f"{ours[f'attack{names}']}, {ours['threat']} attacker"
+        )  # fmt: skip
+        size = "" if key[1] is None else f" at {key[1]:g}/255"
+        lines.append(
+            f"- `{ours['classifier']}`, {condition}{size}, {ours['n']} pictures: MDDA {100 * ours['accuracy']:.1f} %. "
+            f"It is {said} (points of accuracy on the same pictures)."
+        )
+    return lines
+
+
+def lead(record: dict, names: str) -> str:
+    return f"{record[f'defence{names}']} ({100 * record['mdda_ahead_by']:+.1f})"
 
 
 def _by_condition(records: list[dict], score: str) -> str:

@@ -7,7 +7,7 @@ their noise, since the best of many trials owes something to its draw. By these 
 error of the best the one is taken that costs least on clean pictures. MDDA has several numbers, and its trials are
 proposed by the tree-structured Parzen estimator (Bergstra et al., 2011); its peers have one, and all values are tried.
 What is not in MDDA's definition, or takes a step of it away, is not searched but shown by the sensitivity plot: shares
-of noise and weight by scale (decay), unequal shares in the last merge (tilt), blocks that mix nothing (own = 1).
+of noise and weight by scale (decay), blocks that mix nothing (own = 1).
 """
 
 import io
@@ -28,7 +28,7 @@ from purifier.evaluation.datasets import Sample, read_pixels
 from purifier.evaluation.evaluate import BATCH, over_batches, targets
 from purifier.evaluation.grid import begin, seed_of, write_atomically
 from purifier.evaluation.settings import EPS, TRIALS
-from purifier.figures import plot_sensitivity, save_figure
+from purifier.figures import plot_sensitivity, plot_tradeoff, save_figure
 from purifier.images import SIZE
 from purifier.pipeline import Purifier
 
@@ -39,15 +39,16 @@ STARTUP = 6  # trials at random before the estimator proposes any
 # a purifier with no noise and no denoising from being the identity: what they do is in the sensitivity plot.
 SCALES = {"1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
 Setting = str | Purifier  # of a peer its name with the number
+# Where MDDA's search begins: the first guess, and the best of an earlier search on fewer pictures.
+STARTS = (FIRST_GUESS, replace(FIRST_GUESS, scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8))
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
-    "sigma": (0.0, 4 / 255, 8 / 255, 12 / 255, 16 / 255),
-    "weight": (0.0, 0.01, 0.02, 0.03, 0.05),
+    "sigma": (0.0, 7 / 255, 14 / 255, 21 / 255),
+    "weight": (0.0, 0.03, 0.06, 0.09),
     "scales": ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25), (2.0, 1.0, 0.5, 0.25)),
-    "own": (0.25, 0.5, 0.75, 1.0),
+    "own": (0.3, 0.6, 1.0),
     "decay": (0.0, 0.5, 1.0),
-    "tilt": (0.0, 0.5, 1.0, 2.0),
-    "smooth": (0.0, 0.5, 1.0, 2.0),
+    "smooth": (0.0, 1.0, 2.0),
 }
 
 
@@ -88,16 +89,22 @@ def tune(
         named = {"defence": setting} if isinstance(setting, str) else {"defence": "mdda", "purifier": asdict(setting)}
         return {**named, "accuracy": again[setting], "trials": len(found), "finalists": len(again)}
 
-    best = {}
+    best, tried = {}, []
     bar = tqdm(defences, desc="tune")
     for family in bar:
         bar.set_postfix_str(family)
         if family == "mdda":
-            best[family] = final(try_mdda(score, trials, seed))
+            found = try_mdda(score, trials, seed)
         else:
             names = [f"{family}{value:g}" for value in FAMILIES[family].values[:trials]]
-            best[family] = final({name: score(name) for name in names})
+            found = {name: score(name) for name in names}
+        best[family] = final(found)
+        tried += [(family, accuracy) for accuracy in found.values()]
     write_atomically(out / "best.json", (json.dumps(best, indent=2) + "\n").encode())
+    for kind in list(pictures)[1:]:
+        points = [(family, accuracy["clean"], accuracy[kind]) for family, accuracy in tried]
+        figure = plot_tradeoff(points, f"{kind}, oblivious attacker")
+        save_figure(figure, out / f"tradeoff-{kind.removesuffix('/255').replace(' ', '-').lower()}")
     if sensitivity and "mdda" in best:
         centre = Purifier(**best["mdda"]["purifier"])
         points = [(setting, value) for setting, values in SENSITIVITY.items() for value in values]
@@ -135,22 +142,22 @@ def chosen(found: dict[Setting, dict[str, float]], images: int) -> Setting:
 
 
 def try_mdda(score: Callable[[Purifier], dict[str, float]], trials: int, seed: int) -> dict[Purifier, dict[str, float]]:
-    """The accuracies of ``trials`` settings; the first that is tried is ``FIRST_GUESS``."""
+    """The accuracies of ``trials`` settings; the first that are tried are ``STARTS``."""
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({
-        "scales": next(name for name, scales in SCALES.items() if scales == FIRST_GUESS.scales),
-        "blocks": FIRST_GUESS.blocks, "sigma": round(FIRST_GUESS.sigma * 255), "weight": FIRST_GUESS.weight,
-        "own": FIRST_GUESS.own,
-    })  # fmt: skip
+    for start in STARTS:
+        study.enqueue_trial({
+            "scales": next(name for name, scales in SCALES.items() if scales == start.scales), "blocks": start.blocks,
+            "sigma": round(start.sigma * 255), "weight": start.weight, "own": start.own,
+        })  # fmt: skip
     found = {}
 
     def objective(trial: optuna.Trial) -> float:
         purifier = replace(
             FIRST_GUESS,
             scales=SCALES[trial.suggest_categorical("scales", list(SCALES))],
-            blocks=trial.suggest_int("blocks", 1, 4),
+            blocks=trial.suggest_int("blocks", 1, 5),
             sigma=trial.suggest_int("sigma", 0, 20, step=2) / 255,
             weight=round(trial.suggest_float("weight", 0.005, 0.06, step=0.0025), 4),
             own=round(trial.suggest_float("own", 0.2, 0.9, step=0.1), 1),

@@ -300,17 +300,11 @@ def non_lesion_rows(found: dict) -> str:
 
 def report() -> str:
     """The bundled classifiers side by side, as a Markdown table, from their metrics.json."""
-    header = (
-        "classifier", "clean, all", "purified, all", "balanced, all", "clean", "clean, purified",
-        *(f"PGD-20 {eps}/255{purified}" for eps in PURIFIED_EPSILONS for purified in ("", ", purified")),
-    )  # fmt: skip
+    header = ("classifier", "all", "all, balanced accuracy", "balanced choice", *(f"PGD-20 {e}/255" for e in EPSILONS))
     lines = []
     for name in bundled_classifiers():
         metrics = json.loads((MODELS / name / "metrics.json").read_text())
-        clean, attacked = metrics["clean"], [metrics["attacked"][str(eps)] for eps in PURIFIED_EPSILONS]
-        under_attack = [result[column] for result in attacked for column in ("attacked", "attacked_purified")]
-        lines.append((
-            f"`{name}`", clean["accuracy"], metrics["purified"]["accuracy"], clean["balanced_accuracy"],
-            attacked[0]["clean"], attacked[0]["clean_purified"], *under_attack,
-        ))  # fmt: skip
+        clean, balanced = metrics["clean"], metrics["attacked"][str(PURIFIED_EPSILONS[0])]["clean"]
+        robust = [metrics["robust"][str(eps)]["accuracy"] for eps in EPSILONS]
+        lines.append((f"`{name}`", clean["accuracy"], clean["balanced_accuracy"], balanced, *robust))
     return "\n".join([rows([header]), rows([["---"] * len(header)]), rows(lines)])

@@ -11,8 +11,19 @@ METHOD = r"""
 ## What this is
 
 A classifier of dermoscopic pictures, attacks that make it err by changes nobody sees, and a purifier that takes them
-out again without retraining it. It is made for research and teaching. **It is not a medical device**: nothing here
-says anything about a patient.
+out again. It is made for research and teaching. **It is not a medical device.**
+
+## Can I rely on it?
+
+- **Not on the classifier.** It is small, was trained for this demonstration, and misses melanomas that nobody
+  attacked; how many stands below its results. A benign reading must never delay a biopsy.
+- **Not on the purifier.** It brings back what the classifier read before, right or wrong, often but not always, and it
+  changes some right readings of pictures that nobody attacked. Simple defences such as JPEG come near it; where it is
+  ahead and where not, **Robustness** says in words and figures.
+- **Least of all against an attacker who knows it**: that one defeats it.
+- **Who would attack?** Somebody must be able to change the picture between camera and classifier: a party with an
+  interest in a reading (insurance, trials, reimbursement), or malware on the way (Finlayson et al. 2019, Science 363).
+  The purifier is for such digital changes, not for ink on skin.
 
 ## The method
 
@@ -26,7 +37,9 @@ Each of $N$ blocks then does three things at every scale:
 - **aggregate**: $X_s = a Z_s + (1-a)\,\mathrm{mean}_{s'} R_{s' \to s}(Z_{s'})$ over the next finer and next coarser
   scale.
 
-At the end all scales come back to the picture's size and are averaged. On the page $\sigma$ is the noise, $\lambda$
+At the end all scales come back to the picture's size and are averaged. The purifier works with any classifier as it is;
+the default one here has seen purified pictures in its training, so that purification costs it less than it costs
+`standard`, which has not. On the page $\sigma$ is the noise, $\lambda$
 the denoising weight, $N$ the number of blocks; $a$ is `own` in the Python package. Nothing in it is learned, and it
 does not know the classifier.
 

@@ -26,9 +26,11 @@ class Session:
     """What one visitor has on the page."""
 
     original: Tensor | None = None
+    is_own: bool = False  # the visitor's, and no example
     attacked: Tensor | None = None
     purified: Tensor | None = None
     eps: float = 0.0  # of the attack that was made
+    attacked_on: str = ""  # the classifier that it was made on
     blocks: tuple[str, ...] = ()  # the pyramid of each block, drawn
     classifier: str = DEFAULT  # the last name that could be loaded
 

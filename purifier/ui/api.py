@@ -34,7 +34,7 @@ def attack(
     Args:
         picture: the picture file.
         classifier: a bundled name, or 'hf-hub:owner/name@revision'.
-        method: pgd, mi_fgsm or fgsm.
+        method: pgd, bim, mi_fgsm or fgsm.
         epsilon: the largest change of any value, in levels of 255; a whole number from 1 to 16.
         steps: number of steps, at most 100; without meaning for fgsm.
         target: label to be taken for (such as NV), or 'any other'.

@@ -14,20 +14,38 @@ THUMBNAIL = 112  # pixels a side
 BUNDLED = Path(__file__).parent.parent.parent / "assets" / "examples"
 
 
+def are_bundled() -> bool:
+    """Whether the examples are the bundled ones, which a generative model drew."""
+    return not os.environ.get("PURIFIER_EXAMPLES")
+
+
 def example_files() -> list[Path]:
-    """The files to show, by name. Raises ``FileNotFoundError`` where PURIFIER_EXAMPLES is no folder with pictures."""
+    """The files to show, by diagnosis (melanomas first) and name.
+
+    Raises ``FileNotFoundError`` where PURIFIER_EXAMPLES is no folder with pictures.
+    """
     chosen = os.environ.get("PURIFIER_EXAMPLES")
     folder = Path(chosen).expanduser() if chosen else BUNDLED
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    files.sort(key=lambda path: (place(path), path.name))
     if chosen and not files:
         raise FileNotFoundError(f"PURIFIER_EXAMPLES is {chosen}, where there is no folder with pictures.")
     return files
 
 
+def code_in(path: Path) -> str:
+    """``MEL`` of ``MEL-1.png``; of other names whatever stands before a hyphen."""
+    return path.stem.split("-")[0]
+
+
+def place(path: Path) -> int:
+    """Where its diagnosis stands among ISIC 2019's; after them where its name says none."""
+    return list(DIAGNOSES).index(code_in(path)) if code_in(path) in DIAGNOSES else len(DIAGNOSES)
+
+
 def caption(path: Path) -> str:
     """``MEL-1.png`` is a melanoma; any other name speaks for itself."""
-    code = path.stem.split("-")[0]
-    return full_name(code) if code in DIAGNOSES else path.stem
+    return full_name(code_in(path)) if code_in(path) in DIAGNOSES else path.stem
 
 
 def example_gallery() -> list[tuple[Tensor, str, Path]]:

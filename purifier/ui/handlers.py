@@ -3,17 +3,15 @@
 import functools
 import html
 import inspect
-import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import gradio as gr
-from torch import Tensor
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import Classifier, bundled_classifiers
+from purifier.classifiers import bundled_classifiers
 from purifier.hub import PUBLIC
 from purifier.images import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
@@ -21,16 +19,15 @@ from purifier.taxonomy import full_name
 from purifier.ui.actions import (
     ANY,
     Session,
-    amplified,
     attack_steps,
     classifier_for_page,
-    is_foreign,
     merged_picture,
     purify_stages,
     read,
 )
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SEED, SIGMA, WEIGHT
-from purifier.ui.view import Reading, card, cards, pyramid_row, pyramid_table
+from purifier.ui.results import result_cards
+from purifier.ui.view import pyramid_row, pyramid_table
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 STOPPED = "Stopped; what was finished stays."
@@ -81,50 +78,9 @@ def status(text: str) -> str:
     return f'<p role="status" class="lp-status">{text}</p>'
 
 
-def result_cards(session: Session, classifier: Classifier) -> str:
-    """The result strip: original, attacked, perturbation and purified, each beside its reading."""
-    x, adv, clean = session.original, session.attacked, session.purified
-    present = [z for z in (x, adv, clean) if z is not None]
-    readings = iter(read(classifier, *present) if present else [])
-    of_x, of_adv, of_clean = (next(readings) if z is not None else None for z in (x, adv, clean))
-    if of_x is not None:
-        of_x = replace(of_x, foreign=is_foreign(classifier, x))
-    parts = [
-        card("Original", x, "Choose a picture in step 1." if x is None else "As the classifier sees it.", of_x),
-        card("Attacked", adv, "Press Attack." if adv is None else _change(x, adv), of_adv, against=of_x),
-    ]
-    if adv is None:
-        parts.append(card("Perturbation", None, "What an attack adds, made visible."))
-    else:
-        factor = round(0.5 / session.eps)
-        note = f"What the attack added, {factor} times as strong; grey is no change."
-        parts.append(card("Perturbation", amplified(x, adv, factor), note))
-    parts.append(
-        card("Purified", clean, "Press Purify." if clean is None else _change(x, clean), of_clean, against=of_x)
-    )
-    return _agreement(of_x, of_adv, of_clean) + cards(parts)
-
-
-def _agreement(*readings: Reading | None) -> str:
-    """Whether the readings of original, attacked and purified picture agree, once there are two."""
-    found = [reading.top for reading in readings if reading is not None]
-    if len(found) < 2:
-        return '<p class="lp-agreement">&nbsp;</p>'
-    if len(set(found)) == 1:
-        return '<p class="lp-agreement"><span class="lp-same">&#10003;</span> All readings agree.</p>'
-    warning = "The readings disagree: do not trust any one of them."
-    return f'<p class="lp-agreement"><span class="lp-changed">&#9888;</span> {warning}</p>'
-
-
-def _change(x: Tensor, z: Tensor) -> str:
-    levels = round(((z - x).abs().max() * 255).item())
-    error = (z - x).square().mean().item()
-    psnr = f"{-10 * math.log10(error):.1f} dB" if error > 0 else "infinite"
-    return f"Against the original: at most {levels} of 255 levels; PSNR {psnr}."
-
-
-def choose(path: str, session: Session):
-    """A picture was uploaded or pasted, or an example chosen. A bad one is refused and the last one stays."""
+def choose(path: str, session: Session, is_own: bool = True):
+    """A picture was uploaded or pasted (the visitor's own), or an example chosen. A bad one is refused and the last one
+    stays."""
     try:
         x = read_image(path)
     except (ValueError, OSError) as error:
@@ -132,9 +88,10 @@ def choose(path: str, session: Session):
         kept = None if session.original is None else to_picture(session.original)
         return kept, session, gr.skip(), gr.skip(), gr.skip(), status(str(error))
     x = quantise(x)
-    session = Session(original=x, classifier=session.classifier)
+    session = Session(original=x, is_own=is_own, classifier=session.classifier)
     classifier = classifier_for_page(session.classifier)
-    return to_picture(x), session, result_cards(session, classifier), *_no_pyramid(), status("")
+    text = status("This is what the classifier reads. Now press Attack.")
+    return to_picture(x), session, result_cards(session, classifier), *_no_pyramid(), text
 
 
 def classifier_choices() -> list[tuple[str, str]]:
@@ -189,13 +146,14 @@ def target_choices(labels: list[str]) -> list[tuple[str, str]]:
 
 
 def attack(
-    session: Session, method: str, epsilon: int, steps: int, target: str, seed: int, knows: bool,
-    blocks: int, sigma: float, weight: float, scales: list[float],
-) -> Iterator[tuple]:  # fmt: skip
+    session: Session, method: str, epsilon: int, steps: int, target: str, seed: int, knows: bool, *purifier
+) -> Iterator[tuple]:
     """Attack the original, showing the picture on its way; one who ``knows`` attacks through the purifier."""
     need_picture(session)
     classifier, settings = classifier_for_page(session.classifier), attack_from(method, epsilon, steps)
-    known = purifier_from(blocks, sigma, weight, scales) if knows else None
+    known = purifier_from(*purifier) if knows else None
+    if target != ANY and read(classifier, session.original)[0].top == target:
+        raise ValueError(f"The picture is read as {full_name(target).lower()} already: choose another target.")
     total = 1 if method == "fgsm" else settings.steps
     run = attack_steps(classifier, session.original, settings, target=target, seed=SEED.check(seed), known=known)
     started = shown = time.monotonic()
@@ -203,7 +161,9 @@ def attack(
         if 1 < step < total and time.monotonic() - shown < REFRESH:
             continue
         shown = time.monotonic()
-        session = replace(session, attacked=adv, eps=settings.eps, purified=None, blocks=())
+        session = replace(
+            session, attacked=adv, eps=settings.eps, attacked_on=session.classifier, purified=None, blocks=()
+        )
         text = f"Attack: step {step} of {total}{time_left(started, step, total)}"
         yield session, result_cards(session, classifier), *_no_pyramid(), status(text)
 

@@ -20,9 +20,9 @@ from purifier.ui.handlers import STOPPED, need_picture, purifier_from, readable,
 
 FIRST = 32  # draws that choose the class whose radius is certified
 INTRO = (
-    "<p>The purifier draws noise, so one purification is one draw. How often does the original's reading return? And "
-    "what does purification do to the picture that nobody attacked? Picture, classifier and settings are those of "
-    "<b>Try it</b>.</p>"
+    "<p>The purifier draws noise, so one purification is one draw. How often does the original's reading return (which "
+    "may be wrong itself)? And what does purification do to the picture that nobody attacked? Picture, classifier and "
+    "settings are those of <b>Try it</b>.</p>"
 )
 ABOUT_RADIUS = (
     "<h2>A certified radius</h2><p>Randomised smoothing (Cohen et al. 2019) with the purifier as its denoiser: the "
@@ -121,7 +121,12 @@ def certified(session: Session, smoothing: float, samples: int, *settings) -> It
 def _radius(session: Session, found: Certificate, labels: list[str], counts: Tensor) -> str:
     confidence = f"{100 * (1 - found.alpha):g} %"
     if found.label is None:
-        return f"<p><b>It abstains</b>: under this noise no answer is given often enough (confidence {confidence}).</p>"
+        best, total = full_name(labels[int(counts.argmax())]), int(counts.sum())
+        return (
+            "<p><b>Nothing can be guaranteed for this picture</b>: it abstains. Under this noise the commonest answer, "
+            f"{escape(best)}, is given in {int(counts.max())} of {total} draws, too few to be sure that it is given in "
+            f"more than half (confidence {confidence}). Less noise may allow a guarantee within a smaller radius.</p>"
+        )
     name, agreeing, total = full_name(labels[found.label]), int(counts[found.label]), int(counts.sum())
     text = (
         f"<p><b>{escape(name)}, within an L2 radius of {found.radius:.3f}</b> (pixels from 0 to 1; confidence "

@@ -13,6 +13,7 @@ from purifier.ui.compare import add_compare
 from purifier.ui.endpoints import add_endpoints
 from purifier.ui.how_often import add_how_often
 from purifier.ui.robustness import robustness_section
+from purifier.ui.theatre import add_theatre
 from purifier.ui.try_it import add_try_it
 
 NOTICE = "Research and teaching; not a medical device."
@@ -35,6 +36,11 @@ LAUNCH = dict(
         block_label_text_color="*body_text_color",
         block_title_background_fill_dark="none",
         block_info_text_color="*body_text_color",
+        input_border_width="1px",
+        input_border_color="*neutral_400",
+        input_border_color_dark="*neutral_500",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
     ),
     css_paths=Path(__file__).parent / "style.css",
     run_history=False,  # pictures are the visitor's own
@@ -57,7 +63,9 @@ def build_page() -> gr.Blocks:
             elem_classes="lp-title",
         )
         with gr.Tab("Try it"):
-            purifier = add_try_it(session)
+            purifier, seed = add_try_it(session)
+        with gr.Tab("Pyramid theatre") as theatre:
+            add_theatre(session, purifier, seed, theatre)
         with gr.Tab("How often?"):
             add_how_often(session, purifier)
         with gr.Tab("Compare"):

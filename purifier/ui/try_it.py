@@ -1,5 +1,7 @@
 """The tab 'Try it': three steps, their results, and the pyramid."""
 
+from functools import partial
+
 import gradio as gr
 from gradio.components import Component
 
@@ -10,8 +12,10 @@ from purifier.ui import handlers
 from purifier.ui.actions import ANY, Session
 from purifier.ui.components import PRIVATE, slider, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
-from purifier.ui.examples import example_gallery
-from purifier.ui.view import example_buttons, scale_name
+from purifier.ui.examples import are_bundled, example_gallery
+from purifier.ui.presets import PRESETS, live, set_up
+from purifier.ui.results import result_cards
+from purifier.ui.view import ZOOM, example_buttons, scale_name
 
 # A click anywhere in the list of examples counts where it meets one.
 CHOOSE_EXAMPLE = """
@@ -20,14 +24,20 @@ element.addEventListener('click', event => {
   if (button) trigger('click', {index: Number(button.dataset.index)});
 });
 """
+DROP = (
+    "Drop a dermoscopic picture here, or click to choose one. It stays on this server for about a day: none that shows "
+    "who it is."
+)
+DRAWN = '<p class="lp-note">Examples, drawn by a generative model: of no patient.</p>'
+WAITING = f"() => `{handlers.status('Waiting for its turn.')}`"
 KEY = (
     '<p class="lp-key"><span><span class="lp-malignant"></span>malignant or precancerous (striped)</span>'
     '<span><span class="lp-other"></span>benign, or not grouped</span></p>'
 )
 
 
-def add_try_it(session: gr.State) -> list[Component]:
-    """Lay out the tab and wire it; the controls of the purifier (blocks, sigma, weight, scales)."""
+def add_try_it(session: gr.State) -> tuple[list[Component], Component]:
+    """Lay out the tab and wire it; the controls of the purifier (blocks, sigma, weight, scales), and its seed."""
     examples, purifier, settings = example_gallery(), Purifier(), AttackSettings()
     with gr.Row():
         with gr.Column(elem_classes="lp-step", min_width=300, scale=6):
@@ -35,8 +45,8 @@ def add_try_it(session: gr.State) -> list[Component]:
             with gr.Row():
                 with gr.Column(min_width=240):
                     picture = unopened(gr.Image(
-                        label="Dermoscopic picture", sources=["upload", "clipboard"], format="png", height=230,
-                        buttons=[], placeholder="Drop a picture here, paste one, or click to choose",
+                        label="Dermoscopic picture", show_label=False, sources=["upload", "clipboard"], format="png",
+                        height=230, buttons=[], placeholder=DROP,
                     ))  # fmt: skip
                     classifier = gr.Dropdown(
                         handlers.classifier_choices(), value=DEFAULT, label="Classifier", allow_custom_value=True,
@@ -44,19 +54,23 @@ def add_try_it(session: gr.State) -> list[Component]:
                     )  # fmt: skip
                 with gr.Column(min_width=240):
                     gallery = gr.HTML(
-                        example_buttons([(x, text) for x, text, _ in examples]), js_on_load=CHOOSE_EXAMPLE
+                        example_buttons([(x, text) for x, text, _ in examples]) + (DRAWN if are_bundled() else ""),
+                        js_on_load=CHOOSE_EXAMPLE,
                     )
         with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
             _step(2, "Attack")
-            epsilon = slider(EPSILON, round(settings.eps * 255), "The largest change of any value.")
-            target = gr.Dropdown(
-                handlers.target_choices(load_classifier().labels), value=ANY, label="Make it read as",
-                info="What the attacker wants the classifier to say.",
-            )  # fmt: skip
+            with gr.Row(elem_classes="lp-presets"):
+                presets = [gr.Button(preset.title, size="sm", min_width=80) for preset in PRESETS]
+            epsilon = slider(
+                EPSILON, round(settings.eps * 255), "How much any colour value may change; 2 is invisible."
+            )
+            target = gr.Dropdown(handlers.target_choices(load_classifier().labels), value=ANY, label="Make it read as")
+            knows = gr.Checkbox(
+                label="The attacker knows the purifier", info="And attacks through it, which takes longer."
+            )
             with gr.Accordion("More about the attack", open=False):
-                knows = gr.Checkbox(
-                    label="The attacker knows the purifier",
-                    info="Attacks through it, averaging over its noise (EOT), which takes much longer.",
+                is_live = gr.Checkbox(
+                    label="Live", info="Attacks in one step (FGSM) whenever epsilon moves, and shows what it does."
                 )
                 method = gr.Dropdown(
                     [(text, name) for name, (text, _) in ATTACKS.items()], value=settings.method, label="Method"
@@ -66,7 +80,7 @@ def add_try_it(session: gr.State) -> list[Component]:
             attack = gr.Button("Attack", variant="primary")
         with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
             _step(3, "Purify")
-            sigma = slider(SIGMA, purifier.sigma * 255, "What diffusion adds, each time.")
+            sigma = slider(SIGMA, purifier.sigma * 255, "Strength of the noise that drowns the attack.")
             blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
             with gr.Accordion("More about the purifier", open=False):
                 weight = slider(WEIGHT, purifier.weight, "Of the total variation: more is smoother.")
@@ -77,37 +91,47 @@ def add_try_it(session: gr.State) -> list[Component]:
             with gr.Row():
                 purify = gr.Button("Purify", variant="primary", scale=3, min_width=100)
                 cancel = gr.Button("Stop", min_width=70)
-    status = gr.HTML(handlers.status(""))
-    gr.HTML("<h2>What the classifier reads</h2>" + KEY, elem_classes="lp-section")
-    results = gr.HTML(handlers.result_cards(Session(), load_classifier()))
+    status = gr.HTML(handlers.status(""), elem_classes="lp-tight")
+    results = gr.HTML(result_cards(Session(), load_classifier()), js_on_load=ZOOM)
+    gr.HTML(KEY)
     gr.HTML("<h2>The pyramid, scale by scale</h2>", elem_classes="lp-section")
     block = gr.Radio([], label="Look back at", visible=False)
-    pyramid = gr.HTML(handlers.NO_PYRAMID)
+    pyramid = gr.HTML(handlers.NO_PYRAMID, js_on_load=ZOOM)
 
     controls, shown = [blocks, sigma, weight, scales], [session, results, pyramid, block, status]
-    # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
-    picture.upload(handlers.readable(handlers.choose), [picture, session], [picture, *shown], **PRIVATE)
-
-    @handlers.readable
-    def choose_example(state: Session, event: gr.EventData):
-        return handlers.choose(str(examples[event.index][2]), state)
-
-    gallery.click(choose_example, session, [picture, *shown], **PRIVATE)
-    classifier.input(
-        handlers.change_classifier, [classifier, session],
-        [session, results, pyramid, block, target, classifier, status], **PRIVATE,
-    )  # fmt: skip
+    for event in (attack.click, purify.click, classifier.input):  # in the browser, before the server knows
+        event(None, None, status, js=WAITING, api_visibility="private")
     attacking = attack.click(
         handlers.readable(handlers.attack),
         [session, method, epsilon, steps, target, attack_seed, knows, *controls], shown, **PRIVATE,
     )  # fmt: skip
     purifying = purify.click(handlers.readable(handlers.purify), [session, *controls, seed], shown, **PRIVATE)
+    following = epsilon.input(
+        handlers.readable(live), [session, is_live, epsilon, target, attack_seed], shown,
+        trigger_mode="always_last", **PRIVATE,
+    )  # fmt: skip
+    running = [attacking, purifying, following]
     cancel.click(
-        lambda: handlers.status(handlers.STOPPED), None, status, cancels=[attacking, purifying],
-        api_visibility="private", queue=False,
+        lambda: handlers.status(handlers.STOPPED), None, status, cancels=running, api_visibility="private", queue=False
+    )
+    # A new picture waits for nobody, and what still runs on the last one must not come after it.
+    at_once = dict(api_visibility="private", show_progress="hidden", concurrency_id="read", cancels=running)
+    # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
+    picture.upload(handlers.readable(handlers.choose), [picture, session], [picture, *shown], **at_once)
+
+    @handlers.readable
+    def choose_example(state: Session, event: gr.EventData):
+        return handlers.choose(str(examples[event.index][2]), state, is_own=False)
+
+    gallery.click(choose_example, session, [picture, *shown], **at_once)
+    for preset, button in zip(PRESETS, presets, strict=True):
+        button.click(handlers.readable(partial(set_up, preset)), session, [picture, *shown, target], **at_once)
+    classifier.input(
+        handlers.change_classifier, [classifier, session],
+        [session, results, pyramid, block, target, classifier, status], **PRIVATE,
     )  # fmt: skip
     block.input(handlers.show_block, [session, block], pyramid, api_visibility="private", show_progress="hidden")
-    return controls
+    return controls, seed
 
 
 def _step(number: int, title: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
+from pathlib import Path
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from purifier.images import to_png
 from purifier.taxonomy import DIAGNOSES, full_name
 
 MOST_ROWS = 12
+ZOOM = (Path(__file__).parent / "zoom.js").read_text()  # of components whose pictures open large
 STEPS = ("Before", "Diffused", "Denoised", "Aggregated")
 
 
@@ -28,8 +30,11 @@ class Reading:
     def top(self) -> str:
         return self.labels[int(self.probabilities.argmax())]
 
+    def probability(self, label: str) -> float:
+        return self.probabilities[self.labels.index(label)].item()
+
     def percent(self, label: str) -> str:
-        return f"{100 * self.probabilities[self.labels.index(label)].item():.0f} %"
+        return f"{100 * self.probability(label):.0f} %"
 
     @property
     def unsure(self) -> bool:
@@ -54,11 +59,29 @@ def scale_name(scale: float) -> str:
     return str(Fraction(scale).limit_denominator(64))
 
 
-def picture_tag(x: Tensor, alt: str) -> str:
-    """The picture as a PNG inside the page, so that what is shown is, to the bit, what was read."""
+def picture_tag(x: Tensor, alt: str, name: str = "") -> str:
+    """The picture as a PNG inside the page, so that what is shown is, to the bit, what was read. ``name`` is its id."""
     height, width = x.shape[-2:]
     data = base64.b64encode(to_png(x)).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(alt, quote=True)}" width="{width}" height="{height}">'
+    named = f' id="{escape(name, quote=True)}"' if name else ""
+    return (
+        f'<img{named} src="data:image/png;base64,{data}" alt="{escape(alt, quote=True)}" width="{width}" '
+        f'height="{height}">'
+    )
+
+
+def zoomable(x: Tensor, alt: str, *, name: str = "", against: str = "") -> str:
+    """A picture that a click shows large (zoom.js), wiped against the picture whose id is ``against``."""
+    data = f' data-against="{escape(against, quote=True)}"' if against and against != name else ""
+    return (
+        f'<button type="button" class="lp-zoom"{data} aria-label="{escape(alt, quote=True)}, full size">'
+        f"{picture_tag(x, alt, name)}</button>"
+    )
+
+
+def mark(reading: Reading, labels: Sequence[str]) -> str:
+    """A sign for a reading: as ``labels[0]``, the original's; as ``labels[1]``, the attacked picture's; another."""
+    return dict(zip(labels, ("&#9679;", "&#9650;"), strict=False)).get(reading.top, "&#9670;")
 
 
 def example_buttons(examples: Sequence[tuple[Tensor, str]]) -> str:
@@ -97,7 +120,8 @@ def card(
     """One result: its picture, a line about it, and the classifier's view; ``against`` is the original's."""
     frame, body = '<div class="lp-empty" aria-hidden="true"></div>', ""
     if x is not None:
-        frame = picture_tag(x, f"{title} picture" + (f", read as {reading.headline()}" if reading else ""))
+        alt = f"{title} picture" + (f", read as {reading.headline()}" if reading else "")
+        frame = zoomable(x, alt, name=f"lp-card-{title.lower()}", against="" if reading is None else "lp-card-original")
     if reading is not None:
         verdict = ""
         if against is not None:
@@ -157,7 +181,9 @@ def pyramid_table(rows: Sequence[str], *, original: str, attacked: str, caption:
     legend = f"&#9679; read as the original ({escape(full_name(original))})"
     if attacked != original:
         legend += f" &nbsp; &#9650; read as the attacked picture ({escape(full_name(attacked))})"
-    legend += " &nbsp; &#9670; another reading"
+    legend += (
+        " &nbsp; &#9670; another reading. The purified picture is the mean of all scales that the last block left."
+    )
     return (
         f'<div class="lp-pyramid"><table><caption>{escape(caption)}</caption><thead><tr><td></td>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table></div><p class="lp-legend">{legend}</p>'
@@ -165,6 +191,5 @@ def pyramid_table(rows: Sequence[str], *, original: str, attacked: str, caption:
 
 
 def _cell(name: str, step: str, x: Tensor, reading: Reading, original: str, attacked: str) -> str:
-    mark = "&#9679;" if reading.top == original else "&#9650;" if reading.top == attacked else "&#9670;"
-    text = escape(reading.headline())
-    return f"<td>{picture_tag(x, f'{name}, {step.lower()}')}<span>{mark} {text}</span></td>"
+    sign, text = mark(reading, [original, attacked][: 1 + (attacked != original)]), escape(reading.headline())
+    return f"<td>{zoomable(x, f'{name}, {step.lower()}')}<span>{sign} {text}</span></td>"

@@ -1,0 +1,75 @@
+"""Three attacks that are set up in one click, and the live attack that follows the slider."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gradio as gr
+
+from purifier.classifiers import Classifier
+from purifier.images import quantise, read_image
+from purifier.taxonomy import DIAGNOSES, full_name
+from purifier.ui.actions import ANY, Session, classifier_for_page, read
+from purifier.ui.examples import example_files
+from purifier.ui.handlers import attack, choose, need_picture, status
+
+MELANOMA, NEVUS = "MEL", "NV"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An attack's aim, and what it starts from: ``suits`` says of which readings of a picture it makes sense."""
+
+    title: str
+    target: str
+    kind: str  # of pictures, in words
+    suits: frozenset[str] | None = None  # None: of any
+
+
+PRESETS = (
+    Preset("Melanoma made benign", NEVUS, "a melanoma", frozenset({MELANOMA})),
+    Preset(
+        "Benign made melanoma", MELANOMA, "something benign",
+        frozenset(code for code, diagnosis in DIAGNOSES.items() if not diagnosis.malignant),
+    ),
+    Preset("Any error", ANY, "anything"),
+)  # fmt: skip
+
+
+def set_up(preset: Preset, session: Session):
+    """Aim the attack; where the picture does not suit, or there is none, choose an example that does.
+
+    A picture of the visitor's own is never replaced.
+    """
+    classifier = classifier_for_page(session.classifier)
+    if preset.target != ANY and preset.target not in classifier.labels:
+        raise ValueError(f"{classifier.source} does not know the diagnosis {full_name(preset.target)}.")
+    aim = "any other diagnosis" if preset.target == ANY else full_name(preset.target).lower()
+    if session.original is not None and suits(preset, classifier, session.original):
+        return *[gr.skip()] * 5, status(f"The attack aims at: {aim}. Now press Attack."), preset.target
+    if session.is_own:
+        reading = full_name(read(classifier, session.original)[0].top).lower()
+        raise ValueError(
+            f"Your picture is read as {reading}, and this attack starts from {preset.kind}. Choose an example, or aim "
+            "at another diagnosis."
+        )
+    for path in example_files():
+        if suits(preset, classifier, quantise(read_image(path))):
+            *shown, _ = choose(str(path), session, is_own=False)
+            text = f"An example that is read as {preset.kind} was chosen; the attack aims at: {aim}. Now press Attack."
+            return *shown, status(text), preset.target
+    raise ValueError(
+        f"This classifier reads no example as {preset.kind}. Choose another classifier, or a picture of your own."
+    )
+
+
+def suits(preset: Preset, classifier: Classifier, x) -> bool:
+    return preset.suits is None or read(classifier, x)[0].top in preset.suits
+
+
+def live(session: Session, is_live: bool, epsilon: int, target: str, seed: int) -> Iterator[tuple]:
+    """The attack in one step, if it is to follow the slider."""
+    if not is_live:
+        yield (gr.skip(),) * 5
+        return
+    need_picture(session)
+    yield from attack(session, "fgsm", epsilon, 1, target, seed, knows=False)
