@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check screenshots
+.PHONY: run test lint check screenshots
 
 run: .venv/.run
 	$(BIN)/python app.py
@@ -10,10 +10,11 @@ run: .venv/.run
 test: .venv/.dev
 	$(BIN)/python -m pytest
 
-check: .venv/.dev
+lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+
+check: lint test
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

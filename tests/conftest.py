@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from purifier.classifiers import load_classifier
+from purifier.classifiers import SURROGATE, load_classifier
 from purifier.evaluation.datasets import LABELS
 
 DATA = Path(os.environ.get("ISIC2019", Path(__file__).parent.parent.parent / "shared" / "data" / "isic2019"))
@@ -54,6 +54,11 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def classifier():
     return load_classifier()
+
+
+@pytest.fixture(scope="session")
+def surrogate():
+    return load_classifier(SURROGATE)
 
 
 @pytest.fixture(scope="session")

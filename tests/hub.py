@@ -210,7 +210,7 @@ def load(name):
 
 def page(name):
     from purifier.ui.handlers import change_classifier
-    from purifier.ui.actions import Session
+    from purifier.ui.session import Session
 
     return [row[-1] for row in change_classifier(name, Session())]
 

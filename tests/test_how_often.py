@@ -4,11 +4,12 @@ import torch
 from purifier.classifiers import load_classifier
 from purifier.images import read_image
 from purifier.pipeline import Purifier
-from purifier.ui.actions import AT_ONCE, Session, attack_steps, purified_labels
+from purifier.runs import AT_ONCE, Attack, attack_steps, purified_labels
 from purifier.ui.compare import compare
 from purifier.ui.controls import DRAWS
 from purifier.ui.handlers import attack_from
 from purifier.ui.how_often import certified, how_often
+from purifier.ui.session import Session
 from tests.test_package import ROOT
 
 SETTINGS = (2, 8, 0.02, [1.0, 0.5])  # blocks, sigma, weight, scales
@@ -17,8 +18,9 @@ SETTINGS = (2, 8, 0.02, [1.0, 0.5])  # blocks, sigma, weight, scales
 @pytest.fixture(scope="module")
 def session():
     x = read_image(ROOT / "assets" / "examples" / "NV-1.png")
-    *_, adv = attack_steps(load_classifier(), x, attack_from("pgd", 2, 10))
-    return Session(original=x, attacked=adv, eps=2 / 255)
+    attack = Attack(settings=attack_from("pgd", 2, 10))
+    *_, adv = attack_steps(load_classifier(), x, attack)
+    return Session(original=x, attacked=adv, attack=attack)
 
 
 def test_draws_differ_and_are_always_the_same_ones(session):

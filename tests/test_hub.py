@@ -14,7 +14,7 @@ from purifier.classifiers import MODELS, bundled_classifiers, load_classifier
 from purifier.hub import PUBLIC, card_metadata, publish
 from purifier.taxonomy import DIAGNOSES
 from purifier.ui import handlers
-from purifier.ui.actions import Session
+from purifier.ui.session import Session
 from tests.hub import Client, Hub
 
 WRITERS = {"hf_writer": "someone", "hf_reader": "nobody"}

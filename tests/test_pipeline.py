@@ -120,8 +120,9 @@ def test_noise_of_an_attack_is_removed():
     t = torch.linspace(0, 1, 64)
     smooth = (t[:, None] * t[None, :]).expand(1, 3, 64, 64)
     attacked = smooth + 8 / 255 * torch.sign(torch.randn(smooth.shape, generator=seeded()))
-    out = Purifier()(attacked, seeded())
-    assert (out - smooth).square().mean() < 0.2 * (attacked - smooth).square().mean()
+    # With the same noise what differs is the attack's.
+    out, without = (Purifier()(x, seeded()) for x in (attacked, smooth))
+    assert (out - without).square().mean() < 0.03 * (attacked - smooth).square().mean()
     assert total_variation(out) < total_variation(attacked) / 4
 
 

@@ -5,8 +5,10 @@ import pytest
 
 from purifier.classifiers import load_classifier
 from purifier.images import read_image
-from purifier.ui.actions import ANY, Session, read
+from purifier.readings import read
+from purifier.runs import ANY
 from purifier.ui.presets import PRESETS, live, set_up
+from purifier.ui.session import Session
 from tests.test_package import ROOT
 
 MELANOMA, BENIGN, ANYTHING = PRESETS

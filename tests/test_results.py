@@ -6,17 +6,19 @@ import torch
 
 from purifier.classifiers import MODELS
 from purifier.images import quantise, read_image
-from purifier.ui.actions import ANY, Session, attack_steps
+from purifier.runs import ANY, Attack, attack_steps
 from purifier.ui.handlers import attack, attack_from
 from purifier.ui.results import NOT_MEASURED, result_cards
+from purifier.ui.session import Session
 from tests.test_package import ROOT
 
 
 @pytest.fixture(scope="module")
 def session(classifier):
     x = quantise(read_image(ROOT / "assets" / "examples" / "NV-1.png"))
-    *_, adv = attack_steps(classifier, x, attack_from("pgd", 2, 10))
-    return Session(original=x, attacked=adv, eps=2 / 255, attacked_on="augmented")
+    attack = Attack(settings=attack_from("pgd", 2, 10))
+    *_, adv = attack_steps(classifier, x, attack)
+    return Session(original=x, attacked=adv, attack=attack)
 
 
 def test_agreement_is_not_called_right(session, classifier):
@@ -49,7 +51,7 @@ def test_how_often_the_classifier_is_right_stands_under_its_readings(session, cl
 
 def test_an_attack_made_on_another_classifier_is_marked(session, classifier):
     assert "Made on" not in result_cards(session, classifier)
-    assert "Made on surrogate." in result_cards(replace(session, attacked_on="surrogate"), classifier)
+    assert "Made on surrogate." in result_cards(replace(session, attack=Attack(classifier="surrogate")), classifier)
 
 
 def test_a_target_that_is_reached_already_is_refused(session, classifier):

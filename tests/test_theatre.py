@@ -6,8 +6,9 @@ import torch
 
 from purifier.images import quantise, to_batch
 from purifier.pipeline import Purifier
-from purifier.ui.actions import Session
+from purifier.runs import Attack
 from purifier.ui.handlers import purifier_from
+from purifier.ui.session import Session
 from purifier.ui.theatre import HINT, perform, performance
 from tests.conftest import lesion_like
 
@@ -19,7 +20,7 @@ def session():
     x = quantise(to_batch(lesion_like(3, 224)))
     generator = torch.Generator().manual_seed(0)
     adv = quantise(x + 4 / 255 * (2 * torch.rand(x.shape, generator=generator) - 1))
-    return Session(original=x, attacked=adv, eps=4 / 255)
+    return Session(original=x, attacked=adv, attack=Attack())
 
 
 def test_every_step_of_every_block_and_scale_has_its_picture_and_caption(session, classifier):
@@ -30,7 +31,8 @@ def test_every_step_of_every_block_and_scale_has_its_picture_and_caption(session
                 assert f'alt="Block {block}, scale {scale}, {step}"' in html
             assert f'alt="Block {block}, scale {scale}, what denoising removed"' in html
     assert html.count("data-caption") == 2 * 4 + 1
-    assert "noise of 8/255" in html and "weight 0.02" in html and "keeps 50 % of itself" in html
+    assert "noise of 8/255" in html and "weight 0.02" in html
+    assert f"keeps {100 * Purifier().own:.0f} % of itself" in html
     assert html.count("<figure>") == 3 and "What became of the perturbation" in html
 
 

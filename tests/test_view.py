@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from purifier.images import quantise, read_image
-from purifier.ui.view import Reading, card, example_buttons, picture_tag, pyramid_row, pyramid_table, scale_name
+from purifier.readings import Reading
+from purifier.ui.view import card, example_buttons, headline, picture_tag, pyramid_row, pyramid_table, scale_name
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_a_picture_in_the_page_has_exactly_the_pixels_that_were_read():
 
 def test_a_reading_has_full_names_and_percentages(reading):
     assert reading.top == "NV"
-    assert reading.headline() == "Melanocytic nevus, 70 %"
+    assert headline(reading) == "Melanocytic nevus, 70 %"
     assert list(reading.as_dict()) == ["Melanocytic nevus", "Melanoma", "<b>odd</b>"]
 
 

@@ -4,9 +4,11 @@ from PIL import Image
 from torch import Tensor
 
 from purifier.images import read_image, to_picture
-from purifier.ui.actions import attack_steps, classifier_for_page, purified_picture, read
+from purifier.readings import read
+from purifier.runs import Attack, attack_steps, purified_picture
 from purifier.ui.controls import SEED
 from purifier.ui.handlers import attack_from, purifier_from
+from purifier.ui.session import classifier_for_page
 
 
 def classify(picture: str, classifier: str) -> dict[str, float]:
@@ -44,9 +46,8 @@ def attack(
         The attacked picture (PNG, 224 x 224) and its reading.
     """
     adv, loaded = _batch(picture), classifier_for_page(classifier)
-    settings = attack_from(method, epsilon, steps)
-    for step in attack_steps(loaded, adv, settings, target=target, seed=SEED.check(seed)):
-        adv = step
+    settings = Attack(settings=attack_from(method, epsilon, steps), target=target, seed=SEED.check(seed))
+    *_, adv = attack_steps(loaded, adv, settings)
     return to_picture(adv), read(loaded, adv)[0].as_dict()
 
 

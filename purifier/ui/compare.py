@@ -18,12 +18,13 @@ from torchvision.transforms.v2.functional import resize
 from purifier.classifiers import Classifier
 from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.images import quantise
+from purifier.readings import read
 from purifier.taxonomy import full_name
-from purifier.ui.actions import Session, classifier_for_page, read
 from purifier.ui.components import PRIVATE, slider
 from purifier.ui.controls import COMPARE_DRAWS
 from purifier.ui.examples import THUMBNAIL
 from purifier.ui.handlers import STOPPED, need_picture, purifier_from, readable, status, time_left
+from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import picture_tag
 
 INTRO = (

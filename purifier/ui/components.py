@@ -1,16 +1,30 @@
 """Gradio components as this page has them, and the settings of its events."""
 
 import gradio as gr
+from gradio.i18n import I18nData
 
+from purifier.language import ENGLISH, catalogue, languages
 from purifier.ui.controls import Range
+
+# What the browser translates; the server translates what it draws (purifier.language.say).
+I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
 
 # One computation at a time: the buttons share a queue.
 COMPUTE = dict(concurrency_id="compute", concurrency_limit=1)
 PRIVATE = dict(api_visibility="private", show_progress="hidden", **COMPUTE)
 
 
+def label(text: str) -> I18nData:
+    """A text that stands on the page from the start, which the browser shows in its own language."""
+    I18N.translations[ENGLISH][text] = text
+    return I18N(text)
+
+
 def slider(allowed: Range, value: float, info: str | None = None) -> gr.Slider:
-    return gr.Slider(allowed.low, allowed.high, value, step=allowed.step, label=allowed.name, info=info)
+    """A slider over ``allowed``; ``info`` is said below it."""
+    return gr.Slider(
+        allowed.low, allowed.high, value, step=allowed.step, label=label(allowed.name), info=info and label(info)
+    )
 
 
 def unopened(picture: gr.Image) -> gr.Image:

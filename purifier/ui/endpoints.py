@@ -5,8 +5,8 @@ import gradio as gr
 from purifier.attacks import AttackSettings
 from purifier.classifiers import DEFAULT
 from purifier.pipeline import Purifier
+from purifier.runs import ANY
 from purifier.ui import api
-from purifier.ui.actions import ANY
 from purifier.ui.components import COMPUTE, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
 from purifier.ui.handlers import readable

@@ -15,18 +15,12 @@ from purifier.classifiers import bundled_classifiers
 from purifier.hub import PUBLIC
 from purifier.images import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
+from purifier.readings import read
+from purifier.runs import ANY, Attack, attack_steps, merged_picture, purify_stages
 from purifier.taxonomy import full_name
-from purifier.ui.actions import (
-    ANY,
-    Session,
-    attack_steps,
-    classifier_for_page,
-    merged_picture,
-    purify_stages,
-    read,
-)
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SEED, SIGMA, WEIGHT
 from purifier.ui.results import result_cards
+from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import pyramid_row, pyramid_table
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
@@ -155,15 +149,15 @@ def attack(
     if target != ANY and read(classifier, session.original)[0].top == target:
         raise ValueError(f"The picture is read as {full_name(target).lower()} already: choose another target.")
     total = 1 if method == "fgsm" else settings.steps
-    run = attack_steps(classifier, session.original, settings, target=target, seed=SEED.check(seed), known=known)
+    how = Attack(
+        settings=settings, target=target, classifier=session.classifier, known=known, seed=SEED.check(seed)
+    )  # fmt: skip
     started = shown = time.monotonic()
-    for step, adv in enumerate(run, 1):
+    for step, adv in enumerate(attack_steps(classifier, session.original, how), 1):
         if 1 < step < total and time.monotonic() - shown < REFRESH:
             continue
         shown = time.monotonic()
-        session = replace(
-            session, attacked=adv, eps=settings.eps, attacked_on=session.classifier, purified=None, blocks=()
-        )
+        session = replace(session, attacked=adv, attack=how, purified=None, blocks=())
         text = f"Attack: step {step} of {total}{time_left(started, step, total)}"
         yield session, result_cards(session, classifier), *_no_pyramid(), status(text)
 
@@ -174,10 +168,11 @@ def purify(
     """Purify the attacked picture, or the original where nothing was attacked, showing every stage."""
     need_picture(session)
     classifier, purifier = classifier_for_page(session.classifier), purifier_from(blocks, sigma, weight, scales)
+    seed = SEED.check(seed)
     stale, session = session.purified is not None, replace(session, purified=None, blocks=())
     original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
     last_block, rows, drawn = [], [], []
-    for stage, cells in purify_stages(classifier, purifier, session.source, seed=SEED.check(seed)):
+    for stage, cells in purify_stages(classifier, purifier, session.source, seed=seed):
         if stage.block > len(drawn):
             last_block, rows, drawn = [], [], [*drawn, ""]
         last_block.append(stage)
@@ -189,7 +184,8 @@ def purify(
         shown = result_cards(session, classifier) if stale else gr.skip()  # the last run's picture goes
         stale = False
         yield session, shown, drawn[-1], _block_menu(len(drawn)), status(f"Purify: {caption.lower()}.")
-    session = replace(session, purified=merged_picture(purifier, last_block, session.source))
+    purified = merged_picture(purifier, last_block, session.source)
+    session = replace(session, purified=purified, purifier=purifier, seed=seed)
     yield session, result_cards(session, classifier), gr.skip(), gr.skip(), status("Purified.")
 
 

@@ -11,12 +11,14 @@ from gradio.components import Component
 from torch import Tensor
 
 from purifier.evaluation.intervals import wilson
+from purifier.readings import read
+from purifier.runs import purified_labels
 from purifier.smoothing import Certificate, certificate, noisy_counts
 from purifier.taxonomy import full_name
-from purifier.ui.actions import Session, classifier_for_page, purified_labels, read
 from purifier.ui.components import PRIVATE, slider
 from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING
 from purifier.ui.handlers import STOPPED, need_picture, purifier_from, readable, status, time_left
+from purifier.ui.session import Session, classifier_for_page
 
 FIRST = 32  # draws that choose the class whose radius is certified
 INTRO = (

@@ -8,11 +8,12 @@ import gradio as gr
 from purifier.classifiers import default_device
 from purifier.evaluation.tables import read_evaluations
 from purifier.ui.about import add_about
-from purifier.ui.actions import Session
 from purifier.ui.compare import add_compare
+from purifier.ui.components import I18N
 from purifier.ui.endpoints import add_endpoints
 from purifier.ui.how_often import add_how_often
 from purifier.ui.robustness import robustness_section
+from purifier.ui.session import Session
 from purifier.ui.theatre import add_theatre
 from purifier.ui.try_it import add_try_it
 
@@ -43,6 +44,7 @@ LAUNCH = dict(
         checkbox_border_color_dark="*neutral_400",
     ),
     css_paths=Path(__file__).parent / "style.css",
+    i18n=I18N,
     run_history=False,  # pictures are the visitor's own
     max_file_size="100mb",
     footer_links=["api"],

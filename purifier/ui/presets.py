@@ -7,10 +7,12 @@ import gradio as gr
 
 from purifier.classifiers import Classifier
 from purifier.images import quantise, read_image
+from purifier.readings import read
+from purifier.runs import ANY
 from purifier.taxonomy import DIAGNOSES, full_name
-from purifier.ui.actions import ANY, Session, classifier_for_page, read
 from purifier.ui.examples import example_files
 from purifier.ui.handlers import attack, choose, need_picture, status
+from purifier.ui.session import Session, classifier_for_page
 
 MELANOMA, NEVUS = "MEL", "NV"
 

@@ -9,8 +9,10 @@ from html import escape
 from torch import Tensor
 
 from purifier.classifiers import MODELS, Classifier, bundled_classifiers
-from purifier.ui.actions import Session, amplified, is_foreign, read
-from purifier.ui.view import Reading, card, cards, mark
+from purifier.readings import Reading, is_foreign, read
+from purifier.runs import amplified
+from purifier.ui.session import Session
+from purifier.ui.view import card, cards, headline, mark
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -24,7 +26,9 @@ def result_cards(session: Session, classifier: Classifier) -> str:
     if of_x is not None:
         of_x = replace(of_x, foreign=is_foreign(classifier, x))
     seen = f"Its centre square, as the classifier sees it: {classifier.size[0]} pixels a side."
-    made = f" Made on {session.attacked_on}." if session.attacked_on != session.classifier else ""
+    made = ""
+    if session.attack is not None and session.attack.classifier != session.classifier:
+        made = f" Made on {session.attack.classifier}."
     parts = [
         card("Original", x, "Choose a picture in step 1." if x is None else seen, of_x),
         card("Attacked", adv, "Press Attack." if adv is None else _change(x, adv) + made, of_adv, against=of_x),
@@ -32,7 +36,7 @@ def result_cards(session: Session, classifier: Classifier) -> str:
     if adv is None:
         parts.append(card("Perturbation", None, "What an attack adds, made visible."))
     else:
-        factor = round(0.5 / session.eps)
+        factor = round(0.5 / session.attack.settings.eps)
         note = f"What the attack added, {factor} times as strong; grey is no change."
         parts.append(card("Perturbation", amplified(x, adv, factor), note))
     parts.append(
@@ -48,7 +52,7 @@ def _strip(readings: dict[str, Reading | None]) -> str:
     labels = list(dict.fromkeys(r.top for name, r in readings.items() if r is not None and name != "Purified"))
     steps = "".join(
         f"<li{'' if r is None else ' class=lp-known'}><small>{name}</small> "
-        f"<b>{'&ndash;' if r is None else f'{mark(r, labels)} {escape(r.headline())}'}</b></li>"
+        f"<b>{'&ndash;' if r is None else f'{mark(r, labels)} {escape(headline(r))}'}</b></li>"
         for name, r in readings.items()
     )
     return f'<ol class="lp-strip" aria-label="Readings so far">{steps}</ol>'

@@ -11,12 +11,14 @@ from torch import Tensor
 from purifier.classifiers import Classifier
 from purifier.figures import as_svg, plot_spectrum, signed_colours
 from purifier.pipeline import Purifier, Stage
+from purifier.readings import Reading, read
+from purifier.runs import Cell, merged_picture, purified_picture, purify_stages
 from purifier.taxonomy import full_name
-from purifier.ui.actions import Session, classifier_for_page, merged_picture, purified_picture, purify_stages, read
 from purifier.ui.components import PRIVATE
 from purifier.ui.controls import SEED
 from purifier.ui.handlers import purifier_from, readable, status
-from purifier.ui.view import STEPS, ZOOM, Cell, Reading, mark, scale_name, zoomable
+from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.view import STEPS, ZOOM, headline, mark, scale_name, zoomable
 
 HINT = '<p class="lp-note">Choose a picture in <b>Try it</b>; here you then see it purified, scale by scale.</p>'
 SCRIPTS = ZOOM + (Path(__file__).parent / "theatre.js").read_text()
@@ -116,7 +118,7 @@ def _row(stage: Stage, cells: Sequence[Cell], labels: list[str], limit: float) -
 
 def _cell(alt: str, x: Tensor, reading: Reading, labels: list[str], before: str, is_before: bool) -> str:
     picture = zoomable(x, alt, name=before if is_before else "", against=before)
-    text = escape(reading.headline()).replace(" %", "&nbsp;%")
+    text = escape(headline(reading)).replace(" %", "&nbsp;%")
     return f"{picture}<span>{mark(reading, labels)} {text}</span>{_bars(reading, labels)}"
 
 
@@ -145,7 +147,7 @@ def _result(session: Session, classifier: Classifier, clean: Tensor) -> str:
     against = "lp-result-attacked" if session.attacked is not None else "lp-result-original"
     cells = "".join(
         f"<figure>{zoomable(x, name, name=f'lp-result-{name.lower()}', against=against)}"
-        f"<figcaption><b>{name}</b><br>{mark(reading, labels)} {escape(reading.headline())}</figcaption></figure>"
+        f"<figcaption><b>{name}</b><br>{mark(reading, labels)} {escape(headline(reading))}</figcaption></figure>"
         for (name, x), reading in zip(pictures.items(), readings, strict=True)
     )
     return f'<div class="lp-outcome">{cells}</div>'

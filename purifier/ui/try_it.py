@@ -8,13 +8,14 @@ from gradio.components import Component
 from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers import DEFAULT, load_classifier
 from purifier.pipeline import ALL_SCALES, Purifier
+from purifier.runs import ANY
 from purifier.ui import handlers
-from purifier.ui.actions import ANY, Session
 from purifier.ui.components import PRIVATE, slider, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
 from purifier.ui.examples import are_bundled, example_gallery
 from purifier.ui.presets import PRESETS, live, set_up
 from purifier.ui.results import result_cards
+from purifier.ui.session import Session
 from purifier.ui.view import ZOOM, example_buttons, scale_name
 
 # A click anywhere in the list of examples counts where it meets one.

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from purifier.images import to_png
+from purifier.readings import Reading
+from purifier.runs import Cell
 from purifier.taxonomy import DIAGNOSES, full_name
 
 MOST_ROWS = 12
@@ -17,42 +18,8 @@ ZOOM = (Path(__file__).parent / "zoom.js").read_text()  # of components whose pi
 STEPS = ("Before", "Diffused", "Denoised", "Aggregated")
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """A picture as a classifier reads it: one calibrated probability for each label."""
-
-    labels: list[str]
-    probabilities: Tensor  # (len(labels),)
-    abstain_below: float = 0.0  # a reading with less confidence is unsure
-    foreign: bool = False  # it does not look like a dermoscopic picture
-
-    @property
-    def top(self) -> str:
-        return self.labels[int(self.probabilities.argmax())]
-
-    def probability(self, label: str) -> float:
-        return self.probabilities[self.labels.index(label)].item()
-
-    def percent(self, label: str) -> str:
-        return f"{100 * self.probability(label):.0f} %"
-
-    @property
-    def unsure(self) -> bool:
-        return self.probabilities.max().item() < self.abstain_below
-
-    def malignant(self) -> float | None:
-        """The probability of all malignant and precancerous diagnoses; None where some label is not in ISIC 2019."""
-        if not all(label in DIAGNOSES for label in self.labels):
-            return None
-        return self.probabilities[[DIAGNOSES[label].malignant for label in self.labels]].sum().item()
-
-    def headline(self) -> str:
-        return f"{full_name(self.top)}, {self.percent(self.top)}"
-
-    def as_dict(self) -> dict[str, float]:
-        """Full names and probabilities, the likeliest first."""
-        pairs = zip(map(full_name, self.labels), self.probabilities.tolist(), strict=True)
-        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+def headline(reading: Reading) -> str:
+    return f"{full_name(reading.top)}, {100 * reading.probability(reading.top):.0f} %"
 
 
 def scale_name(scale: float) -> str:
@@ -120,7 +87,7 @@ def card(
     """One result: its picture, a line about it, and the classifier's view; ``against`` is the original's."""
     frame, body = '<div class="lp-empty" aria-hidden="true"></div>', ""
     if x is not None:
-        alt = f"{title} picture" + (f", read as {reading.headline()}" if reading else "")
+        alt = f"{title} picture" + (f", read as {headline(reading)}" if reading else "")
         frame = zoomable(x, alt, name=f"lp-card-{title.lower()}", against="" if reading is None else "lp-card-original")
     if reading is not None:
         verdict = ""
@@ -135,8 +102,8 @@ def card(
                 ' <span class="lp-unsure" title="Its confidence is below the threshold set on validation pictures">'
             )
             verdict += "? unsure</span>"
-        headline = f'<p class="lp-headline">{escape(reading.headline())} {verdict}</p>'
-        body = headline + _group(reading) + reading_table(reading)
+        said = f'<p class="lp-headline">{escape(headline(reading))} {verdict}</p>'
+        body = said + _group(reading) + reading_table(reading)
         if reading.foreign:
             body = f'<p class="lp-foreign">&#9888; This does not look like a dermoscopic picture.</p>{body}'
     return (
@@ -157,9 +124,6 @@ def _group(reading: Reading) -> str:
 
 def cards(parts: Sequence[str]) -> str:
     return f'<div class="lp-cards">{"".join(parts)}</div>'
-
-
-Cell = tuple[Tensor, Reading]
 
 
 def pyramid_row(scale: float, cells: Sequence[Cell] | None, original: str = "", attacked: str = "") -> str:
@@ -191,5 +155,5 @@ def pyramid_table(rows: Sequence[str], *, original: str, attacked: str, caption:
 
 
 def _cell(name: str, step: str, x: Tensor, reading: Reading, original: str, attacked: str) -> str:
-    sign, text = mark(reading, [original, attacked][: 1 + (attacked != original)]), escape(reading.headline())
+    sign, text = mark(reading, [original, attacked][: 1 + (attacked != original)]), escape(headline(reading))
     return f"<td>{zoomable(x, f'{name}, {step.lower()}')}<span>{sign} {text}</span></td>"

@@ -1,0 +1,74 @@
+"""What the page says, in the visitor's language. English stands in the code; ``languages/*.json`` translate it.
+
+A text is looked up by its English words: ``say("Block {n} of {count}", n=1, count=2)``.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "languages"
+ENGLISH = "en"
+_spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)
+
+
+def languages() -> list[str]:
+    """The codes of the languages there are, English first."""
+    return [ENGLISH, *sorted(path.stem for path in FOLDER.glob("*.json"))]
+
+
+@functools.cache
+def catalogue(language: str) -> dict[str, str]:
+    """English to ``language``; empty for English itself."""
+    return {} if language == ENGLISH else json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+
+
+def spoken() -> str:
+    """The language that is spoken at present."""
+    return _spoken.get()
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Say everything in ``language`` within the block."""
+    token = _spoken.set(language if language in languages() else ENGLISH)
+    try:
+        yield
+    finally:
+        _spoken.reset(token)
+
+
+def say(text: str, **values: object) -> str:
+    """``text`` in the language spoken, with ``values`` in its places; English where it is not translated."""
+    text = catalogue(spoken()).get(text, text)
+    return text.format(**values) if values else text
+
+
+def say_again(message: str) -> str:
+    """A finished English message, such as an error's, in the language spoken: found by the text that it was made of."""
+    known = catalogue(spoken())
+    if message in known:
+        return known[message]
+    for text, translated in known.items():
+        if "{" in text and (found := _pattern(text).fullmatch(message)):
+            return translated.format(**{name: say(value) for name, value in found.groupdict().items()})
+    return message
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)[^}]*\}", text)
+    return re.compile("".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+
+
+def wanted(accept_language: str | None) -> str:
+    """The first language of an Accept-Language header that there is; English where there is none."""
+    for part in (accept_language or "").split(","):
+        code = part.split(";")[0].strip().lower().partition("-")[0]
+        if code in languages():
+            return code
+    return ENGLISH

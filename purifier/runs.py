@@ -1,0 +1,190 @@
+"""Attack a picture, purify it, and read it on the way: what the page, its API, the command line and reports share.
+
+Every picture is a batch of one, (1, 3, H, W), with 8-bit values: what is shown is what is read. ``Settings`` hold all
+that a run depends on besides the picture, and go to JSON and back.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers import DEFAULT, Classifier, default_device
+from purifier.images import quantise, to_picture
+from purifier.pipeline import Purifier, Stage
+from purifier.readings import Reading, read
+
+AT_ONCE = 4  # purifications, of many
+SAMPLES = 4  # of the purifier's noise, at each step of an attacker who knows it
+ANY = "any other"  # in place of a target: get away from the present reading
+Cell = tuple[Tensor, Reading]  # a picture and its reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """How a picture was attacked: by whom, with what aim. ``classifier`` is the one that the attacker has, which need
+    not be the one that reads; ``known`` the purifier that the attacker attacks through, averaging over its noise."""
+
+    settings: AttackSettings = field(default_factory=AttackSettings)
+    target: str = ANY  # a label, or ANY: flee the reading of the original
+    classifier: str = DEFAULT
+    known: Purifier | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that a run depends on besides its picture. None for what was not done."""
+
+    classifier: str = DEFAULT
+    attack: Attack | None = None
+    purifier: Purifier | None = None
+    seed: int = 0  # of the purifier's noise
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Settings":
+        """Settings as ``to_json`` wrote them, or as they lie under "settings" in a report's JSON.
+
+        Raises ``ValueError`` for anything else.
+        """
+        try:
+            values = json.loads(text)
+            return _built(cls, values.get("settings", values))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"These are not the settings of a run: {error}") from error
+
+
+def _built(kind: type, values: dict | None):
+    """A dataclass from the dict that ``asdict`` made of it, with the dataclasses inside it."""
+    if values is None:
+        return None
+    inner = {"attack": Attack, "settings": AttackSettings, "known": Purifier, "purifier": Purifier}
+    unknown = set(values) - {f.name for f in fields(kind)}
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))} is not known.")
+    for name, wanted in (("classifier", str), ("target", str), ("seed", int)):
+        if not isinstance(values.get(name, wanted()), wanted):
+            raise ValueError(f"{name} is {values[name]!r}.")
+    built = {name: _built(inner[name], value) if name in inner else value for name, value in values.items()}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in built.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What was done to a picture and what came of it. ``stages`` are those of the purification, each with its four
+    pictures (before, diffused, denoised, aggregated) and their readings."""
+
+    settings: Settings
+    original: Tensor
+    attacked: Tensor | None = None
+    purified: Tensor | None = None
+    stages: tuple[tuple[Stage, list[Cell]], ...] = ()
+
+    @property
+    def source(self) -> Tensor:
+        """What the purifier works on: the attacked picture where there is one."""
+        return self.original if self.attacked is None else self.attacked
+
+    def pictures(self) -> dict[str, Tensor]:
+        """The pictures that there are, by name."""
+        found = {"original": self.original, "attacked": self.attacked, "purified": self.purified}
+        return {name: x for name, x in found.items() if x is not None}
+
+
+def run(settings: Settings, x: Tensor, classifier: Classifier, attacker: Classifier | None = None) -> Run:
+    """Do what ``settings`` say to ``x`` (1, 3, H, W). ``classifier`` and ``attacker`` are the loaded ones of their
+    names; ``attacker`` is only needed where the attack was made on another.
+
+    The same settings and picture give the same run, to the bit on the same machine.
+    """
+    attacked = None
+    x = quantise(x).cpu()
+    if settings.attack is not None:
+        *_, attacked = attack_steps(attacker or classifier, x, settings.attack)
+    return purify_run(Run(settings, x, attacked), classifier)
+
+
+def purify_run(begun: Run, classifier: Classifier) -> Run:
+    """``begun`` with its purification, if its settings ask for one."""
+    purifier = begun.settings.purifier
+    if purifier is None:
+        return begun
+    stages = tuple(purify_stages(classifier, purifier, begun.source, seed=begun.settings.seed))
+    purified = merged_picture(purifier, [s for s, _ in stages if s.block == purifier.blocks], begun.source)
+    return replace(begun, stages=stages, purified=purified)
+
+
+def attack_steps(classifier: Classifier, x: Tensor, attack: Attack) -> Iterator[Tensor]:
+    """The attacked picture after each step; ``classifier`` is the attacker's.
+
+    Without a target it flees the classifier's own reading of ``x``. An attacker who knows the purifier averages over
+    ``SAMPLES`` of its noise. Raises ``ValueError`` for a target that the classifier does not know.
+    """
+    if attack.target != ANY and attack.target not in classifier.labels:
+        raise ValueError(f"The target must be one of {', '.join(classifier.labels)}, and is {attack.target!r}.")
+    label = read(classifier, x)[0].top if attack.target == ANY else attack.target
+    y = torch.tensor([classifier.labels.index(label)], device=classifier.mean.device)
+    generator = torch.Generator().manual_seed(attack.seed)
+    noise = torch.Generator().manual_seed(attack.seed + 1)
+    known = attack.known
+    model = classifier if known is None else lambda z: classifier(known(z, noise))
+    settings = replace(attack.settings, samples=1 if known is None else SAMPLES)
+    steps = settings.iterates(model, x.to(y.device), y, targeted=attack.target != ANY, generator=generator)
+    # eps is a whole number of levels and x has 8-bit values, so rounding does not leave the ball.
+    return (quantise(adv).cpu() for adv in steps)
+
+
+def purify_stages(
+    classifier: Classifier, purifier: Purifier, x: Tensor, *, seed: int = 0
+) -> Iterator[tuple[Stage, list[Cell]]]:
+    """Each stage with its four pictures and their readings."""
+    device = classifier.mean.device
+    stages = purifier.stages(x.to(device), torch.Generator().manual_seed(seed))
+    while True:
+        with torch.no_grad():  # around each step: a with-block around the yield would leak to the caller
+            stage = next(stages, None)
+        if stage is None:
+            return
+        pictures = [quantise(z).cpu() for z in (stage.before, stage.diffused, stage.denoised, stage.aggregated)]
+        yield stage, list(zip(pictures, read(classifier, *pictures), strict=True))
+
+
+def purified_picture(purifier: Purifier, x: Tensor, *, seed: int = 0) -> Tensor:
+    """The purified picture alone."""
+    with torch.no_grad():
+        clean = purifier(x.to(default_device()), torch.Generator().manual_seed(seed))
+    return quantise(clean).cpu()
+
+
+def purified_labels(classifier: Classifier, purifier: Purifier, x: Tensor, *, draws: int) -> Iterator[list[str]]:
+    """What the classifier reads in each of many purified pictures of one, a few at a time; always the same ones."""
+    generator = torch.Generator().manual_seed(0)
+    for done in range(0, draws, AT_ONCE):
+        many = x.to(classifier.mean.device).expand(min(AT_ONCE, draws - done), -1, -1, -1)
+        with torch.no_grad():
+            clean = quantise(purifier(many, generator))
+        yield [reading.top for reading in read(classifier, clean)]
+
+
+def merged_picture(purifier: Purifier, last_block: list[Stage], x: Tensor) -> Tensor:
+    """The purified picture from the stages of the last block: what ``purified_picture`` gives for the same seed."""
+    with torch.no_grad():
+        clean = purifier.back([stage.aggregated for stage in last_block], x.shape[-2:])
+    return quantise(clean).cpu()
+
+
+def amplified(x: Tensor, adv: Tensor, factor: float) -> Tensor:
+    """The perturbation on mid-grey, ``factor`` times as strong."""
+    return quantise(0.5 + factor * (adv - x))
+
+
+def hash_of(x: Tensor) -> str:
+    """SHA-256 of a picture's 8-bit pixels, row by row, red, green and blue."""
+    return hashlib.sha256(to_picture(x).tobytes()).hexdigest()

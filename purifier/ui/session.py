@@ -1,0 +1,44 @@
+"""What one visitor has on the page."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from purifier.classifiers import DEFAULT, Classifier, default_device, load_classifier
+from purifier.hub import Progress
+from purifier.pipeline import Purifier
+from purifier.runs import Attack, Run, Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """The pictures, and how they were made."""
+
+    original: Tensor | None = None
+    is_own: bool = False  # the visitor's, and no example
+    attacked: Tensor | None = None
+    attack: Attack | None = None  # that made it
+    purified: Tensor | None = None
+    purifier: Purifier | None = None  # that made it
+    seed: int = 0  # of its noise
+    blocks: tuple[str, ...] = ()  # the pyramid of each block, drawn
+    classifier: str = DEFAULT  # the last name that could be loaded
+
+    @property
+    def source(self) -> Tensor | None:
+        """What Purify works on: the attacked picture where there is one."""
+        return self.original if self.attacked is None else self.attacked
+
+    @property
+    def run(self) -> Run:
+        """What was done, without the stages; there must be a picture."""
+        purifier = self.purifier if self.purified is not None else None
+        settings = Settings(classifier=self.classifier, attack=self.attack, purifier=purifier, seed=self.seed)
+        return Run(settings, self.original, self.attacked, self.purified)
+
+
+def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:
+    """A bundled classifier or one from the Hub; a visitor has no business in the server's folders."""
+    if name.strip().startswith("local-dir:"):
+        raise ValueError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
+    return load_classifier(name.strip(), progress).to(default_device())
