@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint check screenshots
+.PHONY: run test lint check screenshots docs
 
 run: .venv/.run
 	$(BIN)/python app.py
@@ -29,3 +29,6 @@ $(BIN)/python:
 
 screenshots: .venv/.dev
 	$(BIN)/python -m tests.screenshot
+
+docs: .venv/.dev
+	$(BIN)/python -m sphinx -W --keep-going docs docs/_build/html

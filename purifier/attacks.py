@@ -247,4 +247,5 @@ class AttackSettings:
     def __call__(
         self, model: Model, x: Tensor, y: Tensor, *, targeted: bool = False, generator: torch.Generator | None = None
     ) -> Tensor:
+        """The attacked pictures after the last step."""
         return _last(x, self.iterates(model, x, y, targeted=targeted, generator=generator))

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, resize
 
+from purifier.bundled import ASSETS
 from purifier.hub import CONFIG, PREPROCESSOR, WEIGHTS, Progress, download, missing_file
 from purifier.taxonomy import code_of
 from purifier.transformers_models import in_transformers_format, load_network, read_labels
 
-MODELS = Path(__file__).parent.parent / "assets" / "models"
+MODELS = ASSETS / "models"
 DEFAULT = "augmented"
 SURROGATE = "surrogate"  # where attacks that transfer are made
 SHARED = 4  # classifiers that are kept in memory
@@ -80,6 +81,7 @@ class Classifier(nn.Module):
         return (center_crop(x, list(self.size)) - self.mean) / self.std
 
     def forward(self, x: Tensor) -> Tensor:
+        """The logits of pixels in [0, 1] of any size."""
         logits = self.network(self.prepare(x))
         if len(self.outputs) < logits.shape[1]:
             logits = torch.stack([logits[:, same].logsumexp(dim=1) for same in self.outputs], dim=1)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from purifier.classifiers import DEFAULT, SURROGATE, default_device
+from purifier.cli_pictures import add_picture_commands
 from purifier.defences import FAMILIES
 from purifier.evaluation.attackers import examples
 from purifier.evaluation.settings import EPS, TRIALS, Grid
@@ -14,24 +15,24 @@ from purifier.training.recipes import read_recipe, recipe_names
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0 for success, 2 for input that cannot be used."""
+    """Run a command; 0 for success, 1 where some pictures could not be read, 2 for input that cannot be used."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     options.arguments = arguments
     try:
-        options.run(options)
+        return options.run(options) or 0
     except ModuleNotFoundError as error:
         print(f"purifier: {error}. Install what this command needs: pip install -e '.[train]'", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         print(f"purifier: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="purifier", description="Research and teaching; not a medical device.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_picture_commands(commands, _device_option)
 
     evaluate = commands.add_parser("evaluate", help="attacks against defences on labelled pictures: table and plots")
     _data_options(evaluate, split="test")
@@ -90,11 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("--per-class", type=int, default=12, help="attack so many test pictures of each diagnosis")
     card.set_defaults(run=_card)
 
-    report = commands.add_parser(
-        "report", help="the bundled classifiers, and defences against attackers, from what was measured and stored"
+    results = commands.add_parser(
+        "results", help="the bundled classifiers, and defences against attackers, from what was measured and stored"
     )
-    report.add_argument("--docs", type=Path, help="write docs/robustness.md there in place of printing")
-    report.set_defaults(run=_report)
+    results.add_argument("--docs", type=Path, help="write docs/robustness.md there in place of printing")
+    results.set_defaults(run=_results)
 
     examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
     examples.add_argument("--generator", type=Path, required=True, help="the --work folder of its training")
@@ -228,7 +229,7 @@ def _card(options: argparse.Namespace) -> None:
     write_card(options.classifier, options.data, options.per_class, options.weights)
 
 
-def _report(options: argparse.Namespace) -> None:
+def _results(options: argparse.Namespace) -> None:
     from purifier.evaluation.report import robustness_page
     from purifier.evaluation.tables import accuracy_table, markdown, overview, read_evaluations, together
     from purifier.training.card import report

@@ -34,6 +34,7 @@ class Defence:
     copies: int = 1
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The defended pictures; of a vote, one copy."""
         return self.function(x, generator)
 
     def read(

@@ -1,4 +1,4 @@
-"""Pictures to batches and back: the only place that knows uint8, height-width-channel and PIL.
+"""Pictures to batches and back: the only place, with dicom.py, that knows uint8, height-width-channel and PIL.
 
 A batch is a float32 tensor (B, 3, H, W) in [0, 1], sRGB as stored.
 """
@@ -13,30 +13,34 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from purifier.dicom import is_dicom, open_dicom
+
 SIZE = 224  # pixels a side of the square that everything works on
 MIN_SIDE = 64  # pixels
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")  # PIL opens a camera's MPO as a JPEG
 _AT_MOST = f"at most {MAX_PIXELS // 1_000_000} megapixels are read."
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dcm")
 
 
 def open_picture(source: str | PathLike | bytes) -> Image.Image:
     """Read a picture file (or its bytes) as 8-bit RGB, upright, with no metadata left.
 
-    Grey, palette, CMYK, 16-bit and transparent pictures (laid on white) are converted.
+    Grey, palette, CMYK, 16-bit and transparent pictures (laid on white) are converted, and so are photographs in DICOM.
     Raises ``FileNotFoundError``, or ``ValueError`` saying what is wrong and which limit was passed.
     """
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise FileNotFoundError(f"There is no picture at {source}.")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PIL warns about odd metadata, which is dropped anyway
+        warnings.simplefilter("ignore")  # PIL and pydicom warn about odd metadata, which is dropped anyway
+        if is_dicom(source):
+            return open_dicom(source, _check_size)
         try:
             picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
             frames = getattr(picture, "n_frames", 1)
         except UnidentifiedImageError:
             raise ValueError(
-                "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file."
+                "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM."
             ) from None
         except Image.DecompressionBombError:
             raise ValueError(f"The picture is too large; {_AT_MOST}") from None
@@ -59,15 +63,18 @@ def _damaged(error: Exception) -> Exception:
 
 
 def _check(picture: Image.Image, frames: int) -> None:
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"The picture has {width} x {height} pixels; {_AT_MOST}")
-    if min(width, height) < MIN_SIDE:
-        raise ValueError(f"The picture has {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
+    _check_size(*picture.size)
     if frames > 1 and picture.format != "MPO":  # an MPO's further frames are previews of the same picture
         raise ValueError(f"The file holds {frames} pictures (an animation or pages); exactly 1 is read.")
     if picture.mode in ("I", "F"):
         raise ValueError("The picture holds 32-bit values, of unknown range. Save it with 8 or 16 bits a channel.")
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"The picture has {width} x {height} pixels; {_AT_MOST}")
+    if min(width, height) < MIN_SIDE:
+        raise ValueError(f"The picture has {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

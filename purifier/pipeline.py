@@ -102,6 +102,7 @@ class Purifier:
         return x.clamp(0, 1)
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The purified pictures, of the size of ``x``."""
         last = [stage.aggregated for stage in self.stages(x, generator) if stage.block == self.blocks]
         return self.back(last, x.shape[-2:])
 

@@ -1,5 +1,8 @@
 """The served page through the real Gradio client."""
 
+import ast
+import asyncio
+import base64
 import gc
 import os
 import subprocess
@@ -13,10 +16,15 @@ import pytest
 import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
 
 from purifier import Purifier, read_image
+from purifier.defences import FAMILIES
 from purifier.images import quantise, to_batch
+from purifier.readings import read
+from purifier.taxonomy import full_name
 from purifier.ui.page import LAUNCH, build_page
 from tests.conftest import lesion_like
 
@@ -49,13 +57,14 @@ def file(tmp_path_factory):
     return path
 
 
-def test_the_api_has_three_named_endpoints_with_their_parameters(client):
+def test_the_api_has_four_named_endpoints_with_their_parameters(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/classify", "/attack", "/purify"}
+    assert set(endpoints) == {"/classify", "/attack", "/purify", "/compare"}
     names = {name: [p["parameter_name"] for p in e["parameters"]] for name, e in endpoints.items()}
     assert names["/classify"] == ["picture", "classifier"]
     assert names["/attack"] == ["picture", "classifier", "method", "epsilon", "steps", "target", "seed"]
     assert names["/purify"] == ["picture", "classifier", "blocks", "sigma", "weight", "scales", "seed"]
+    assert names["/compare"] == ["picture", "classifier", "draws", "original"]
     assert all("not a medical device" in e["description"] for e in endpoints.values())
 
 
@@ -82,6 +91,44 @@ def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, cl
     assert list(reading.values()) == pytest.approx(
         classifier.probabilities(expected)[0].sort(descending=True).values.tolist(), abs=1e-5
     )
+
+
+def test_compare_has_every_defence(client, file):
+    attacked, _ = client.predict(handle_file(file), api_name="/attack")
+    rows = client.predict(handle_file(attacked), original=handle_file(file), draws=2, api_name="/compare")
+    assert len(rows) == len(FAMILIES) + 2 and {row["draws"] for row in rows} == {1, 2}
+    nothing, mdda = rows[:2]
+    assert nothing["defence"] == "nothing" and nothing["kept"] == 0 and mdda["defence"] == "MDDA"
+    assert nothing["psnr"] > mdda["psnr"] > 20 and nothing["ssim"] > mdda["ssim"]
+    alone = client.predict(handle_file(file), draws=1, api_name="/compare")
+    assert alone[0]["kept"] == 100 and alone[0]["psnr"] is None
+
+
+async def call_tool(url: str, tool: str, **arguments):
+    """The README's client of the Model Context Protocol."""
+    async with (
+        streamablehttp_client(f"{url}gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        return await session.list_tools(), await session.call_tool(tool, arguments)
+
+
+def test_the_endpoints_are_tools_for_assistants(page, client, file, classifier):
+    data = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+    tools, answer = asyncio.run(call_tool(page, "classify", picture=data))
+    described = {tool.name: tool.description for tool in tools.tools}
+    assert {"classify", "attack", "purify", "compare"} <= set(described)
+    assert all("not a medical device" in described[name] for name in ("classify", "attack", "purify", "compare"))
+    assert not answer.isError
+    reading = ast.literal_eval(answer.content[0].text)  # Gradio writes it so
+    assert max(reading, key=reading.get) == full_name(read(classifier, quantise(read_image(file)))[0].top)
+
+
+def test_a_tool_s_error_says_what_is_wrong(page, file):
+    data = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+    _, answer = asyncio.run(call_tool(page, "purify", picture=data, blocks=0))
+    assert answer.isError and "Blocks must" in answer.content[0].text
 
 
 def test_settings_reach_the_purifier(client, file):

@@ -55,7 +55,8 @@ def test_settings_out_of_range_are_answered(session):
 
 
 def test_a_defence_that_does_nothing_reads_what_the_attack_made_of_it(session):
-    (row, *_), _, _ = next(compare(session, 1, *SETTINGS))
+    table, _, _ = next(compare(session, 1, *SETTINGS))
+    (row,) = table["data"]
     reading = load_classifier().probabilities(session.attacked).argmax()
     original = load_classifier().probabilities(session.original).argmax()
     assert row[1] == "nothing" and row[3] == (100 if reading == original else 0)

@@ -40,7 +40,7 @@ def test_requirements_have_a_lower_bound_and_a_cap():
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
     assert all(">=" in line and "<" in line.split(",")[1] for line in lines)
     sdk = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("sdk_version")][0]
-    assert f"gradio>={sdk.split()[1].rsplit('.', 1)[0]}," in lines[0]
+    assert f"gradio[mcp]>={sdk.split()[1].rsplit('.', 1)[0]}," in lines[0]
 
 
 @pytest.mark.parametrize("name", bundled_classifiers())

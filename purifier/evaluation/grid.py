@@ -25,6 +25,7 @@ from purifier.evaluation.attackers import Attacker, Task
 from purifier.evaluation.datasets import Sample, read_readable
 from purifier.evaluation.evaluate import BATCH, targets
 from purifier.evaluation.settings import COARSE, Grid, find_defence
+from purifier.folders import begin, write_atomically
 from purifier.images import SIZE
 from purifier.pipeline import Purifier
 
@@ -92,6 +93,7 @@ def run(
     """
     pixels, kept, skipped = read_readable(samples, SIZE)
     targets(load_classifier(grid.classifier), kept)  # that it knows every diagnosis is seen at once
+    (out / "parts").mkdir(parents=True, exist_ok=True)
     begin(out, {**asdict(grid), **provenance(grid), "images": [sample.image for sample in kept]})
     write_atomically(out / "skipped.json", json.dumps(skipped, indent=2).encode())
     everything = list(parts(grid, -(-len(kept) // BATCH)))
@@ -129,28 +131,6 @@ def provenance(grid: Grid) -> dict:
 
     weights = {name: digest(name) for name in (grid.classifier, grid.surrogate)}
     return {"weights": weights, "purifier": asdict(Purifier()), "version": __version__}
-
-
-def begin(out: Path, settings: dict) -> None:
-    """Write the settings into a new folder; in one that has some, they must be the same."""
-    settings = json.loads(json.dumps(settings))
-    path = out / "settings.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        differing = [key for key in settings if settings[key] != before.get(key)]
-        if differing:
-            raise ValueError(
-                f"{out} holds a run of other settings ({', '.join(differing)} differ). Choose another one or delete it."
-            )
-    (out / "parts").mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(settings, indent=2).encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Either the whole file is there or none of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def seed_of(*what) -> int:

@@ -1,4 +1,4 @@
-"""docs/robustness.md, written from what is stored in assets/evaluation by ``purifier report --docs``."""
+"""docs/robustness.md, written from what is stored in assets/evaluation by ``purifier results --docs``."""
 
 import json
 import re
@@ -23,7 +23,7 @@ CORES_PER_GPU = (50, 200)  # between which a GPU's worth is taken to lie, until 
 GPUS = (1, 8, 64)
 INTRO = """# How robust is it?
 
-Written by `purifier report --docs docs/robustness.md` from the runs stored in `assets/evaluation`; nothing here is
+Written by `purifier results --docs docs/robustness.md` from the runs stored in `assets/evaluation`; nothing here is
 typed in by hand. The pictures are lesions of ISIC 2019 (HAM10000 and MSK) that neither training nor tuning saw. An
 **oblivious** attacker knows the classifier and not the defence; an **adaptive** one knows both. Every figure is the
 share of pictures that are read rightly, with a 95 % interval over pictures; a defence that draws noise is drawn

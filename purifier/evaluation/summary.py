@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from purifier.evaluation.attackers import get_attacker
-from purifier.evaluation.grid import peak_memory, write_atomically
+from purifier.evaluation.grid import peak_memory
 from purifier.evaluation.intervals import bootstrap, wilson
 from purifier.evaluation.settings import find_defence
 from purifier.evaluation.tables import table
 from purifier.figures import plot_convergence, plot_epsilon, plot_grid, plot_tradeoffs, save_figure
+from purifier.folders import write_atomically
 from purifier.taxonomy import DIAGNOSES
 
 BENIGN = [code for code, diagnosis in DIAGNOSES.items() if not diagnosis.malignant]

@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from purifier.classifiers import DEFAULT, MODELS
+from purifier.bundled import ASSETS
+from purifier.classifiers import DEFAULT
 from purifier.defences import family_of
 from purifier.evaluation.settings import COARSE
+from purifier.language import say, say_again
 
-EVALUATION = MODELS.parent / "evaluation"
+EVALUATION = ASSETS / "evaluation"
 
 
 def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
@@ -51,18 +53,25 @@ def table(records: list[dict]) -> str:
 
 def run_title(records: list[dict]) -> str:
     """What a run measured, in a line."""
-    threats = " and ".join(sorted({r["threat"] for r in records if r["attack"] != "none"}, reverse=True))
-    return f"Classifier {records[0]['classifier']}, {max(r['n'] for r in records)} pictures, {threats} attackers"
+    threats = {r["threat"] for r in records if r["attack"] != "none"}
+    if threats == {"oblivious"}:
+        attackers = say("oblivious attackers")
+    else:
+        attackers = say("adaptive attackers") if threats == {"adaptive"} else say("oblivious and adaptive attackers")
+    name = records[0]["classifier"]
+    return say(
+        "Classifier {classifier}, {n} pictures, {attackers}", classifier=name, n=_images(records), attackers=attackers
+    )
 
 
 def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str], list[list[str]]]:
     """With and without MDDA, where nobody attacks, under PGD by an attacker at ``eps``/255 who does not know it, and by
     one who does: a row for each classifier and choice of pictures of ``together``, so that a row can be compared along
     it. The header, and the rows; the largest choice of a classifier first."""
-    oblivious, adaptive = (f"{threat}, {eps:g}/255" for threat in ("oblivious", "adaptive"))
     header = [
-        "classifier", "pictures", "nobody attacks", "nobody attacks, MDDA", oblivious, f"{oblivious}, MDDA",
-        f"{adaptive}, MDDA",
+        say("classifier"), say("pictures"), say("nobody attacks"), say("nobody attacks, MDDA"),
+        say("oblivious, {eps:g}/255", eps=eps), say("oblivious, {eps:g}/255, MDDA", eps=eps),
+        say("adaptive, {eps:g}/255, MDDA", eps=eps),
     ]  # fmt: skip
     rows = []
     for records in groups:
@@ -151,28 +160,44 @@ def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
         peers = [r for r in among if family_of(r["defence"]) not in ("none", "mdda") and r["mdda_ahead_by"] is not None]
         if ours is None or not peers:
             continue
-        groups = {
-            "ahead of": [r for r in peers if r["mdda_ahead_by_low"] > 0],
-            "behind": [r for r in peers if r["mdda_ahead_by_high"] < 0],
-        }
-        groups["not to be told from"] = [r for r in peers if r not in groups["ahead of"] + groups["behind"]]
-        said = "; ".join(
-            f"**{verb}** {', '.join(lead(r, names) for r in found)}"
-            for verb, found in groups.items() if found
+        ahead = [r for r in peers if r["mdda_ahead_by_low"] > 0]
+        behind = [r for r in peers if r["mdda_ahead_by_high"] < 0]
+        level = [r for r in peers if r not in ahead + behind]
+        found = []
+        if ahead:
+            found.append(say("**ahead of** {names}", names=_leads(ahead, names)))
+        if behind:
+            found.append(say("**behind** {names}", names=_leads(behind, names)))
+        if level:
+            found.append(say("**not to be told from** {names}", names=_leads(level, names)))
+        text = say(
+            "`{classifier}`, {condition}, {n} pictures: MDDA {percent:.1f} %. It is {found} (points of accuracy on the "
+            "same pictures).",
+            classifier=ours["classifier"], condition=_attacked_by(ours, names), n=ours["n"],
+            percent=100 * ours["accuracy"], found="; ".join(found),
         )  # fmt: skip
-        condition = (
-            "nobody attacks" if key[0] == "none" else f"{ours[f'attack{names}']}, {ours['threat']} attacker"
-        )  # fmt: skip
-        size = "" if key[1] is None else f" at {key[1]:g}/255"
-        lines.append(
-            f"- `{ours['classifier']}`, {condition}{size}, {ours['n']} pictures: MDDA {100 * ours['accuracy']:.1f} %. "
-            f"It is {said} (points of accuracy on the same pictures)."
-        )
+        lines.append(f"- {text}")
     return lines
 
 
+def _attacked_by(record: dict, names: str) -> str:
+    """The attack, what its attacker knows, and its size, in words."""
+    if record["attack"] == "none":
+        return say("nobody attacks")
+    attack = say_again(record[f"attack{names}"])
+    if record["threat"] == "adaptive":
+        text = say("{attack}, adaptive attacker", attack=attack)
+    else:
+        text = say("{attack}, oblivious attacker", attack=attack)
+    return text if record["eps"] is None else say("{condition} at {eps:g}/255", condition=text, eps=record["eps"])
+
+
+def _leads(records: list[dict], names: str) -> str:
+    return ", ".join(lead(r, names) for r in records)
+
+
 def lead(record: dict, names: str) -> str:
-    return f"{record[f'defence{names}']} ({100 * record['mdda_ahead_by']:+.1f})"
+    return f"{say_again(record[f'defence{names}'])} ({100 * record['mdda_ahead_by']:+.1f})"
 
 
 def _by_condition(records: list[dict], score: str) -> str:

@@ -26,9 +26,10 @@ from purifier.classifiers import Classifier
 from purifier.defences import FAMILIES, FIRST_GUESS, Defence, get_defence
 from purifier.evaluation.datasets import Sample, read_pixels
 from purifier.evaluation.evaluate import BATCH, over_batches, targets
-from purifier.evaluation.grid import begin, seed_of, write_atomically
+from purifier.evaluation.grid import seed_of
 from purifier.evaluation.settings import EPS, TRIALS
 from purifier.figures import plot_sensitivity, plot_tradeoff, save_figure
+from purifier.folders import begin, write_atomically
 from purifier.images import SIZE
 from purifier.pipeline import Purifier
 

@@ -1,14 +1,19 @@
 """The endpoints for programs: the page's actions, with a picture file in and a picture file out."""
 
+import math
+from dataclasses import asdict
+
 from PIL import Image
 from torch import Tensor
 
 from purifier.images import read_image, to_picture
+from purifier.pipeline import Purifier
 from purifier.readings import read
 from purifier.runs import Attack, attack_steps, purified_picture
-from purifier.ui.controls import SEED
+from purifier.ui.compare import all_defences, defend
+from purifier.ui.controls import COMPARE_DRAWS, SEED
 from purifier.ui.handlers import attack_from, purifier_from
-from purifier.ui.session import classifier_for_page
+from purifier.ui.session import Session, classifier_for_page
 
 
 def classify(picture: str, classifier: str) -> dict[str, float]:
@@ -73,6 +78,28 @@ def purify(
     x, loaded = _batch(picture), classifier_for_page(classifier)
     clean = purified_picture(purifier_from(blocks, sigma, weight, scales), x, seed=SEED.check(seed))
     return to_picture(clean), read(loaded, clean)[0].as_dict()
+
+
+def compare(picture: str, classifier: str, draws: int, original: str | None = None) -> list[dict]:
+    """Put a picture through every defence, each with its tuned setting, and read what comes out.
+
+    Research and teaching; not a medical device.
+
+    Args:
+        picture: the picture file, attacked or not.
+        classifier: a bundled name, or 'hf-hub:owner/name@revision'.
+        draws: of each defence that draws noise, from 1 to 50.
+        original: the picture before the attack, to which the others are compared; without one, the picture itself.
+
+    Returns:
+        A record for each defence: its commonest reading, how often (in per cent) the original's reading, draws, PSNR
+        and SSIM to the original, milliseconds.
+    """
+    x, loaded = _batch(picture), classifier_for_page(classifier)
+    session = Session(original=x if original is None else _batch(original), attacked=x)
+    reference, draws = read(loaded, session.original)[0].top, COMPARE_DRAWS.check(draws)
+    rows = (defend(session, defence, loaded, reference, draws)[0] for defence in all_defences(Purifier()))
+    return [{**asdict(row), "psnr": row.psnr if math.isfinite(row.psnr) else None} for row in rows]
 
 
 def _batch(picture: str | None) -> Tensor:

@@ -18,12 +18,14 @@ from torchvision.transforms.v2.functional import resize
 from purifier.classifiers import Classifier
 from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.images import quantise
+from purifier.language import say, say_again
+from purifier.pipeline import Purifier
 from purifier.readings import read
 from purifier.taxonomy import full_name
-from purifier.ui.components import PRIVATE, slider
+from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import COMPARE_DRAWS
 from purifier.ui.examples import THUMBNAIL
-from purifier.ui.handlers import STOPPED, need_picture, purifier_from, readable, status, time_left
+from purifier.ui.handlers import need_picture, purifier_from, readable, redraw, status, stopped, with_time_left
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import picture_tag
 
@@ -33,13 +35,12 @@ INTRO = (
     "worst accuracy among clean and attacked validation pictures. This is <b>one</b> picture; what holds on many is "
     "under <b>Robustness</b>. Click a heading to sort.</p>"
 )
-HEADERS = ["Picture", "Defence", "Read as", "As the original, %", "Draws", "PSNR, dB", "SSIM", "Milliseconds"]
 TYPES = ["html", "str", "str", "number", "number", "number", "number", "number"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A defence on one picture. ``kept`` is the share of the draws that are read as the original, in per cent; PSNR and
+    """A defence on one picture, its words in English. ``kept`` is the share of the draws that are read as the original, in per cent; PSNR and
     SSIM are against the original, of the first draw."""
 
     defence: str
@@ -51,21 +52,29 @@ class Row:
     milliseconds: float
 
 
-def add_compare(session: gr.State, purifier: list[Component]) -> None:
-    gr.HTML(INTRO)
+def headers() -> list[str]:
+    return [
+        say("Picture"), say("Defence"), say("Read as"), say("As the original, %"), say("Draws"), say("PSNR, dB"),
+        say("SSIM"), say("Milliseconds"),
+    ]  # fmt: skip
+
+
+def add_compare(page: gr.Blocks, session: gr.State, purifier: list[Component]) -> None:
+    gr.HTML(label(INTRO))
     with gr.Row(elem_classes="lp-run"):
         draws = slider(COMPARE_DRAWS, 20, "Of each defence that draws noise.")
-        start = gr.Button("Compare all", variant="primary", min_width=160)
-        stop = gr.Button("Stop", min_width=70)
+        start = gr.Button(label("Compare all"), variant="primary", min_width=160)
+        stop = gr.Button(label("Stop"), min_width=70)
     said = gr.HTML(status(""))
     table = gr.Dataframe(
-        headers=HEADERS, datatype=TYPES, interactive=False, label="Every defence on this picture", max_height=2000,
-        wrap=True, column_widths=[f"{width}px" for width in (90, 240, 200, 130, 90, 110, 90, 140)],
+        headers=headers(), datatype=TYPES, interactive=False, label=label("Every defence on this picture"),
+        max_height=2000, wrap=True, column_widths=[f"{width}px" for width in (90, 240, 200, 130, 90, 110, 90, 140)],
         elem_classes="lp-compare",
     )  # fmt: skip
     link = gr.HTML()
     running = start.click(readable(compare), [session, draws, *purifier], [table, link, said], **PRIVATE)
-    stop.click(lambda: status(STOPPED), None, said, cancels=[running], api_visibility="private", queue=False)
+    stop.click(readable(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
+    redraw(page.load, lambda: _filled([]), [], table)
 
 
 def compare(session: Session, draws: int, *settings) -> Iterator[tuple]:
@@ -73,20 +82,32 @@ def compare(session: Session, draws: int, *settings) -> Iterator[tuple]:
     need_picture(session)
     draws, purifier = COMPARE_DRAWS.check(draws), purifier_from(*settings)
     classifier = classifier_for_page(session.classifier)
-    defences = [get_defence("none"), get_defence("mdda", purifier), *(get_defence(name) for name in FAMILIES)]
+    defences = all_defences(purifier)
     reference = read(classifier, session.original)[0].top
     started, rows, cells = time.monotonic(), [], []
     for done, defence in enumerate(defences, 1):
         row, picture = defend(session, defence, classifier, reference, draws)
         rows.append(row)
-        thumbnail = picture_tag(quantise(resize(picture, [THUMBNAIL, THUMBNAIL])), f"After {defence.title}")
+        title = say_again(row.defence)
+        alt = say("After {defence}", defence=title)
+        thumbnail = picture_tag(quantise(resize(picture, [THUMBNAIL, THUMBNAIL])), alt)
         psnr = round(row.psnr, 1) if math.isfinite(row.psnr) else None
         cells.append([
-            thumbnail, defence.title, row.read_as, round(row.kept), row.draws, psnr, round(row.ssim, 3),
+            thumbnail, title, say(row.read_as), round(row.kept), row.draws, psnr, round(row.ssim, 3),
             round(row.milliseconds),
         ])  # fmt: skip
-        left = time_left(started, done, len(defences))
-        yield list(cells), _download(rows), status(f"Compared {done} of {len(defences)} defences{left}")
+        text = say("Compared {done} of {total} defences", done=done, total=len(defences))
+        yield _filled(cells), _download(rows), status(with_time_left(text, started, done, len(defences)))
+
+
+def _filled(cells: list[list]) -> dict:
+    """The table's value; Gradio takes new headings only together with new rows."""
+    return {"headers": headers(), "data": list(cells)}
+
+
+def all_defences(purifier: Purifier) -> list[Defence]:
+    """None, MDDA with the settings of ``purifier``, and every peer with its tuned one."""
+    return [get_defence("none"), get_defence("mdda", purifier), *(get_defence(name) for name in FAMILIES)]
 
 
 def defend(
@@ -131,4 +152,5 @@ def _download(rows: list[Row]) -> str:
     writer.writeheader()
     writer.writerows(map(asdict, rows))
     data = base64.b64encode(file.getvalue().encode()).decode()
-    return f'<p><a download="comparison.csv" href="data:text/csv;base64,{data}">Download the table as CSV</a></p>'
+    text = say("Download the table as CSV")
+    return f'<p><a download="comparison.csv" href="data:text/csv;base64,{data}">{text}</a></p>'

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from purifier.language import say
+
 
 @dataclass(frozen=True)
 class Range:
@@ -15,7 +17,12 @@ class Range:
     def check(self, value: float | None) -> float:
         """``value``, a whole number where the step is one; ``ValueError`` for an empty field or outside the range."""
         if not isinstance(value, (int, float)) or not self.low <= value <= self.high:
-            raise ValueError(f"{self.name} must be a number from {self.low} to {self.high}, and is {value}.")
+            raise ValueError(
+                say(
+                    "{name} must be a number from {low} to {high}, and is {value}.",
+                    name=say(self.name), low=self.low, high=self.high, value=value,
+                )
+            )  # fmt: skip
         return int(value) if isinstance(self.step, int) else float(value)
 
 

@@ -1,4 +1,7 @@
-"""``classify``, ``attack`` and ``purify`` for programs, with components of their own that no page shows."""
+"""``classify``, ``attack``, ``purify`` and ``compare`` for programs, with components of their own that no page shows.
+
+Each is a tool of the page's MCP server as well.
+"""
 
 import gradio as gr
 
@@ -8,7 +11,7 @@ from purifier.pipeline import Purifier
 from purifier.runs import ANY
 from purifier.ui import api
 from purifier.ui.components import COMPUTE, unopened
-from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, SIGMA, WEIGHT
 from purifier.ui.handlers import readable
 
 
@@ -17,6 +20,7 @@ def add_endpoints() -> None:
     shared = dict(api_visibility="public", **COMPUTE)
     with gr.Column(visible=False):
         picture = unopened(gr.Image(label="Picture", format="png"))
+        original = unopened(gr.Image(label="Original", format="png"))
         classifier = gr.Textbox(DEFAULT, label="Classifier")
         method = gr.Textbox(settings.method, label="Method")
         target = gr.Textbox(ANY, label="Target")
@@ -26,7 +30,9 @@ def add_endpoints() -> None:
         sigma = gr.Number(purifier.sigma * 255, label=SIGMA.name)
         weight = gr.Number(purifier.weight, label=WEIGHT.name)
         scales = gr.JSON(list(purifier.scales), label="Scales")
+        scales.api_info = lambda: {"type": "array", "items": {"type": "number"}}  # JSON's own is no valid schema
         seed = gr.Number(0, label="Seed")
+        draws = gr.Number(8, label=COMPARE_DRAWS.name)
         result, reading = gr.Image(label="Result", format="png"), gr.JSON(label="Reading")
         gr.Button().click(readable(api.classify), [picture, classifier], reading, api_name="classify", **shared)
         gr.Button().click(
@@ -36,4 +42,8 @@ def add_endpoints() -> None:
         gr.Button().click(
             readable(api.purify), [picture, classifier, blocks, sigma, weight, scales, seed], [result, reading],
             api_name="purify", **shared,
+        )  # fmt: skip
+        gr.Button().click(
+            readable(api.compare), [picture, classifier, draws, original], gr.JSON(label="Defences"),
+            api_name="compare", **shared,
         )  # fmt: skip

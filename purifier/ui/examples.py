@@ -6,12 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from purifier.bundled import ASSETS
 from purifier.images import SUFFIXES, centre_square, open_picture, to_batch
-from purifier.taxonomy import DIAGNOSES, full_name
+from purifier.readings import diagnosis
+from purifier.taxonomy import DIAGNOSES
 
 MOST = 30  # examples on the page
 THUMBNAIL = 112  # pixels a side
-BUNDLED = Path(__file__).parent.parent.parent / "assets" / "examples"
+BUNDLED = ASSETS / "examples"
 
 
 def are_bundled() -> bool:
@@ -45,15 +47,15 @@ def place(path: Path) -> int:
 
 def caption(path: Path) -> str:
     """``MEL-1.png`` is a melanoma; any other name speaks for itself."""
-    return full_name(code_in(path)) if code_in(path) in DIAGNOSES else path.stem
+    return diagnosis(code_in(path)) if code_in(path) in DIAGNOSES else path.stem
 
 
-def example_gallery() -> list[tuple[Tensor, str, Path]]:
-    """Thumbnail, caption and file of the first ``MOST`` examples; one that cannot be read is named in a warning."""
+def example_gallery() -> list[tuple[Tensor, Path]]:
+    """Thumbnail and file of the first ``MOST`` examples; one that cannot be read is named in a warning."""
     gallery = []
     for path in example_files()[:MOST]:
         try:
-            gallery.append((to_batch(centre_square(open_picture(path), THUMBNAIL)), caption(path), path))
+            gallery.append((to_batch(centre_square(open_picture(path), THUMBNAIL)), path))
         except (ValueError, OSError) as error:
             warnings.warn(f"The example {path.name} is left out: {error}", stacklevel=2)
     return gallery

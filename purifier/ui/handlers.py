@@ -1,75 +1,141 @@
-"""What happens on the page when something is chosen or pressed: from the controls' values to what is drawn."""
+"""What happens on the page when something is chosen or pressed: from the controls' values to what is drawn, in the
+visitor's language."""
 
 import functools
 import html
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import gradio as gr
+from gradio.components import Component
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import bundled_classifiers
 from purifier.hub import PUBLIC
 from purifier.images import quantise, read_image, to_picture
+from purifier.language import ENGLISH, say, say_again, speaking, spoken, wanted
 from purifier.pipeline import Purifier
-from purifier.readings import read
+from purifier.readings import diagnosis, read
 from purifier.runs import ANY, Attack, attack_steps, merged_picture, purify_stages
 from purifier.taxonomy import full_name
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SEED, SIGMA, WEIGHT
 from purifier.ui.results import result_cards
 from purifier.ui.session import Session, classifier_for_page
-from purifier.ui.view import pyramid_row, pyramid_table
+from purifier.ui.view import pyramid_row, pyramid_table, within
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 STOPPED = "Stopped; what was finished stays."
 REFRESH = 0.3  # seconds between two looks at a running attack or download
-BUNDLED = {  # what the menu says of the classifiers that come with the package; it is narrow
-    "augmented": "the default",
-    "robust": "attack-trained",
-    "standard": "ordinary",
-    "surrogate": "a ResNet",
-}
 NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
+END = object()  # of a handler's steps
 
 
-def readable(handler: Callable) -> Callable:
-    """Errors that a visitor can do something about become messages; what is on the page stays."""
+def in_language(handler: Callable) -> Callable:
+    """``handler``, every step of it, speaking the language that the visitor's browser asks for.
 
-    def message(error: Exception) -> gr.Error:
-        return gr.Error(str(error), title="That did not work", duration=20)
+    Gradio puts the request, which tells it, before the handler's own arguments. Called without one, as in a test,
+    the language spoken stays.
+    """
+
+    def told(args: tuple) -> tuple[str, tuple]:
+        if args and hasattr(args[0], "headers"):
+            return wanted(dict(args[0].headers).get("accept-language")), args[1:]
+        return spoken(), args
 
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def wrapped(*args):
-            try:
-                yield from handler(*args)
-            except EXPECTED as error:
-                raise message(error) from error
+            language, own = told(args)
+            with closing(handler(*own)) as steps:
+                while True:
+                    with speaking(language):  # around each step: Gradio takes them in threads of their own
+                        step = next(steps, END)
+                    if step is END:
+                        return
+                    yield step
 
     else:
 
         @functools.wraps(handler)
         def wrapped(*args):
-            try:
-                return handler(*args)
-            except EXPECTED as error:
-                raise message(error) from error
+            language, own = told(args)
+            with speaking(language):
+                return handler(*own)
 
+    # Gradio looks for the request in the signature, which functools.wraps takes from the handler.
+    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
+    own = inspect.signature(handler)
+    wrapped.__signature__ = own.replace(parameters=[request, *own.parameters.values()])
+    wrapped.__annotations__ = {**inspect.get_annotations(handler), "request": gr.Request}
     return wrapped
 
 
-def time_left(started: float, done: int, total: int) -> str:
-    """How much longer it takes, to stand behind what was done; ``started`` is time.monotonic's."""
-    left = (time.monotonic() - started) / done * (total - done)
-    return f", {left:.0f} s left." if done < total else ", done."
+def readable(handler: Callable) -> Callable:
+    """``handler`` in the visitor's language; errors that a visitor can do something about become messages, and what is
+    on the page stays."""
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def wrapped(*args):
+            with _answered():
+                yield from handler(*args)
+
+    else:
+
+        @functools.wraps(handler)
+        def wrapped(*args):
+            with _answered():
+                return handler(*args)
+
+    return in_language(wrapped)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    try:
+        yield
+    except EXPECTED as error:
+        raise gr.Error(say_again(str(error)), title=say("That did not work"), duration=20) from error
+
+
+def warn(error: Exception) -> str:
+    """Show an error in passing, and give its message to be shown where it stays."""
+    message = say_again(str(error))
+    gr.Warning(message, duration=20, title=say("Warning"))
+    return status(message)
+
+
+def redraw(
+    event: Callable, draw: Callable, inputs: Sequence[Component], outputs: Component | Sequence[Component]
+) -> None:
+    """``draw`` again at ``event`` what stands on the page in English from the start, for whom speaks otherwise."""
+
+    @functools.wraps(draw)
+    def drawn(*args):
+        return gr.skip() if spoken() == ENGLISH else draw(*args)
+
+    event(in_language(drawn), inputs, outputs, api_visibility="private", show_progress="hidden", queue=False)
+
+
+def with_time_left(text: str, started: float, done: int, total: int) -> str:
+    """What was done, and how much longer it takes; ``started`` is time.monotonic's."""
+    if done >= total:
+        return say("{progress}, done.", progress=text)
+    seconds = (time.monotonic() - started) / done * (total - done)
+    return say("{progress}, {seconds:.0f} s left.", progress=text, seconds=seconds)
 
 
 def status(text: str) -> str:
     return f'<p role="status" class="lp-status">{text}</p>'
+
+
+def stopped() -> str:
+    return status(say(STOPPED))
 
 
 def choose(path: str, session: Session, is_own: bool = True):
@@ -78,24 +144,29 @@ def choose(path: str, session: Session, is_own: bool = True):
     try:
         x = read_image(path)
     except (ValueError, OSError) as error:
-        gr.Warning(str(error), duration=20)
         kept = None if session.original is None else to_picture(session.original)
-        return kept, session, gr.skip(), gr.skip(), gr.skip(), status(str(error))
+        return kept, session, gr.skip(), gr.skip(), gr.skip(), warn(error)
     x = quantise(x)
     session = Session(original=x, is_own=is_own, classifier=session.classifier)
     classifier = classifier_for_page(session.classifier)
-    text = status("This is what the classifier reads. Now press Attack.")
-    return to_picture(x), session, result_cards(session, classifier), *_no_pyramid(), text
+    text = say("This is what the classifier reads. Now press Attack.")
+    return to_picture(x), session, result_cards(session, classifier), *_no_pyramid(), status(text)
 
 
-def classifier_choices() -> list[tuple[str, str]]:
+def classifier_choices(translate: Callable = say) -> list[tuple[str, str]]:
     """The menu of classifiers: the bundled ones, then public ones on the Hub."""
+    bundled = {  # the menu is narrow
+        "augmented": translate("augmented: the default"),
+        "robust": translate("robust: attack-trained"),
+        "standard": translate("standard: ordinary"),
+        "surrogate": translate("surrogate: a ResNet"),
+    }
+    gated = translate("gated")
     public = [
-        (f"{repository} (Hub, {about.format}{', gated' if about.gated else ''})", f"hf-hub:{repository}")
+        (f"{repository} (Hub, {about.format}{f', {gated}' if about.gated else ''})", f"hf-hub:{repository}")
         for repository, about in PUBLIC.items()
     ]
-    bundled = [(f"{name}: {BUNDLED[name]}" if name in BUNDLED else name, name) for name in bundled_classifiers()]
-    return bundled + public
+    return [(str(bundled.get(name, name)), name) for name in bundled_classifiers()] + public
 
 
 def change_classifier(name: str, session: Session) -> Iterator[tuple]:
@@ -111,32 +182,33 @@ def change_classifier(name: str, session: Session) -> Iterator[tuple]:
     try:
         classifier = loading.result()
     except EXPECTED as error:
-        gr.Warning(str(error), duration=20)
-        yield session, *[gr.skip()] * 4, session.classifier, status(str(error))
+        yield session, *[gr.skip()] * 4, session.classifier, warn(error)
         return
     session = replace(session, purified=None, blocks=(), classifier=name)
     menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
-    text = status(f"Classifier: {classifier.source}{_origin(name, received)}")
-    yield session, result_cards(session, classifier), *_no_pyramid(), menu, name, text
+    text = _loaded_text(name, classifier.source, received)
+    yield session, result_cards(session, classifier), *_no_pyramid(), menu, name, status(text)
 
 
 def _loading_text(name: str, received: list[tuple[int, int]]) -> str:
     name = html.escape(name.removeprefix("hf-hub:"))
     if not received:
-        return f"Loading {name}"
+        return say("Loading {classifier}", classifier=name)
     done, total = (round(count / 1e6) for count in received[-1])
-    return f"Downloading {name}: {done} of {total} MB"
+    return say("Downloading {classifier}: {done} of {total} MB", classifier=name, done=done, total=total)
 
 
-def _origin(name: str, received: list[tuple[int, int]]) -> str:
+def _loaded_text(name: str, source: str, received: list[tuple[int, int]]) -> str:
     if not name.strip().startswith("hf-hub:"):
-        return ""
-    return " (downloaded)" if received else " (from this machine's cache)"
+        return say("Classifier: {classifier}", classifier=source)
+    if received:
+        return say("Classifier: {classifier} (downloaded)", classifier=source)
+    return say("Classifier: {classifier} (from this machine's cache)", classifier=source)
 
 
-def target_choices(labels: list[str]) -> list[tuple[str, str]]:
+def target_choices(labels: list[str], translate: Callable = say) -> list[tuple[str, str]]:
     """The menu of what an attack may aim at."""
-    return [("Any other diagnosis", ANY), *((full_name(label), label) for label in labels)]
+    return [(str(translate("Any other diagnosis")), ANY), *((str(translate(full_name(label))), label) for label in labels)]
 
 
 def attack(
@@ -147,7 +219,8 @@ def attack(
     classifier, settings = classifier_for_page(session.classifier), attack_from(method, epsilon, steps)
     known = purifier_from(*purifier) if knows else None
     if target != ANY and read(classifier, session.original)[0].top == target:
-        raise ValueError(f"The picture is read as {full_name(target).lower()} already: choose another target.")
+        name = within(diagnosis(target))
+        raise ValueError(say("The picture is read as {diagnosis} already: choose another target.", diagnosis=name))
     total = 1 if method == "fgsm" else settings.steps
     how = Attack(
         settings=settings, target=target, classifier=session.classifier, known=known, seed=SEED.check(seed)
@@ -158,7 +231,7 @@ def attack(
             continue
         shown = time.monotonic()
         session = replace(session, attacked=adv, attack=how, purified=None, blocks=())
-        text = f"Attack: step {step} of {total}{time_left(started, step, total)}"
+        text = with_time_left(say("Attack: step {step} of {total}", step=step, total=total), started, step, total)
         yield session, result_cards(session, classifier), *_no_pyramid(), status(text)
 
 
@@ -178,15 +251,16 @@ def purify(
         last_block.append(stage)
         rows.append(pyramid_row(stage.scale, cells, original, attacked))
         waiting = [pyramid_row(scale, None) for scale in purifier.scales[len(rows) :]]
-        caption = f"Block {stage.block} of {purifier.blocks}"
+        caption = say("Block {n} of {count}", n=stage.block, count=purifier.blocks)
         drawn[-1] = pyramid_table([*rows, *waiting], original=original, attacked=attacked, caption=caption)
         session = replace(session, blocks=tuple(drawn))
         shown = result_cards(session, classifier) if stale else gr.skip()  # the last run's picture goes
         stale = False
-        yield session, shown, drawn[-1], _block_menu(len(drawn)), status(f"Purify: {caption.lower()}.")
+        text = say("Purify: block {n} of {count}.", n=stage.block, count=purifier.blocks)
+        yield session, shown, drawn[-1], _block_menu(len(drawn)), status(text)
     purified = merged_picture(purifier, last_block, session.source)
     session = replace(session, purified=purified, purifier=purifier, seed=seed)
-    yield session, result_cards(session, classifier), gr.skip(), gr.skip(), status("Purified.")
+    yield session, result_cards(session, classifier), gr.skip(), gr.skip(), status(say("Purified."))
 
 
 def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
@@ -197,7 +271,7 @@ def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
 def purifier_from(blocks: int, sigma: float, weight: float, scales: list[float] | None) -> Purifier:
     """The purifier that the controls describe; ``sigma`` in units of 1/255."""
     if not isinstance(scales, list) or not all(isinstance(scale, (int, float)) for scale in scales):
-        raise ValueError(f"scales must be a list of numbers, and are {scales}.")
+        raise ValueError(say("scales must be a list of numbers, and are {scales}.", scales=scales))
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
     sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
     return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen)
@@ -210,12 +284,13 @@ def show_block(session: Session, block: int | None):
 
 def need_picture(session: Session) -> None:
     if session.original is None:
-        raise ValueError("Choose a picture first (step 1).")
+        raise ValueError(say("Choose a picture first (step 1)."))
 
 
 def _no_pyramid() -> tuple[str, gr.Radio]:
-    return NO_PYRAMID, gr.Radio(choices=[], value=None, visible=False)
+    return say(NO_PYRAMID), gr.Radio(choices=[], value=None, visible=False)
 
 
 def _block_menu(count: int) -> gr.Radio:
-    return gr.Radio(choices=[(f"Block {n}", n) for n in range(1, count + 1)], value=count, visible=True)
+    choices = [(say("Block {n}", n=n), n) for n in range(1, count + 1)]
+    return gr.Radio(choices=choices, value=count, visible=True)

@@ -11,13 +11,13 @@ from gradio.components import Component
 from torch import Tensor
 
 from purifier.evaluation.intervals import wilson
-from purifier.readings import read
+from purifier.language import say
+from purifier.readings import diagnosis, read
 from purifier.runs import purified_labels
 from purifier.smoothing import Certificate, certificate, noisy_counts
-from purifier.taxonomy import full_name
-from purifier.ui.components import PRIVATE, slider
+from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING
-from purifier.ui.handlers import STOPPED, need_picture, purifier_from, readable, status, time_left
+from purifier.ui.handlers import need_picture, purifier_from, readable, status, stopped, with_time_left
 from purifier.ui.session import Session, classifier_for_page
 
 FIRST = 32  # draws that choose the class whose radius is certified
@@ -34,19 +34,19 @@ ABOUT_RADIUS = (
 
 
 def add_how_often(session: gr.State, purifier: list[Component]) -> None:
-    gr.HTML(INTRO)
+    gr.HTML(label(INTRO))
     with gr.Row(elem_classes="lp-run"):
         draws = slider(DRAWS, 50)
-        start = gr.Button("Purify many times", variant="primary", min_width=160)
-        stop = gr.Button("Stop", min_width=70)
+        start = gr.Button(label("Purify many times"), variant="primary", min_width=160)
+        stop = gr.Button(label("Stop"), min_width=70)
     said = gr.HTML(status(""))
     result = gr.HTML()
-    gr.HTML(ABOUT_RADIUS, elem_classes="lp-section")
+    gr.HTML(label(ABOUT_RADIUS), elem_classes="lp-section")
     with gr.Row(elem_classes="lp-run"):
         smoothing = slider(SMOOTHING, 16, "Stronger noise reaches further, and costs accuracy.")
         samples = slider(CERTIFY_SAMPLES, 200, "More of them bring the proof closer to the truth.")
-        certify = gr.Button("Certify", variant="primary", min_width=160)
-        stop_certify = gr.Button("Stop", min_width=70)
+        certify = gr.Button(label("Certify"), variant="primary", min_width=160)
+        stop_certify = gr.Button(label("Stop"), min_width=70)
     said_radius = gr.HTML(status(""))
     radius = gr.HTML()
 
@@ -55,7 +55,7 @@ def add_how_often(session: gr.State, purifier: list[Component]) -> None:
         readable(certified), [session, smoothing, samples, *purifier], [radius, said_radius], **PRIVATE
     )
     for button, running, line in ((stop, drawing, said), (stop_certify, certifying, said_radius)):
-        button.click(lambda: status(STOPPED), None, line, cancels=[running], api_visibility="private", queue=False)
+        button.click(readable(stopped), None, line, cancels=[running], api_visibility="private", queue=False)
 
 
 def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, str]]:
@@ -63,7 +63,10 @@ def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, st
     need_picture(session)
     draws, purifier = DRAWS.check(draws), purifier_from(*settings)
     classifier = classifier_for_page(session.classifier)
-    pictures = {"The attacked picture": session.attacked, "The original, which nobody attacked": session.original}
+    pictures = {
+        say("The attacked picture"): session.attacked,
+        say("The original, which nobody attacked"): session.original,
+    }
     pictures = {name: x for name, x in pictures.items() if x is not None}
     reference = read(classifier, session.original)[0].top
     found: dict[str, Counter] = {}
@@ -72,11 +75,11 @@ def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, st
         found[name] = Counter()
         for labels in purified_labels(classifier, purifier, x, draws=draws):
             found[name].update(labels)
-            done = sum(map(Counter.total, found.values()))
-            left = time_left(started, done, draws * len(pictures))
+            done, total = sum(map(Counter.total, found.values())), draws * len(pictures)
+            text = say("Purified {done} of {total} times", done=done, total=total)
             yield (
                 "".join(_answers(n, counts, reference) for n, counts in found.items()),
-                status(f"Purified {done} of {draws * len(pictures)} times{left}"),
+                status(with_time_left(text, started, done, total)),
             )
 
 
@@ -85,17 +88,20 @@ def _answers(name: str, counts: Counter, reference: str) -> str:
     total, kept = counts.total(), counts[reference]
     interval = wilson(kept / total, total)
     rows = "".join(
-        f'<tr{" class=lp-top" if label == reference else ""}><th scope="row">{escape(full_name(label))}</th>'
+        f'<tr{" class=lp-top" if label == reference else ""}><th scope="row">{escape(diagnosis(label))}</th>'
         f'<td class="lp-bar"><span class="lp-{"same-bar" if label == reference else "other"}" '
         f'style="width:{100 * count / total:.1f}%"></span></td><td>{count}</td></tr>'
         for label, count in counts.most_common()
     )
+    text = say(
+        "<b>Read as the original ({diagnosis}) in {kept} of {total} draws</b>: {percent:.0f} %, 95 % interval {low:.0f} "
+        "to {high:.0f} %. The draws' commonest answer has {most:.0f} % of them.",
+        diagnosis=escape(diagnosis(reference)), kept=kept, total=total, percent=100 * kept / total,
+        low=100 * interval["low"], high=100 * interval["high"], most=100 * counts.most_common(1)[0][1] / total,
+    )  # fmt: skip
     return (
         f'<section class="lp-often" aria-label="{escape(name)}"><h3>{escape(name)}</h3>'
-        f"<p><b>Read as the original ({escape(full_name(reference))}) in {kept} of {total} draws</b>: "
-        f"{100 * kept / total:.0f} %, 95 % interval {100 * interval['low']:.0f} to {100 * interval['high']:.0f} %. "
-        f"The draws' commonest answer has {100 * counts.most_common(1)[0][1] / total:.0f} % of them.</p>"
-        f'<table class="lp-reading"><tbody>{rows}</tbody></table></section>'
+        f'<p>{text}</p><table class="lp-reading"><tbody>{rows}</tbody></table></section>'
     )
 
 
@@ -113,29 +119,50 @@ def certified(session: Session, smoothing: float, samples: int, *settings) -> It
     started, counts, found = time.monotonic(), [], None
     for part, count in enumerate((FIRST, samples)):  # one choice, then draws that know nothing of it
         for found in noisy_counts(base, x, sigma=sigma, samples=count, generator=generator):
-            done = int(found.sum()) + part * FIRST
-            yield gr.skip(), status(f"Draw {done} of {FIRST + samples}{time_left(started, done, FIRST + samples)}")
+            done, total = int(found.sum()) + part * FIRST, FIRST + samples
+            text = say("Draw {done} of {total}", done=done, total=total)
+            yield gr.skip(), status(with_time_left(text, started, done, total))
         counts.append(found)
     result = certificate(int(counts[0].argmax()), counts[1], sigma=sigma)
-    yield _radius(session, result, classifier.labels, counts[1]), status("Done.")
+    yield _radius(session, result, classifier.labels, counts[1]), status(say("Done."))
 
 
 def _radius(session: Session, found: Certificate, labels: list[str], counts: Tensor) -> str:
-    confidence = f"{100 * (1 - found.alpha):g} %"
+    confidence, total = f"{100 * (1 - found.alpha):g} %", int(counts.sum())
     if found.label is None:
-        best, total = full_name(labels[int(counts.argmax())]), int(counts.sum())
-        return (
-            "<p><b>Nothing can be guaranteed for this picture</b>: it abstains. Under this noise the commonest answer, "
-            f"{escape(best)}, is given in {int(counts.max())} of {total} draws, too few to be sure that it is given in "
-            f"more than half (confidence {confidence}). Less noise may allow a guarantee within a smaller radius.</p>"
+        best = diagnosis(labels[int(counts.argmax())])
+        text = say(
+            "<b>Nothing can be guaranteed for this picture</b>: it abstains. Under this noise the commonest answer, "
+            "{diagnosis}, is given in {count} of {total} draws, too few to be sure that it is given in more than half "
+            "(confidence {confidence}). Less noise may allow a guarantee within a smaller radius.",
+            diagnosis=escape(best), count=int(counts.max()), total=total, confidence=confidence,
+        )  # fmt: skip
+        return f"<p>{text}</p>"
+    text = say(
+        "<b>{diagnosis}, within an L2 radius of {radius:.3f}</b> (pixels from 0 to 1; confidence {confidence}; {count} "
+        "of {total} noisy draws, which proves at least {share:.1f} %).",
+        diagnosis=escape(diagnosis(labels[found.label])), radius=found.radius, confidence=confidence,
+        count=int(counts[found.label]), total=total, share=100 * found.share,
+    )  # fmt: skip
+    return f"<p>{text}{_length(session, found.radius)}</p>"
+
+
+def _length(session: Session, radius: float) -> str:
+    """Where the attack on the page lies, which may be out of reach."""
+    if session.attacked is None:
+        return ""
+    length = (session.attacked - session.original).norm().item()
+    if length < radius:
+        text = say(
+            "The attack on this page changed the picture by {length:.3f}: inside of what can be proved.", length=length
         )
-    name, agreeing, total = full_name(labels[found.label]), int(counts[found.label]), int(counts.sum())
-    text = (
-        f"<p><b>{escape(name)}, within an L2 radius of {found.radius:.3f}</b> (pixels from 0 to 1; confidence "
-        f"{confidence}; {agreeing} of {total} noisy draws, which proves at least {100 * found.share:.1f} %)."
-    )
-    if session.attacked is not None:
-        length = (session.attacked - session.original).norm().item()
-        where = "inside" if length < found.radius else "far outside" if length > 2 * found.radius else "outside"
-        text += f" The attack on this page changed the picture by {length:.3f}: {where} of what can be proved."
-    return text + "</p>"
+    elif length > 2 * radius:
+        text = say(
+            "The attack on this page changed the picture by {length:.3f}: far outside of what can be proved.",
+            length=length,
+        )
+    else:
+        text = say(
+            "The attack on this page changed the picture by {length:.3f}: outside of what can be proved.", length=length
+        )
+    return f" {text}"

@@ -45,6 +45,7 @@ LAUNCH = dict(
     ),
     css_paths=Path(__file__).parent / "style.css",
     i18n=I18N,
+    mcp_server=True,
     run_history=False,  # pictures are the visitor's own
     max_file_size="100mb",
     footer_links=["api"],

@@ -7,12 +7,14 @@ import gradio as gr
 
 from purifier.classifiers import Classifier
 from purifier.images import quantise, read_image
-from purifier.readings import read
+from purifier.language import say
+from purifier.readings import diagnosis, read
 from purifier.runs import ANY
-from purifier.taxonomy import DIAGNOSES, full_name
+from purifier.taxonomy import DIAGNOSES
 from purifier.ui.examples import example_files
 from purifier.ui.handlers import attack, choose, need_picture, status
 from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.view import within
 
 MELANOMA, NEVUS = "MEL", "NV"
 
@@ -44,23 +46,37 @@ def set_up(preset: Preset, session: Session):
     """
     classifier = classifier_for_page(session.classifier)
     if preset.target != ANY and preset.target not in classifier.labels:
-        raise ValueError(f"{classifier.source} does not know the diagnosis {full_name(preset.target)}.")
-    aim = "any other diagnosis" if preset.target == ANY else full_name(preset.target).lower()
-    if session.original is not None and suits(preset, classifier, session.original):
-        return *[gr.skip()] * 5, status(f"The attack aims at: {aim}. Now press Attack."), preset.target
-    if session.is_own:
-        reading = full_name(read(classifier, session.original)[0].top).lower()
+        name = diagnosis(preset.target)
         raise ValueError(
-            f"Your picture is read as {reading}, and this attack starts from {preset.kind}. Choose an example, or aim "
-            "at another diagnosis."
+            say("{classifier} does not know the diagnosis {diagnosis}.", classifier=classifier.source, diagnosis=name)
         )
+    aim = say("any other diagnosis") if preset.target == ANY else within(diagnosis(preset.target))
+    if session.original is not None and suits(preset, classifier, session.original):
+        text = say("The attack aims at: {aim}. Now press Attack.", aim=aim)
+        return *[gr.skip()] * 5, status(text), preset.target
+    kind = say(preset.kind)
+    if session.is_own:
+        reading = within(diagnosis(read(classifier, session.original)[0].top))
+        raise ValueError(
+            say(
+                "Your picture is read as {reading}, and this attack starts from {kind}. Choose an example, or aim at "
+                "another diagnosis.",
+                reading=reading, kind=kind,
+            )
+        )  # fmt: skip
     for path in example_files():
         if suits(preset, classifier, quantise(read_image(path))):
             *shown, _ = choose(str(path), session, is_own=False)
-            text = f"An example that is read as {preset.kind} was chosen; the attack aims at: {aim}. Now press Attack."
+            text = say(
+                "An example that is read as {kind} was chosen; the attack aims at: {aim}. Now press Attack.",
+                kind=kind, aim=aim,
+            )  # fmt: skip
             return *shown, status(text), preset.target
     raise ValueError(
-        f"This classifier reads no example as {preset.kind}. Choose another classifier, or a picture of your own."
+        say(
+            "This classifier reads no example as {kind}. Choose another classifier, or a picture of your own.",
+            kind=kind,
+        )
     )
 
 

@@ -2,19 +2,22 @@
 
 import functools
 import json
-import math
 from dataclasses import replace
 from html import escape
 
-from torch import Tensor
-
 from purifier.classifiers import MODELS, Classifier, bundled_classifiers
-from purifier.readings import Reading, is_foreign, read
+from purifier.language import say
+from purifier.readings import Reading, change, headline, is_foreign, read, together
 from purifier.runs import amplified
 from purifier.ui.session import Session
-from purifier.ui.view import card, cards, headline, mark
+from purifier.ui.view import card, cards, mark
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
+
+
+def titles() -> dict[str, str]:
+    """What the pictures are called."""
+    return {"original": say("Original"), "attacked": say("Attacked"), "purified": say("Purified")}
 
 
 def result_cards(session: Session, classifier: Classifier) -> str:
@@ -25,73 +28,75 @@ def result_cards(session: Session, classifier: Classifier) -> str:
     of_x, of_adv, of_clean = (next(readings) if z is not None else None for z in (x, adv, clean))
     if of_x is not None:
         of_x = replace(of_x, foreign=is_foreign(classifier, x))
-    seen = f"Its centre square, as the classifier sees it: {classifier.size[0]} pixels a side."
-    made = ""
-    if session.attack is not None and session.attack.classifier != session.classifier:
-        made = f" Made on {session.attack.classifier}."
+    seen, made, purified = say("Choose a picture in step 1."), say("Press Attack."), say("Press Purify.")
+    shown, added = None, say("What an attack adds, made visible.")
+    if x is not None:
+        side = classifier.size[0]
+        seen = say("Its centre square, as the classifier sees it: {side} pixels a side.", side=side)
+    if adv is not None:
+        made, factor = _made(session), round(0.5 / session.attack.settings.eps)
+        shown = amplified(x, adv, factor)
+        added = say("What the attack added, {factor} times as strong; grey is no change.", factor=factor)
+    if clean is not None:
+        purified = change(x, clean)
+    names = titles()
     parts = [
-        card("Original", x, "Choose a picture in step 1." if x is None else seen, of_x),
-        card("Attacked", adv, "Press Attack." if adv is None else _change(x, adv) + made, of_adv, against=of_x),
+        card("original", names["original"], x, seen, of_x),
+        card("attacked", names["attacked"], adv, made, of_adv, against=of_x),
+        card("perturbation", say("Perturbation"), shown, added),
+        card("purified", names["purified"], clean, purified, of_clean, against=of_x),
     ]
-    if adv is None:
-        parts.append(card("Perturbation", None, "What an attack adds, made visible."))
-    else:
-        factor = round(0.5 / session.attack.settings.eps)
-        note = f"What the attack added, {factor} times as strong; grey is no change."
-        parts.append(card("Perturbation", amplified(x, adv, factor), note))
-    parts.append(
-        card("Purified", clean, "Press Purify." if clean is None else _change(x, clean), of_clean, against=of_x)
-    )
-    so_far = {"Original": of_x, "Attacked": of_adv, "Purified": of_clean}
+    so_far = {"original": of_x, "attacked": of_adv, "purified": of_clean}
     about = f'<p class="lp-note">{_how_good(session.classifier)}</p>'
-    return _strip(so_far) + f'<p class="lp-agreement">{_together(of_x, of_adv, of_clean)}</p>' + cards(parts) + about
+    return _strip(so_far) + f'<p class="lp-agreement">{_agreement(of_x, of_adv, of_clean)}</p>' + cards(parts) + about
+
+
+def _made(session: Session) -> str:
+    """How large the attack was, and on which classifier it was made where that is another."""
+    made = change(session.original, session.attacked)
+    if session.attack.classifier != session.classifier:
+        made += " " + say("Made on {classifier}.", classifier=session.attack.classifier)
+    return made
 
 
 def _strip(readings: dict[str, Reading | None]) -> str:
     """Original, then attacked, then purified, in one line."""
-    labels = list(dict.fromkeys(r.top for name, r in readings.items() if r is not None and name != "Purified"))
+    labels = list(dict.fromkeys(r.top for name, r in readings.items() if r is not None and name != "purified"))
+    names = titles()
     steps = "".join(
-        f"<li{'' if r is None else ' class=lp-known'}><small>{name}</small> "
+        f"<li{'' if r is None else ' class=lp-known'}><small>{names[name]}</small> "
         f"<b>{'&ndash;' if r is None else f'{mark(r, labels)} {escape(headline(r))}'}</b></li>"
         for name, r in readings.items()
     )
-    return f'<ol class="lp-strip" aria-label="Readings so far">{steps}</ol>'
+    return f'<ol class="lp-strip" aria-label="{escape(say("Readings so far"))}">{steps}</ol>'
 
 
-def _together(original: Reading | None, attacked: Reading | None, purified: Reading | None) -> str:
-    """What the readings say together; never that one is right, which nobody here can know."""
-    found = [reading.top for reading in (original, attacked, purified) if reading is not None]
-    if len(found) < 2:
-        return "&nbsp;"
-    if len(set(found)) == 1:
-        return "The readings agree, which does not make them right."
-    warn = '<span class="lp-changed">&#9888;</span> '
-    if attacked is not None and purified is not None and purified.top == original.top:
-        return (
-            warn + "The attack changed the reading, and purification brought the original's back. It may be wrong too."
-        )
-    return warn + "The readings disagree: do not trust any one of them."
-
-
-def _change(x: Tensor, z: Tensor) -> str:
-    levels = round(((z - x).abs().max() * 255).item())
-    error = (z - x).square().mean().item()
-    psnr = f"{-10 * math.log10(error):.1f} dB" if error > 0 else "infinite"
-    return f"Against the original: at most {levels} of 255 levels; PSNR {psnr}."
+def _agreement(original: Reading | None, attacked: Reading | None, purified: Reading | None) -> str:
+    """What the readings say together, with a sign where they differ; one line high also where it is empty."""
+    found = {reading.top for reading in (original, attacked, purified) if reading is not None}
+    sign = '<span class="lp-changed">&#9888;</span> ' if len(found) > 1 else ""
+    return sign + together(original, attacked, purified) or "&nbsp;"
 
 
 @functools.cache
+def _clean_scores(name: str) -> dict:
+    """What a bundled classifier reached on test pictures that nobody attacked."""
+    return json.loads((MODELS / name / "metrics.json").read_text())["clean"]
+
+
 def _how_good(name: str) -> str:
     """How often a bundled classifier is right on test pictures that nobody attacked, melanomas first."""
     if name not in bundled_classifiers():
-        return NOT_MEASURED
-    clean = json.loads((MODELS / name / "metrics.json").read_text())["clean"]
+        return say(NOT_MEASURED)
+    clean = _clean_scores(name)
     melanomas, nevi = clean["recall"]["MEL"], clean["recall"]["NV"]
-    return (
-        f"How often is <b>{name}</b> right where nobody attacks? Of {melanomas['images']} melanomas of the test split "
-        f"it recognises <b>{_percent(melanomas)}</b>; of all {clean['images']} pictures, {nevi['images']} of which are "
-        f"melanocytic nevi, it reads {_percent(clean['accuracy'])} rightly. More under <b>About</b>."
-    )
+    return say(
+        "How often is <b>{classifier}</b> right where nobody attacks? Of {melanomas} melanomas of the test split it "
+        "recognises <b>{recognised}</b>; of all {images} pictures, {nevi} of which are melanocytic nevi, it reads "
+        "{right} rightly. More under <b>About</b>.",
+        classifier=name, melanomas=melanomas["images"], recognised=_percent(melanomas), images=clean["images"],
+        nevi=nevi["images"], right=_percent(clean["accuracy"]),
+    )  # fmt: skip
 
 
 def _percent(score: dict) -> str:

@@ -1,5 +1,6 @@
 // The pyramid theatre: shows the frame that its controls choose. A frame is a step of a block; the last is the result.
-// Runs once for the HTML component `element`; what it shows comes and goes, so events are caught here.
+// Runs once for the HTML component `element`; what it shows comes and goes, so events are caught here. The words are in
+// what is shown.
 const stage = () => element.querySelector(".lp-theatre");
 let playing = null;
 
@@ -31,13 +32,14 @@ function pause() {
   clearInterval(playing);
   playing = null;
   const button = element.querySelector("[data-act=play]");
-  if (button) button.textContent = "▶ Play";
+  if (button) button.textContent = button.dataset.play;
 }
 
 function play() {
   const root = stage(), last = root.querySelectorAll("[data-caption]").length - 1;
   if (Number(root.dataset.frame) === last) show(0);
-  root.querySelector("[data-act=play]").textContent = "❚❚ Pause";
+  const button = root.querySelector("[data-act=play]");
+  button.textContent = button.dataset.pause;
   playing = setInterval(() => stage() ? show(Number(stage().dataset.frame) + 1) : pause(), 1400);
 }
 

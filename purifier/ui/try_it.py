@@ -1,21 +1,26 @@
 """The tab 'Try it': three steps, their results, and the pyramid."""
 
+import json
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import gradio as gr
 from gradio.components import Component
+from torch import Tensor
 
 from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers import DEFAULT, load_classifier
+from purifier.language import languages, say, speaking
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.runs import ANY
 from purifier.ui import handlers
-from purifier.ui.components import PRIVATE, slider, unopened
+from purifier.ui.components import PRIVATE, label, slider, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
-from purifier.ui.examples import are_bundled, example_gallery
+from purifier.ui.examples import are_bundled, caption, example_gallery
 from purifier.ui.presets import PRESETS, live, set_up
 from purifier.ui.results import result_cards
-from purifier.ui.session import Session
+from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import ZOOM, example_buttons, scale_name
 
 # A click anywhere in the list of examples counts where it meets one.
@@ -29,79 +34,85 @@ DROP = (
     "Drop a dermoscopic picture here, or click to choose one. It stays on this server for about a day: none that shows "
     "who it is."
 )
-DRAWN = '<p class="lp-note">Examples, drawn by a generative model: of no patient.</p>'
-WAITING = f"() => `{handlers.status('Waiting for its turn.')}`"
+DRAWN = "Examples, drawn by a generative model: of no patient."
 KEY = (
     '<p class="lp-key"><span><span class="lp-malignant"></span>malignant or precancerous (striped)</span>'
     '<span><span class="lp-other"></span>benign, or not grouped</span></p>'
 )
 
 
-def add_try_it(session: gr.State) -> tuple[list[Component], Component]:
+HEADING = "<h2>The pyramid, scale by scale</h2>"
+
+
+def add_try_it(page: gr.Blocks, session: gr.State) -> tuple[list[Component], Component]:
     """Lay out the tab and wire it; the controls of the purifier (blocks, sigma, weight, scales), and its seed."""
     examples, purifier, settings = example_gallery(), Purifier(), AttackSettings()
     with gr.Row():
         with gr.Column(elem_classes="lp-step", min_width=300, scale=6):
-            _step(1, "Picture")
+            gr.HTML(label("<h2><b>1</b> Picture</h2>"))
             with gr.Row():
                 with gr.Column(min_width=240):
                     picture = unopened(gr.Image(
-                        label="Dermoscopic picture", show_label=False, sources=["upload", "clipboard"], format="png",
-                        height=230, buttons=[], placeholder=DROP,
+                        label=label("Dermoscopic picture"), show_label=False, sources=["upload", "clipboard"],
+                        format="png", height=230, buttons=[], placeholder=label(DROP),
                     ))  # fmt: skip
                     classifier = gr.Dropdown(
-                        handlers.classifier_choices(), value=DEFAULT, label="Classifier", allow_custom_value=True,
-                        info="Or type one on the Hub: hf-hub:owner/name@revision",
+                        handlers.classifier_choices(label), value=DEFAULT, label=label("Classifier"),
+                        allow_custom_value=True, info=label("Or type one on the Hub: hf-hub:owner/name@revision"),
                     )  # fmt: skip
                 with gr.Column(min_width=240):
-                    gallery = gr.HTML(
-                        example_buttons([(x, text) for x, text, _ in examples]) + (DRAWN if are_bundled() else ""),
-                        js_on_load=CHOOSE_EXAMPLE,
-                    )
+                    gallery = gr.HTML(_gallery(examples), js_on_load=CHOOSE_EXAMPLE)
         with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
-            _step(2, "Attack")
+            gr.HTML(label("<h2><b>2</b> Attack</h2>"))
             with gr.Row(elem_classes="lp-presets"):
-                presets = [gr.Button(preset.title, size="sm", min_width=80) for preset in PRESETS]
+                presets = [gr.Button(label(preset.title), size="sm", min_width=80) for preset in PRESETS]
             epsilon = slider(
                 EPSILON, round(settings.eps * 255), "How much any colour value may change; 2 is invisible."
             )
-            target = gr.Dropdown(handlers.target_choices(load_classifier().labels), value=ANY, label="Make it read as")
-            knows = gr.Checkbox(
-                label="The attacker knows the purifier", info="And attacks through it, which takes longer."
+            target = gr.Dropdown(
+                handlers.target_choices(load_classifier().labels, label), value=ANY, label=label("Make it read as")
             )
-            with gr.Accordion("More about the attack", open=False):
+            knows = gr.Checkbox(
+                label=label("The attacker knows the purifier"),
+                info=label("And attacks through it, which takes longer."),
+            )
+            with gr.Accordion(label("More about the attack"), open=False):
                 is_live = gr.Checkbox(
-                    label="Live", info="Attacks in one step (FGSM) whenever epsilon moves, and shows what it does."
+                    label=label("Live"),
+                    info=label("Attacks in one step (FGSM) whenever epsilon moves, and shows what it does."),
                 )
                 method = gr.Dropdown(
-                    [(text, name) for name, (text, _) in ATTACKS.items()], value=settings.method, label="Method"
-                )
+                    [(str(label(text)), name) for name, (text, _) in ATTACKS.items()], value=settings.method,
+                    label=label("Method"),
+                )  # fmt: skip
                 steps = slider(ATTACK_STEPS, settings.steps)
-                attack_seed = gr.Number(0, label="Attack seed", precision=0)
-            attack = gr.Button("Attack", variant="primary")
+                attack_seed = gr.Number(0, label=label("Attack seed"), precision=0)
+            attack = gr.Button(label("Attack"), variant="primary")
         with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
-            _step(3, "Purify")
+            gr.HTML(label("<h2><b>3</b> Purify</h2>"))
             sigma = slider(SIGMA, purifier.sigma * 255, "Strength of the noise that drowns the attack.")
             blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
-            with gr.Accordion("More about the purifier", open=False):
+            with gr.Accordion(label("More about the purifier"), open=False):
                 weight = slider(WEIGHT, purifier.weight, "Of the total variation: more is smoother.")
                 scales = gr.CheckboxGroup(
-                    [(scale_name(scale), scale) for scale in ALL_SCALES], value=list(purifier.scales), label="Scales"
-                )
-                seed = gr.Number(0, label="Noise seed", precision=0)
+                    [(scale_name(scale), scale) for scale in ALL_SCALES], value=list(purifier.scales),
+                    label=label("Scales"),
+                )  # fmt: skip
+                seed = gr.Number(0, label=label("Noise seed"), precision=0)
             with gr.Row():
-                purify = gr.Button("Purify", variant="primary", scale=3, min_width=100)
-                cancel = gr.Button("Stop", min_width=70)
+                purify = gr.Button(label("Purify"), variant="primary", scale=3, min_width=100)
+                cancel = gr.Button(label("Stop"), min_width=70)
     status = gr.HTML(handlers.status(""), elem_classes="lp-tight")
-    results = gr.HTML(result_cards(Session(), load_classifier()), js_on_load=ZOOM)
-    gr.HTML(KEY)
-    gr.HTML("<h2>The pyramid, scale by scale</h2>", elem_classes="lp-section")
-    block = gr.Radio([], label="Look back at", visible=False)
-    pyramid = gr.HTML(handlers.NO_PYRAMID, js_on_load=ZOOM)
+    results = gr.HTML(_results(Session()), js_on_load=ZOOM)
+    gr.HTML(label(KEY))
+    gr.HTML(label(HEADING), elem_classes="lp-section")
+    block = gr.Radio([], label=label("Look back at"), visible=False)
+    pyramid = gr.HTML(label(handlers.NO_PYRAMID), js_on_load=ZOOM)
+    handlers.redraw(page.load, lambda state: (_gallery(examples), _results(state)), [session], [gallery, results])
 
     controls, shown = [blocks, sigma, weight, scales], [session, results, pyramid, block, status]
     for event in (attack.click, purify.click, classifier.input):  # in the browser, before the server knows
-        event(None, None, status, js=WAITING, api_visibility="private")
+        event(None, None, status, js=_waiting(), api_visibility="private")
     attacking = attack.click(
         handlers.readable(handlers.attack),
         [session, method, epsilon, steps, target, attack_seed, knows, *controls], shown, **PRIVATE,
@@ -113,7 +124,7 @@ def add_try_it(session: gr.State) -> tuple[list[Component], Component]:
     )  # fmt: skip
     running = [attacking, purifying, following]
     cancel.click(
-        lambda: handlers.status(handlers.STOPPED), None, status, cancels=running, api_visibility="private", queue=False
+        handlers.readable(handlers.stopped), None, status, cancels=running, api_visibility="private", queue=False
     )
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
     at_once = dict(api_visibility="private", show_progress="hidden", concurrency_id="read", cancels=running)
@@ -122,18 +133,36 @@ def add_try_it(session: gr.State) -> tuple[list[Component], Component]:
 
     @handlers.readable
     def choose_example(state: Session, event: gr.EventData):
-        return handlers.choose(str(examples[event.index][2]), state, is_own=False)
+        return handlers.choose(str(examples[event.index][1]), state, is_own=False)
 
     gallery.click(choose_example, session, [picture, *shown], **at_once)
     for preset, button in zip(PRESETS, presets, strict=True):
         button.click(handlers.readable(partial(set_up, preset)), session, [picture, *shown, target], **at_once)
     classifier.input(
-        handlers.change_classifier, [classifier, session],
+        handlers.readable(handlers.change_classifier), [classifier, session],
         [session, results, pyramid, block, target, classifier, status], **PRIVATE,
     )  # fmt: skip
-    block.input(handlers.show_block, [session, block], pyramid, api_visibility="private", show_progress="hidden")
+    block.input(
+        handlers.readable(handlers.show_block), [session, block], pyramid, api_visibility="private",
+        show_progress="hidden",
+    )  # fmt: skip
     return controls, seed
 
 
-def _step(number: int, title: str) -> None:
-    gr.HTML(f"<h2><b>{number}</b> {title}</h2>")
+def _results(session: Session) -> str:
+    return result_cards(session, classifier_for_page(session.classifier))
+
+
+def _gallery(examples: Sequence[tuple[Tensor, Path]]) -> str:
+    drawn = f'<p class="lp-note">{say(DRAWN)}</p>' if are_bundled() else ""
+    return example_buttons([(x, caption(path)) for x, path in examples]) + drawn
+
+
+def _waiting() -> str:
+    """JavaScript for what the status says at once: in the language that the server would choose."""
+    said = {}
+    for code in languages():
+        with speaking(code):
+            said[code] = handlers.status(say("Waiting for its turn."))
+    wanted = 'navigator.languages.map(code => code.toLowerCase().split("-")[0]).find(code => code in said)'
+    return f"() => {{ const said = {json.dumps(said)}; return said[{wanted} ?? 'en']; }}"

@@ -1,6 +1,8 @@
-"""What the page draws: readings, result cards and the pyramid, as HTML. Pictures are batches of one, 8-bit values."""
+"""What the page draws: readings, result cards and the pyramid, as HTML, in the language spoken. Pictures are batches of
+one, 8-bit values."""
 
 import base64
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from html import escape
@@ -8,18 +10,34 @@ from pathlib import Path
 
 from torch import Tensor
 
+from purifier.figures import Figure, as_svg
 from purifier.images import to_png
-from purifier.readings import Reading
+from purifier.language import ENGLISH, say, say_again, spoken
+from purifier.readings import Reading, bars, diagnosis, headline, is_malignant
 from purifier.runs import Cell
-from purifier.taxonomy import DIAGNOSES, full_name
 
-MOST_ROWS = 12
 ZOOM = (Path(__file__).parent / "zoom.js").read_text()  # of components whose pictures open large
-STEPS = ("Before", "Diffused", "Denoised", "Aggregated")
+WIPED = "Left of the line: {left}. Right: {right}."  # zoom.js puts the pictures' names in
 
 
-def headline(reading: Reading) -> str:
-    return f"{full_name(reading.top)}, {100 * reading.probability(reading.top):.0f} %"
+def step_names() -> list[str]:
+    """What is done at each scale, in its order."""
+    return [say("Before"), say("Diffused"), say("Denoised"), say("Aggregated")]
+
+
+def within(name: str) -> str:
+    """A name within a sentence, where English writes it small."""
+    return name.lower() if spoken() == ENGLISH else name
+
+
+def drawing(figure: Figure) -> str:
+    """A plot as SVG, its words in the language spoken."""
+    for text in figure.findobj(lambda artist: hasattr(artist, "get_text")):
+        text.set_text(say_again(text.get_text()))
+    with warnings.catch_warnings():
+        # Matplotlib measures with a font of its own; the browser, which draws the words, has others.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        return as_svg(figure)
 
 
 def scale_name(scale: float) -> str:
@@ -39,11 +57,11 @@ def picture_tag(x: Tensor, alt: str, name: str = "") -> str:
 
 def zoomable(x: Tensor, alt: str, *, name: str = "", against: str = "") -> str:
     """A picture that a click shows large (zoom.js), wiped against the picture whose id is ``against``."""
-    data = f' data-against="{escape(against, quote=True)}"' if against and against != name else ""
-    return (
-        f'<button type="button" class="lp-zoom"{data} aria-label="{escape(alt, quote=True)}, full size">'
-        f"{picture_tag(x, alt, name)}</button>"
-    )
+    words = {"aria-label": say("{picture}, full size", picture=alt), "data-close": say("Close")}
+    if against and against != name:
+        words |= {"data-against": against, "data-wiped": say(WIPED)}
+    attributes = " ".join(f'{key}="{escape(text, quote=True)}"' for key, text in words.items())
+    return f'<button type="button" class="lp-zoom" {attributes}>{picture_tag(x, alt, name)}</button>'
 
 
 def mark(reading: Reading, labels: Sequence[str]) -> str:
@@ -59,7 +77,7 @@ def example_buttons(examples: Sequence[tuple[Tensor, str]]) -> str:
         f'<button type="button" data-index="{i}">{picture_tag(x, "")}<span>{escape(text)}</span></button>'
         for i, (x, text) in enumerate(examples)
     )
-    return f'<div class="lp-examples" role="group" aria-label="Examples">{buttons}</div>'
+    return f'<div class="lp-examples" role="group" aria-label="{escape(say("Examples"))}">{buttons}</div>'
 
 
 def reading_table(reading: Reading) -> str:
@@ -67,14 +85,12 @@ def reading_table(reading: Reading) -> str:
 
     Of a classifier with many labels, the likeliest.
     """
-    rows, pairs = [], list(zip(reading.labels, reading.probabilities.tolist(), strict=True))
-    if len(pairs) > MOST_ROWS:
-        pairs = sorted(pairs, key=lambda pair: -pair[1])[:MOST_ROWS]
-    for label, p in pairs:
-        kind = "malignant" if label in DIAGNOSES and DIAGNOSES[label].malignant else "other"
+    rows = []
+    for label, p in bars(reading):
+        kind = "malignant" if is_malignant(label) else "other"
         top = ' class="lp-top"' if label == reading.top else ""
         rows.append(
-            f'<tr{top}><th scope="row">{escape(full_name(label))}</th>'
+            f'<tr{top}><th scope="row">{escape(diagnosis(label))}</th>'
             f'<td class="lp-bar"><span class="lp-{kind}" style="width:{100 * p:.1f}%"></span></td>'
             f"<td>{100 * p:.0f}&nbsp;%</td></tr>"
         )
@@ -82,44 +98,47 @@ def reading_table(reading: Reading) -> str:
 
 
 def card(
-    title: str, x: Tensor | None, note: str, reading: Reading | None = None, *, against: Reading | None = None
-) -> str:
-    """One result: its picture, a line about it, and the classifier's view; ``against`` is the original's."""
+    name: str, title: str, x: Tensor | None, note: str, reading: Reading | None = None, *,
+    against: Reading | None = None,
+) -> str:  # fmt: skip
+    """One result: its picture, a line about it, and the classifier's view; ``against`` is the original's. ``name`` is
+    part of the picture's id."""
     frame, body = '<div class="lp-empty" aria-hidden="true"></div>', ""
     if x is not None:
-        alt = f"{title} picture" + (f", read as {headline(reading)}" if reading else "")
-        frame = zoomable(x, alt, name=f"lp-card-{title.lower()}", against="" if reading is None else "lp-card-original")
+        alt = say("{title} picture", title=title)
+        if reading is not None:
+            alt = say("{title} picture, read as {reading}", title=title, reading=headline(reading))
+        frame = zoomable(x, alt, name=f"lp-card-{name}", against="" if reading is None else "lp-card-original")
     if reading is not None:
-        verdict = ""
-        if against is not None:
-            same = reading.top == against.top
-            verdict = (
-                '<span class="lp-same">&#10003; as the original</span>' if same
-                else '<span class="lp-changed">&#9888; changed</span>'
-            )  # fmt: skip
-        if reading.unsure:
-            verdict += (
-                ' <span class="lp-unsure" title="Its confidence is below the threshold set on validation pictures">'
-            )
-            verdict += "? unsure</span>"
-        said = f'<p class="lp-headline">{escape(headline(reading))} {verdict}</p>'
+        said = f'<p class="lp-headline">{escape(headline(reading))} {_verdict(reading, against)}</p>'
         body = said + _group(reading) + reading_table(reading)
         if reading.foreign:
-            body = f'<p class="lp-foreign">&#9888; This does not look like a dermoscopic picture.</p>{body}'
+            body = f'<p class="lp-foreign">&#9888; {say("This does not look like a dermoscopic picture.")}</p>{body}'
     return (
         f'<figure class="lp-card" aria-label="{escape(title, quote=True)}"><figcaption>{escape(title)}</figcaption>'
         f'<div class="lp-frame">{frame}</div><p class="lp-note">{escape(note)}</p>{body}</figure>'
     )
 
 
+def _verdict(reading: Reading, against: Reading | None) -> str:
+    """Whether it is still the original's reading, and whether it is sure."""
+    verdict = ""
+    if against is not None and reading.top == against.top:
+        verdict = f'<span class="lp-same">&#10003; {say("as the original")}</span>'
+    elif against is not None:
+        verdict = f'<span class="lp-changed">&#9888; {say("changed")}</span>'
+    if reading.unsure:
+        why = escape(say("Its confidence is below the threshold set on validation pictures"), quote=True)
+        verdict += f' <span class="lp-unsure" title="{why}">? {say("unsure")}</span>'
+    return verdict
+
+
 def _group(reading: Reading) -> str:
-    malignant = reading.malignant()
-    if malignant is None:
+    share = reading.malignant()
+    if share is None:
         return ""
-    share = f"{100 * malignant:.0f}&nbsp;%"
-    return (
-        f'<p class="lp-group"><span class="lp-malignant"></span>malignant or precancerous, together: <b>{share}</b></p>'
-    )
+    text = say("malignant or precancerous, together: <b>{percent:.0f}&nbsp;%</b>", percent=100 * share)
+    return f'<p class="lp-group"><span class="lp-malignant"></span>{text}</p>'
 
 
 def cards(parts: Sequence[str]) -> str:
@@ -131,29 +150,32 @@ def pyramid_row(scale: float, cells: Sequence[Cell] | None, original: str = "", 
 
     ``original`` and ``attacked`` are the labels that those pictures were given, for the marks.
     """
-    name, size = f"Scale {scale_name(scale)}", ""
-    filled = '<td><div class="lp-empty" aria-hidden="true"></div></td>' * len(STEPS)
+    size, filled = "", '<td><div class="lp-empty" aria-hidden="true"></div></td>' * len(step_names())
     if cells is not None:
         size = f"{cells[0][0].shape[-1]} px"
-        filled = "".join(_cell(name, step, *cell, original, attacked) for step, cell in zip(STEPS, cells, strict=True))
+        filled = "".join(
+            _cell(scale_name(scale), step, *cell, original, attacked)
+            for step, cell in zip(step_names(), cells, strict=True)
+        )
+    name = say("Scale {scale}", scale=scale_name(scale))
     return f'<tr><th scope="row">{name}<small>{size}</small></th>{filled}</tr>'
 
 
 def pyramid_table(rows: Sequence[str], *, original: str, attacked: str, caption: str) -> str:
     """One block: its rows, and what the marks mean."""
-    head = "".join(f'<th scope="col">{step}</th>' for step in STEPS)
-    legend = f"&#9679; read as the original ({escape(full_name(original))})"
+    head = "".join(f'<th scope="col">{step}</th>' for step in step_names())
+    legend = f"&#9679; {say('read as the original ({diagnosis})', diagnosis=escape(diagnosis(original)))}"
     if attacked != original:
-        legend += f" &nbsp; &#9650; read as the attacked picture ({escape(full_name(attacked))})"
-    legend += (
-        " &nbsp; &#9670; another reading. The purified picture is the mean of all scales that the last block left."
-    )
+        away = say("read as the attacked picture ({diagnosis})", diagnosis=escape(diagnosis(attacked)))
+        legend += f" &nbsp; &#9650; {away}"
+    rest = say("another reading. The purified picture is the mean of all scales that the last block left.")
     return (
         f'<div class="lp-pyramid"><table><caption>{escape(caption)}</caption><thead><tr><td></td>{head}</tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody></table></div><p class="lp-legend">{legend}</p>'
+        f'<tbody>{"".join(rows)}</tbody></table></div><p class="lp-legend">{legend} &nbsp; &#9670; {rest}</p>'
     )
 
 
-def _cell(name: str, step: str, x: Tensor, reading: Reading, original: str, attacked: str) -> str:
+def _cell(scale: str, step: str, x: Tensor, reading: Reading, original: str, attacked: str) -> str:
     sign, text = mark(reading, [original, attacked][: 1 + (attacked != original)]), escape(headline(reading))
-    return f"<td>{zoomable(x, f'{name}, {step.lower()}')}<span>{sign} {text}</span></td>"
+    alt = say("Scale {scale}, {step}", scale=scale, step=within(step))
+    return f"<td>{zoomable(x, alt)}<span>{sign} {text}</span></td>"

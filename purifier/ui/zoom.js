@@ -1,4 +1,5 @@
 // A click on a picture in a button.lp-zoom shows it large, wiped by a slider against the one it is compared with.
+// The button's data has the words.
 element.addEventListener("click", event => {
   const button = event.target.closest("button.lp-zoom");
   if (!button) return;
@@ -24,7 +25,7 @@ element.addEventListener("click", event => {
   caption.textContent = picture.alt;
   const close = document.createElement("button");
   close.type = "button";
-  close.textContent = "Close";
+  close.textContent = button.dataset.close;
   close.addEventListener("click", () => dialog.close());
   dialog.append(frame);
   if (other && other !== picture) {
@@ -33,7 +34,7 @@ element.addEventListener("click", event => {
     before.className = "lp-before";
     frame.append(before);
     const label = document.createElement("label");
-    label.textContent = `Left of the line: ${other.alt}. Right: ${picture.alt}.`;
+    label.textContent = button.dataset.wiped.replace("{left}", () => other.alt).replace("{right}", () => picture.alt);
     const range = document.createElement("input");
     range.type = "range";
     range.max = 100;

@@ -1,0 +1,157 @@
+"""``purifier classify``, ``attack``, ``purify`` and ``report``: the page's actions on files and folders."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from purifier.attacks import ATTACKS, AttackSettings
+from purifier.classifiers import DEFAULT, Classifier, load_classifier
+from purifier.pipeline import ALL_SCALES, Purifier
+from purifier.runs import ANY, Attack, Run, Settings
+from purifier.taxonomy import full_name
+
+FORMATS = ("html", "pdf", "zip", "json")
+UNREADABLE = 1  # exit code where some pictures could not be read
+
+
+def add_picture_commands(commands: argparse._SubParsersAction, device_option: Callable) -> None:
+    """Add them to the command line; ``device_option`` adds --device."""
+    for name, what, attacks, purifies in (
+        ("classify", "read pictures with a classifier", False, False),
+        ("attack", "change pictures invisibly so that the classifier errs", True, False),
+        ("purify", "purify pictures, attacked before or not", False, True),
+        ("report", "attack and purify pictures, and write a report of each", True, True),
+    ):
+        command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        command.add_argument("pictures", nargs="+", type=Path, metavar="FILE-or-FOLDER")
+        command.add_argument(
+            "--out", type=Path, required=name != "classify",
+            help="folder for results.csv, and for pictures and reports; a stopped run goes on there",
+        )  # fmt: skip
+        command.add_argument("--json", action="store_true", help="print a line of JSON for each picture")
+        command.add_argument(
+            "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
+        )
+        device_option(command)
+        if attacks:
+            _attack_options(command)
+        if purifies or attacks:  # an attacker may know the purifier
+            _purifier_options(command)
+        if name == "report":
+            command.add_argument("--no-attack", action="store_true", help="purify the pictures as they are")
+            command.add_argument(
+                "--settings", type=Path, metavar="run.json",
+                help="of an earlier report or from the page, in place of all other options, to run them again",
+            )  # fmt: skip
+            command.add_argument(
+                "--formats", nargs="+", choices=FORMATS, default=FORMATS, help="of the report (default: all)"
+            )
+        command.set_defaults(run=_run, attacks=attacks, purifies=purifies, name=name)
+
+
+def _attack_options(command: argparse.ArgumentParser) -> None:
+    attack = AttackSettings()
+    group = command.add_argument_group("attack")
+    group.add_argument("--method", choices=ATTACKS, default=attack.method, help="(default %(default)s)")
+    group.add_argument(
+        "--epsilon", type=float, default=round(attack.eps * 255), help="largest change, in 1/255 (default %(default)s)"
+    )
+    group.add_argument("--steps", type=int, default=attack.steps, help="(default %(default)s)")
+    group.add_argument("--target", default=ANY, help="label to be read as, such as NV (default: any other)")
+    group.add_argument("--attacker", metavar="CLASSIFIER", help="the one that the attacker has (default: the reading)")
+    group.add_argument("--knows-purifier", action="store_true", help="the attacker attacks through the purifier")
+    group.add_argument("--attack-seed", type=int, default=0)
+
+
+def _purifier_options(command: argparse.ArgumentParser) -> None:
+    purifier = Purifier()
+    group = command.add_argument_group("purifier")
+    group.add_argument("--blocks", type=int, default=purifier.blocks, help="(default %(default)s)")
+    group.add_argument(
+        "--sigma", type=float, default=purifier.sigma * 255, help="of the noise, in 1/255 (default %(default)g)"
+    )
+    group.add_argument(
+        "--weight", type=float, default=purifier.weight, help="of the total variation (default %(default)g)"
+    )
+    group.add_argument(
+        "--scales", type=float, nargs="+", default=purifier.scales,
+        help=f"some of {', '.join(f'{scale:g}' for scale in ALL_SCALES)} (default {_listed(purifier.scales)})",
+    )  # fmt: skip
+    group.add_argument("--noise-seed", type=int, default=0)
+
+
+def _listed(scales: tuple[float, ...]) -> str:
+    return " ".join(f"{scale:g}" for scale in scales)
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """What the options ask for. Raises ``ValueError`` for settings out of range."""
+    if getattr(options, "settings", None) is not None:
+        return Settings.from_json(options.settings.read_text())
+    purifier = attack = None
+    if options.attacks or options.purifies:
+        scales = tuple(sorted(options.scales, reverse=True))
+        purifier = Purifier(blocks=options.blocks, sigma=options.sigma / 255, weight=options.weight, scales=scales)
+    if options.attacks and not getattr(options, "no_attack", False):
+        attack = Attack(
+            settings=AttackSettings(method=options.method, eps=options.epsilon / 255, steps=options.steps),
+            target=options.target, classifier=options.attacker or options.classifier,
+            known=purifier if options.knows_purifier else None, seed=options.attack_seed,
+        )  # fmt: skip
+    settings = Settings(classifier=options.classifier, attack=attack)
+    return replace(settings, purifier=purifier, seed=options.noise_seed) if options.purifies else settings
+
+
+def _run(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from purifier.batch import find_pictures, work_through
+
+    settings, pictures = settings_from(options), find_pictures(options.pictures)
+    classifier = load_classifier(settings.classifier).to(options.device)
+    attacker = None
+    if settings.attack is not None and settings.attack.classifier != settings.classifier:
+        attacker = load_classifier(settings.attack.classifier).to(options.device)
+    extra = _reports(options.formats) if options.name == "report" else None
+    rows = work_through(pictures, settings, classifier, attacker, out=options.out, extra=extra)
+    unreadable = 0
+    for row in tqdm(rows, total=len(pictures), desc=options.name, unit="picture", disable=not sys.stderr.isatty()):
+        unreadable += bool(row["error"])
+        if options.json:
+            print(json.dumps(row), flush=True)
+        elif row["error"]:
+            tqdm.write(f"{row['file']}: {row['error']}", file=sys.stderr)
+        else:
+            tqdm.write(_line(row))
+    return UNREADABLE if unreadable else 0
+
+
+def _line(row: dict) -> str:
+    """``MEL-1.png: Melanoma 92 % -> attacked: Melanocytic nevus 100 %``."""
+    said = []
+    for kind in ("original", "attacked", "purified"):
+        if label := row.get(f"{kind}_read_as"):
+            unsure = " (unsure)" if str(row[f"{kind}_unsure"]) == "True" else ""
+            percent = f"{100 * float(row[f'{kind}_p_{label}']):.0f} %"
+            said.append(("" if kind == "original" else f"{kind}: ") + f"{full_name(label)} {percent}{unsure}")
+    return f"{row['file']}: {' -> '.join(said)}"
+
+
+def _reports(formats: list[str]) -> Callable[[Run, Classifier], dict[str, bytes]]:
+    """What writes the files of a report."""
+
+    from purifier.reports import html_report, pdf_report, record, stages_zip
+
+    def files(done: Run, classifier: Classifier) -> dict[str, bytes]:
+        makers = {
+            "html": ("report.html", lambda: html_report(done, classifier).encode()),
+            "pdf": ("report.pdf", lambda: pdf_report(done, classifier)),
+            "zip": ("stages.zip", lambda: stages_zip(done, classifier)),
+            "json": ("run.json", lambda: (json.dumps(record(done, classifier), indent=2) + "\n").encode()),
+        }
+        return {name: make() for name, make in (makers[kind] for kind in formats)}
+
+    return files

@@ -1,0 +1,284 @@
+"""Six short lessons on adversarial pictures: what each sets, runs, asks and claims. The page shows them.
+
+A claim is checked on the bundled examples by the tests; a lesson whose claim does not hold must be changed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers import DEFAULT, SURROGATE, load_classifier
+from purifier.images import read_image
+from purifier.pipeline import Purifier
+from purifier.readings import Reading, read
+from purifier.runs import Attack, Run, Settings, run
+from purifier.taxonomy import DIAGNOSES
+
+NEVUS, MELANOMA = "NV", "MEL"
+Seen = dict[str, dict[str, Reading]]  # what each classifier reads, by its name, of each picture, by its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """``example`` is a bundled picture; ``readers`` are further classifiers to whom the pictures are shown. ``look`` is
+    what to look at afterwards. ``claim`` says whether a run came out as the lesson says."""
+
+    title: str
+    minutes: int
+    example: str
+    settings: Settings
+    intro: str
+    look: tuple[str, ...]
+    question: str
+    answer: str
+    sources: tuple[str, ...]
+    claim: Callable[[Run, Seen], bool]
+    readers: tuple[str, ...] = ()
+
+
+def seen_by(done: Run, names: tuple[str, ...]) -> Seen:
+    """What classifiers, bundled or on the Hub, read in the pictures of a run."""
+    pictures = done.pictures()
+    return {
+        name: dict(zip(pictures, read(load_classifier(name), *pictures.values()), strict=True))
+        for name in dict.fromkeys((done.settings.classifier, *names))
+    }
+
+
+def teach(lesson: Lesson, path: str) -> tuple[Run, Seen]:
+    """The lesson's run on the picture at ``path``, and what is read in it."""
+    settings = lesson.settings
+    attacker = None if settings.attack is None else load_classifier(settings.attack.classifier)
+    done = run(settings, read_image(path), load_classifier(settings.classifier), attacker)
+    return done, seen_by(done, lesson.readers)
+
+
+def is_fooled(seen: dict[str, Reading]) -> bool:
+    return seen["attacked"].top != seen["original"].top
+
+
+def _fools_unseen(done: Run, seen: Seen) -> bool:
+    change = (done.attacked - done.original).abs().max().item()
+    here = seen[DEFAULT]
+    return is_fooled(here) and here["attacked"].probability(here["attacked"].top) > 0.9 and change < 2.5 / 255
+
+
+def _makes_benign(done: Run, seen: Seen) -> bool:
+    here = seen[DEFAULT]
+    return here["original"].top == MELANOMA and here["attacked"].top == NEVUS
+
+
+def _returns(done: Run, seen: Seen) -> bool:
+    here = seen[DEFAULT]
+    return is_fooled(here) and here["purified"].top == here["original"].top
+
+
+def _costs(done: Run, seen: Seen) -> bool:
+    here = seen[DEFAULT]
+    return done.attacked is None and here["original"].top == MELANOMA and not DIAGNOSES[here["purified"].top].malignant
+
+
+def _defeats(done: Run, seen: Seen) -> bool:
+    here = seen[DEFAULT]
+    return is_fooled(here) and here["purified"].top != here["original"].top
+
+
+def _transfers_to_its_like(done: Run, seen: Seen) -> bool:
+    return [name for name in seen if is_fooled(seen[name])] == [DEFAULT, "standard"]
+
+
+SZEGEDY = "C. Szegedy et al., Intriguing properties of neural networks, ICLR 2014, arXiv:1312.6199"
+GOODFELLOW = (
+    "I. Goodfellow, J. Shlens, C. Szegedy, Explaining and harnessing adversarial examples, ICLR 2015, arXiv:1412.6572"
+)
+MADRY = "A. Madry et al., Towards deep learning models resistant to adversarial attacks, ICLR 2018, arXiv:1706.06083"
+FINLAYSON = (
+    "S. Finlayson et al., Adversarial attacks on medical machine learning, Science 363 (2019) 1287, "
+    "doi:10.1126/science.aaw4399"
+)
+MDDA = (
+    "Y. Wang, Y. Li, Z. Shen, Y. Qiao, Reversing skin cancer adversarial examples by multiscale diffusive and "
+    "denoising aggregation mechanism, Computers in Biology and Medicine 164 (2023) 107310, arXiv:2208.10373"
+)
+NIE = "W. Nie et al., Diffusion models for adversarial purification, ICML 2022, arXiv:2205.07460"
+TSIPRAS = "D. Tsipras et al., Robustness may be at odds with accuracy, ICLR 2019, arXiv:1805.12152"
+ATHALYE = (
+    "A. Athalye, N. Carlini, D. Wagner, Obfuscated gradients give a false sense of security, ICML 2018, "
+    "arXiv:1802.00420"
+)
+TRAMER = (
+    "F. Tramèr, N. Carlini, W. Brendel, A. Madry, On adaptive attacks to adversarial example defenses, NeurIPS 2020, "
+    "arXiv:2002.08347"
+)
+PAPERNOT = "N. Papernot, P. McDaniel, I. Goodfellow, Transferability in machine learning, 2016, arXiv:1605.07277"
+DEMONTIS = "A. Demontis et al., Why do adversarial attacks transfer?, USENIX Security 2019, arXiv:1809.02861"
+
+OBLIVIOUS = AttackSettings(eps=2 / 255, steps=20)
+
+LESSONS = (
+    Lesson(
+        title="A change that nobody sees",
+        minutes=4,
+        example=f"{NEVUS}-1.png",
+        settings=Settings(attack=Attack(settings=OBLIVIOUS)),
+        intro=(
+            "A picture of a nevus is attacked: every colour value may change by at most 2 of 255 levels. The attack "
+            "knows the classifier, and goes twenty small steps in the direction in which the classifier errs soonest."
+        ),
+        look=(
+            "Compare the original and the attacked picture: click one of them and wipe. Do you see a difference?",
+            "Look at the readings: another diagnosis, and more confident than before.",
+            "The third picture shows what was added, made many times stronger. It is no noise: it follows the lesion.",
+        ),
+        question=(
+            "The attacked picture is read with nearly 100 %. Why is a high confidence no sign that a reading can be "
+            "trusted?"
+        ),
+        answer=(
+            "Confidence says how far a picture lies from the border between two diagnoses in the classifier's own "
+            "view. "
+            "The attack pushes the picture far across that border; the classifier has no other view to notice it with. "
+            "Calibration, which makes confidence honest on ordinary pictures, says nothing about chosen ones."
+        ),
+        sources=(SZEGEDY, GOODFELLOW, MADRY),
+        claim=_fools_unseen,
+    ),
+    Lesson(
+        title="A melanoma read as benign",
+        minutes=4,
+        example=f"{MELANOMA}-1.png",
+        settings=Settings(attack=Attack(settings=OBLIVIOUS, target=NEVUS)),
+        intro=(
+            "The attacker now has an aim: a melanoma is to be read as a melanocytic nevus. This is the error that "
+            "harms "
+            "a patient most, because nobody would look again."
+        ),
+        look=(
+            "Before the attack the classifier recognises the melanoma.",
+            "After it the striped bars, malignant or precancerous, have nearly gone: all of them, not melanoma alone.",
+            "The picture itself is the same to your eye. What would you have written in the record?",
+        ),
+        question="Who could want such a change, and where between camera and record could it be made?",
+        answer=(
+            "Whoever gains from a reading: an insurer or a provider who is paid by diagnosis, a sponsor whose trial "
+            "needs "
+            "clean lesions, or malware that only does harm. It takes access to the picture on its way from camera to "
+            "classifier: an app, an archive, a network. Protecting that way is the first defence; what happens on this "
+            "page is a second one."
+        ),
+        sources=(FINLAYSON,),
+        claim=_makes_benign,
+    ),
+    Lesson(
+        title="Purify",
+        minutes=5,
+        example="BCC-1.png",
+        settings=Settings(attack=Attack(settings=OBLIVIOUS), purifier=Purifier()),
+        intro=(
+            "A basal cell carcinoma is attacked and then purified: at several scales Gaussian noise drowns the fine "
+            "pattern of the attack, total-variation denoising takes noise and pattern away together, and the scales "
+            "are "
+            "mixed. The purifier knows neither the classifier nor the attack, and the attacker does not know the "
+            "purifier."
+        ),
+        look=(
+            "The reading of the purified picture is the original's again.",
+            "In the Pyramid theatre you see it happen, block by block: where does the reading return?",
+            "Fine lines have gone as well. Purification cannot tell them from an attack.",
+        ),
+        question="Why does noise help against a perturbation that was computed so carefully?",
+        answer=(
+            "The perturbation works because every pixel moves in exactly the direction that matters. Noise of several "
+            "times its size makes that pattern a small part of a random one, and the denoiser, which keeps what is "
+            "smooth "
+            "and has edges, removes both. The lesion's coarse shapes are much larger than either, and stay."
+        ),
+        sources=(MDDA, NIE),
+        claim=_returns,
+    ),
+    Lesson(
+        title="What it costs where nobody attacks",
+        minutes=4,
+        example=f"{MELANOMA}-1.png",
+        settings=Settings(purifier=Purifier()),
+        intro=(
+            "No attack this time. A melanoma that the classifier recognises is purified all the same, as it would be "
+            "in "
+            "practice, where nobody knows which pictures were attacked."
+        ),
+        look=(
+            "The purified melanoma is read as something benign.",
+            (
+                "It is one draw of the noise. Purify again with another noise seed, or see under How often? how often "
+                "it happens."
+            ),
+            (
+                "Under Robustness stands how many right readings purification breaks on hundreds of pictures, "
+                "melanomas first."
+            ),
+        ),
+        question=(
+            "A defence that helps against attacks costs accuracy on ordinary pictures. Who pays for it, and who should "
+            "decide?"
+        ),
+        answer=(
+            "Every patient pays, because nearly all pictures were never attacked, and melanomas pay most: their thin "
+            "lines and dots are what smoothing takes away. Whether that is worth it depends on how likely attacks are, "
+            "and should be decided with figures on both sides of the balance, not by the developer alone. A classifier "
+            "that has seen purified pictures in its training pays less."
+        ),
+        sources=(TSIPRAS, MDDA),
+        claim=_costs,
+    ),
+    Lesson(
+        title="The attacker who knows",
+        minutes=5,
+        example="BCC-1.png",
+        settings=Settings(attack=Attack(settings=OBLIVIOUS, known=Purifier()), purifier=Purifier()),
+        intro=(
+            "The carcinoma of lesson 3, and the same purifier. But now the attacker knows the purifier, and attacks "
+            "classifier and purifier together, averaging over its noise at every step. It takes about twenty seconds."
+        ),
+        look=(
+            "The change is as small as before: at most 2 of 255 levels.",
+            "The purified picture is still misread: the attack went through the purification.",
+            "Try another noise seed for the purifier: the attack does not depend on the draw.",
+        ),
+        question="A paper reports that its defence restores 90 % of attacked pictures. What is the first thing to ask?",
+        answer=(
+            "Whether the attacker knew the defence. A defence that was only tested against attackers who did not know "
+            "it "
+            "has shown little: most such defences fell as soon as somebody attacked them knowingly. Ask also whether "
+            "the "
+            "attack averaged over the noise, whether more steps were tried, and whether attacks without gradients did "
+            "better, which would show that the gradient was hidden and not the weakness gone."
+        ),
+        sources=(ATHALYE, TRAMER),
+        claim=_defeats,
+    ),
+    Lesson(
+        title="From one classifier to another",
+        minutes=4,
+        example=f"{NEVUS}-1.png",
+        settings=Settings(attack=Attack(settings=OBLIVIOUS)),
+        readers=("standard", "robust", SURROGATE),
+        intro=(
+            "An attack is made on one classifier, and its picture shown to three others: one trained in the same way, "
+            "one trained on attacked pictures, and one of another architecture."
+        ),
+        look=(
+            "The classifier that was trained in the same way is fooled as well, though the attack never saw it.",
+            "The one trained on attacked pictures, and the one of another architecture, read as before.",
+            "It is one small attack on one picture. Stronger ones, or made on several classifiers, transfer further.",
+        ),
+        question="A company keeps its classifier secret. Is it safe from attacks that need its gradient?",
+        answer=(
+            "No. An attacker can train a classifier of the same kind on similar pictures and attack that: the more "
+            "alike "
+            "the two are, the better the attack transfers. Secrecy makes attacks more laborious, not impossible; and "
+            "attacks that only ask the classifier for its readings need no copy at all."
+        ),
+        sources=(PAPERNOT, DEMONTIS),
+        claim=_transfers_to_its_like,
+    ),
+)  # fmt: skip

@@ -1,0 +1,11 @@
+"""Reports of a run: its record for JSON, a page of HTML, paper (PDF), and an archive of every picture.
+
+Pictures are batches of one, (1, 3, H, W), with 8-bit values. The words are in the language spoken.
+"""
+
+from purifier.reports.archive import stages_zip
+from purifier.reports.facts import NOTICE, record
+from purifier.reports.page import html_report
+from purifier.reports.paper import pdf_report
+
+__all__ = ["NOTICE", "html_report", "pdf_report", "record", "stages_zip"]

@@ -1,0 +1,188 @@
+"""The tab 'Lessons': six guided lessons that set the controls of 'Try it', run, and say what to look at."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from html import escape
+
+import gradio as gr
+from gradio.components import Component
+
+from purifier.language import say
+from purifier.lessons import LESSONS, Lesson, is_fooled, seen_by
+from purifier.readings import headline
+from purifier.ui.components import PRIVATE, label
+from purifier.ui.examples import BUNDLED
+from purifier.ui.handlers import STOPPED, attack, choose, purify, readable, status
+from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.take_away import control_values
+from purifier.ui.view import ZOOM
+
+INTRO = (
+    "<p>Six short lessons. Each sets the controls of <b>Try it</b>, runs, and says what to look at; there you can go "
+    "on "
+    "by yourself. The pictures are drawn by a generative model, of no patient.</p>"
+)
+# Opens what the teacher's page holds in a window of its own, and prints it.
+PRINT = """
+() => {
+  const page = window.open("", "_blank");
+  page.document.title = document.title;
+  page.document.body.innerHTML = document.querySelector(".lp-teacher").outerHTML;
+  page.document.head.innerHTML = "<style>body{font:11pt/1.45 serif;max-width:45em;margin:2em auto;padding:0 1em}"
+    + "section{break-inside:avoid}</style>";
+  page.print();
+}
+"""
+
+
+def add_lessons(session: gr.State, controls: Sequence[Component], shown: Sequence[Component], tab: gr.Tab) -> None:
+    """``controls`` as of ``control_values``; ``shown`` is what ``choose`` draws, the picture first."""
+    gr.HTML(label(INTRO))
+    which = gr.Radio(
+        [(str(label(lesson.title)), i) for i, lesson in enumerate(LESSONS)], value=0, label=label("Lesson"),
+        elem_classes="lp-lessons",
+    )  # fmt: skip
+    before = gr.HTML(lesson_intro(0))
+    with gr.Row(elem_classes="lp-run"):
+        start = gr.Button(label("Run this lesson"), variant="primary", min_width=160)
+        stop = gr.Button(label("Stop"), min_width=70)
+    said, result, after = gr.HTML(status("")), gr.HTML(js_on_load=ZOOM), gr.HTML()
+    with gr.Accordion(label("For teachers: how to run the class"), open=False):
+        printing = gr.Button(label("Print this page"), size="sm")
+        teacher = gr.HTML(teacher_page())
+    running = start.click(
+        readable(run_lesson), [which, session], [result, after, said, *controls, *shown], **PRIVATE
+    )  # fmt: skip
+    stop.click(
+        readable(lambda: status(say(STOPPED))), None, said, cancels=[running], api_visibility="private", queue=False
+    )
+    which.input(
+        readable(lambda i: (lesson_intro(i), "", "", status(""))), which, [before, result, after, said],
+        cancels=[running], api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
+    printing.click(None, None, None, js=PRINT, api_visibility="private")
+    tab.select(
+        readable(lambda i: (lesson_intro(i), teacher_page())), which, [before, teacher], api_visibility="private",
+        show_progress="hidden",
+    )  # fmt: skip
+
+
+def lesson_intro(i: int) -> str:
+    lesson = LESSONS[i]
+    minutes = say("Lesson {n} of {count}, about {minutes} minutes", n=i + 1, count=len(LESSONS), minutes=lesson.minutes)
+    return (
+        f'<section class="lp-lesson"><h2>{escape(say(lesson.title))}</h2><p class="lp-note">{escape(minutes)}</p>'
+        f"<p>{escape(say(lesson.intro))}</p></section>"
+    )
+
+
+def run_lesson(i: int, session: Session) -> Iterator[tuple]:
+    """What the buttons of 'Try it' would do with the lesson's settings, there and here."""
+    lesson = LESSONS[i]
+    settings = lesson.settings
+    classifier = classifier_for_page(settings.classifier)
+    values = control_values(settings, classifier.labels)
+    picture, *drawn = choose(
+        str(BUNDLED / lesson.example), replace(session, classifier=settings.classifier), is_own=False
+    )
+    yield drawn[1], "", drawn[-1], *values, picture, *drawn
+    kept = (gr.skip(),) * (len(values) + 1)
+    session, how = drawn[0], settings.attack
+    if how is not None:
+        target, epsilon, knows = how.target, round(255 * how.settings.eps), how.known is not None
+        purifier = purifier_values(how.known) if knows else ()
+        steps = attack(session, how.settings.method, epsilon, how.settings.steps, target, how.seed, knows, *purifier)
+        for drawn in steps:
+            session = drawn[0]
+            yield drawn[1], gr.skip(), drawn[-1], *kept, *drawn
+    if settings.purifier is not None:
+        for drawn in purify(session, *purifier_values(settings.purifier), settings.seed):
+            session = drawn[0]
+            yield drawn[1], gr.skip(), drawn[-1], *kept, *drawn
+    yield gr.skip(), lesson_end(lesson, session), status(say("The lesson is done.")), *kept, *[gr.skip()] * len(drawn)
+
+
+def purifier_values(purifier) -> tuple:
+    """As the handlers of 'Try it' take them."""
+    return purifier.blocks, round(255 * purifier.sigma, 6), purifier.weight, list(purifier.scales)
+
+
+def lesson_end(lesson: Lesson, session: Session) -> str:
+    """What to look at, and the question."""
+    return (
+        f'<section class="lp-lesson">{_others(lesson, session)}<h3>{escape(say("What to look at"))}</h3>'
+        f"{_list(map(say, lesson.look))}{question(lesson)}</section>"
+    )
+
+
+def question(lesson: Lesson) -> str:
+    return (
+        f"<h3>{escape(say('A question'))}</h3><p>{escape(say(lesson.question))}</p>"
+        f"<details><summary>{escape(say('An answer'))}</summary><p>{escape(say(lesson.answer))}</p></details>"
+        f"<h4>{escape(say('To read'))}</h4>{_list(lesson.sources)}"
+    )
+
+
+def _others(lesson: Lesson, session: Session) -> str:
+    """What further classifiers read in the same pictures."""
+    if not lesson.readers:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row">{name}</th><td>{escape(headline(seen["original"]))}</td>'
+        f"<td>{escape(headline(seen['attacked']))}</td>"
+        f"<td>{escape(say('fooled') if is_fooled(seen) else say('not fooled'))}</td></tr>"
+        for name, seen in seen_by(session.run, lesson.readers).items()
+    )
+    heads = (say("Classifier"), say("Original"), say("Attacked"), "")
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    return (
+        f"<h3>{escape(say('The same two pictures, read by others'))}</h3>"
+        f'<table class="lp-readers"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _list(items) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+def teacher_page() -> str:
+    """How to run the class, lesson by lesson, with the questions, their answers and the sources."""
+    minutes = sum(lesson.minutes for lesson in LESSONS)
+    intro = [
+        say(
+            "Six lessons of {minutes} minutes together fill a class of 45 minutes with its discussion. They need this "
+            "page and nothing else: no account, no installation for the students, no patient's picture.",
+            minutes=minutes,
+        ),
+        say(
+            "Before: run all six once, since the first run of each classifier is slower. To teach with pictures of "
+            "your "
+            "own, start the page with PURIFIER_EXAMPLES set to their folder; the lessons go on using the bundled ones."
+        ),
+        say(
+            "During: let the class guess each reading before you press the button, and write the guesses down. Ask the "
+            "question before you open its answer. Let a student choose other settings in Try it and predict the result."
+        ),
+        say(
+            "After: the class should be able to say what an adversarial picture is, why confidence does not reveal it, "
+            "what purification does and costs, and why a defence must be tested by an attacker who knows it."
+        ),
+        say(
+            "What students often take away wrongly: that such attacks were seen in clinics (no case is known to us), "
+            "that "
+            "a purified reading is a correct one, and that one picture shows how often something happens."
+        ),
+    ]
+    lessons = "".join(
+        f"<section><h3>{i}. {escape(say(lesson.title))} "
+        f"<small>({escape(say('{minutes} minutes', minutes=lesson.minutes))})</small></h3>"
+        f"<p>{escape(say(lesson.intro))}</p>{_list(map(say, lesson.look))}"
+        f"<p><b>{escape(say('A question'))}:</b> {escape(say(lesson.question))}</p>"
+        f"<p><b>{escape(say('An answer'))}:</b> {escape(say(lesson.answer))}</p>{_list(lesson.sources)}</section>"
+        for i, lesson in enumerate(LESSONS, 1)
+    )
+    notice = say("Research and teaching; not a medical device.")
+    return (
+        f'<div class="lp-teacher"><h2>{escape(say("How to run the class"))}</h2>'
+        f"{''.join(f'<p>{escape(text)}</p>' for text in intro)}{lessons}<p><strong>{escape(notice)}</strong></p></div>"
+    )

@@ -1,0 +1,69 @@
+"""Further ways to a picture in 'Try it': a DICOM file, and the ISIC Archive by id where it can be reached."""
+
+import importlib.util
+from collections.abc import Sequence
+from html import escape
+
+import gradio as gr
+from gradio.components import Component
+
+from purifier import isic_archive
+from purifier.language import say
+from purifier.ui.components import label
+from purifier.ui.handlers import choose, readable
+from purifier.ui.session import Session
+
+
+def add_more_pictures(session: gr.State, shown: Sequence[Component], at_once: dict) -> None:
+    """``shown`` is what ``choose`` draws, the picture first; ``at_once`` the settings of events that bring one."""
+    with gr.Accordion(label("DICOM, or by number from the ISIC Archive"), open=False):
+        dicom = gr.UploadButton(
+            label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom(),
+        )  # fmt: skip
+        with gr.Column(visible=False) as archive:
+            with gr.Row(elem_classes="lp-run"):
+                isic_id = gr.Dropdown(
+                    archive_choices(), value=None, allow_custom_value=True, label=label("Picture of the ISIC Archive"),
+                    info=label("Its number, such as ISIC_0024306; or one of these."),
+                )  # fmt: skip
+                fetch = gr.Button(label("Fetch"), min_width=80)
+            source = gr.HTML()
+        offline = gr.HTML(label("<p class='lp-note'>The ISIC Archive cannot be reached from this server.</p>"))
+    dicom.upload(readable(lambda path, state: choose(path, state)), [dicom, session], list(shown), **at_once)
+    fetch.click(readable(from_archive), [isic_id, session], [source, *shown], **at_once)
+    gr.on(None, look, None, [archive, offline], api_visibility="private", show_progress="hidden", queue=False)
+
+
+def has_dicom() -> bool:
+    """Whether pydicom, an optional extra, is there."""
+    return importlib.util.find_spec("pydicom") is not None
+
+
+def archive_choices() -> list[tuple[str, str]]:
+    """A dozen pictures of different diagnoses, named by their codes."""
+    return [(f"{isic_id} ({code})", isic_id) for isic_id, code in isic_archive.EXAMPLES]
+
+
+def look() -> tuple:
+    """Show the Archive where it can be reached."""
+    reachable = isic_archive.is_reachable()
+    return gr.Column(visible=reachable), gr.HTML(visible=not reachable)
+
+
+def from_archive(isic_id: str | None, session: Session) -> tuple:
+    """Choose a picture of the Archive, and say whose it is."""
+    if not (isic_id or "").strip():
+        raise ValueError("Give the number of a picture, such as ISIC_0024306.")
+    found = isic_archive.fetch(isic_id)
+    return credit(found), *choose(found.file, session)
+
+
+def credit(found: isic_archive.ArchivePicture) -> str:
+    """Whose picture it is, under which licence, and what the Archive says that it shows."""
+    said = say(
+        "{isic_id}: {attribution}; licence {licence}.", isic_id=found.isic_id, licence=found.licence,
+        attribution=found.attribution or say("no attribution given"),
+    )  # fmt: skip
+    told = say("The Archive's diagnosis: {diagnosis}.", diagnosis=found.diagnosis) if found.diagnosis else ""
+    link = f'<a href="{escape(found.page, quote=True)}" target="_blank" rel="noopener">{escape(found.isic_id)}</a>'
+    return f'<p class="lp-note">{escape(f"{said} {told}")} {link}</p>'

@@ -1,0 +1,110 @@
+"""Below the results: a report of what was done to the picture, for taking away, and settings brought back."""
+
+import base64
+import json
+from collections.abc import Sequence
+from html import escape
+
+import gradio as gr
+from gradio.components import Component
+
+from purifier.language import say
+from purifier.reports import html_report, pdf_report, record, stages_zip
+from purifier.runs import ANY, Settings, purify_run
+from purifier.taxonomy import full_name
+from purifier.ui.components import PRIVATE, label
+from purifier.ui.controls import SEED
+from purifier.ui.handlers import attack_from, need_picture, purifier_from, readable, status, target_choices
+from purifier.ui.session import Session, classifier_for_page
+
+ABOUT = (
+    "<p>A report with every picture, reading, setting and hash, of what stands above. Nothing of it is kept on the "
+    "server. With its settings (run.json) the same picture gives the same run again.</p>"
+)
+
+
+ELSEWHERE = "These settings have values that the page has no controls for. Use the command purifier report."
+
+
+def add_take_away(session: gr.State, controls: Sequence[Component], said: gr.HTML) -> None:
+    """``controls`` are those that ``control_values`` sets, in its order; ``said`` is the line for messages."""
+    with gr.Accordion(label("Take it away: report, pictures, settings"), open=False):
+        gr.HTML(label(ABOUT))
+        with gr.Row():
+            make = gr.Button(label("Make the report"), min_width=160)
+            bring = gr.UploadButton(
+                label("Load settings (run.json)"), file_types=[".json"], type="binary", min_width=160
+            )
+        links = gr.HTML()
+    make.click(readable(report_links), session, [links, said], **PRIVATE)
+    bring.upload(readable(load_settings), [bring, session], [session, said, *controls], **PRIVATE)
+
+
+def report_links(session: Session):
+    """Links to the report's files, which lie in the page itself."""
+    need_picture(session)
+    classifier = classifier_for_page(session.classifier)
+    done, attacker = session.run, None
+    if done.settings.attack is not None and done.settings.attack.classifier != session.classifier:
+        attacker = classifier_for_page(done.settings.attack.classifier)
+    yield gr.skip(), status(say("The report is being made."))
+    done = purify_run(done, classifier)
+    about = record(done, classifier, attacker=attacker)
+    files = {
+        say("Report to read (HTML)"): ("report.html", "text/html", html_report(done, classifier, attacker=attacker)),
+        say("Report to print (PDF)"): (
+            "report.pdf",
+            "application/pdf",
+            pdf_report(done, classifier, attacker=attacker),
+        ),
+        say("All pictures (ZIP)"): ("stages.zip", "application/zip", stages_zip(done, classifier, attacker=attacker)),
+        say("Settings (JSON)"): ("run.json", "application/json", json.dumps(about, indent=2)),
+    }
+    links = "".join(f"<li>{_link(text, *file)}</li>" for text, file in files.items())
+    yield f'<ul class="lp-links">{links}</ul>', status(say("The report is ready."))
+
+
+def _link(text: str, name: str, kind: str, content: str | bytes) -> str:
+    data = base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
+    return f'<a download="{name}" href="data:{kind};base64,{data}">{escape(text)}</a>'
+
+
+def load_settings(content: bytes, session: Session) -> tuple:
+    """The controls as a run.json has them; the picture on the page stays, without what was done to it."""
+    settings = Settings.from_json(content)
+    attack = settings.attack
+    made_on = settings.classifier if attack is None else attack.classifier
+    text = say("The settings are loaded. Press Attack, then Purify, to do it again.")
+    if made_on != settings.classifier:
+        text = say(
+            "The settings are loaded. Press Attack; then choose the classifier {classifier} and press Purify.",
+            classifier=settings.classifier,
+        )
+    values = control_values(settings, classifier_for_page(made_on).labels)
+    return Session(original=session.original, is_own=session.is_own, classifier=made_on), status(text), *values
+
+
+def control_values(settings: Settings, labels: Sequence[str]) -> tuple:
+    """What the controls of 'Try it' show of settings: classifier (the attacker's), epsilon, target, knows, method,
+    steps, attack seed; blocks, sigma, weight, scales, noise seed. What was not done leaves its controls as they are.
+
+    ``labels`` are the classifier's. Raises ``ValueError`` for settings that the page has no controls for.
+    """
+    attack, purifier = settings.attack, settings.purifier
+    of_attack, of_purifier = [gr.skip()] * 6, [gr.skip()] * 5
+    if attack is not None:
+        how = attack.settings
+        epsilon = round(255 * how.eps)
+        if attack_from(how.method, epsilon, how.steps) != how:
+            raise ValueError(ELSEWHERE)
+        if attack.target != ANY and attack.target not in labels:
+            raise ValueError(f"{attack.classifier} does not know the diagnosis {full_name(attack.target)}.")
+        target = gr.Dropdown(choices=target_choices(labels), value=attack.target)
+        of_attack = [epsilon, target, attack.known is not None, how.method, how.steps, SEED.check(attack.seed)]
+    shown = purifier or (attack.known if attack else None)
+    if shown is not None:
+        values = [shown.blocks, round(255 * shown.sigma, 6), shown.weight, list(shown.scales)]
+        if purifier_from(*values) != shown or (attack and attack.known not in (None, shown)):
+            raise ValueError(ELSEWHERE)
+        of_purifier = [*values, SEED.check(settings.seed)]
+    return settings.classifier if attack is None else attack.classifier, *of_attack, *of_purifier

@@ -1,0 +1,348 @@
+import io
+import logging
+import re
+import struct
+import sys
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from purifier.dicom import is_dicom
+from purifier.images import open_picture
+from tests.conftest import lesion_like
+
+pydicom = pytest.importorskip("pydicom")
+from pydicom import uid  # noqa: E402
+from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
+from pydicom.encaps import encapsulate  # noqa: E402
+from pydicom.pixels import convert_color_space  # noqa: E402
+
+SECRETS = ("Doe^Jane", "PID-4711", "19610203", "20240506", "Clinic^Name", "1.2.3.4711", "Nevus^of^Doe")
+PICTURE = lesion_like(0).crop((0, 0, 96, 70))
+PIXELS = np.asarray(PICTURE)
+
+
+def dicom(pixels: bytes, syntax: str = uid.ExplicitVRLittleEndian, **changes) -> bytes:
+    """A file of a dermoscopic photograph with a patient's name and dates; a change to None leaves an element out."""
+    elements = dict(
+        SOPClassUID=uid.DermoscopicPhotographyImageStorage, SOPInstanceUID="1.2.3.4711", PatientName="Doe^Jane",
+        PatientID="PID-4711", PatientBirthDate="19610203", StudyDate="20240506", InstitutionName="Clinic^Name",
+        ImageComments="Nevus^of^Doe", Modality="XC", Rows=PICTURE.height, Columns=PICTURE.width, SamplesPerPixel=3,
+        PhotometricInterpretation="RGB", PlanarConfiguration=0, BitsAllocated=8, BitsStored=8, HighBit=7,
+        PixelRepresentation=0, PixelData=pixels,
+    )  # fmt: skip
+    dataset = Dataset()
+    for name, value in {**elements, **changes}.items():
+        if value is not None:
+            setattr(dataset, name, value)
+    if "PixelData" in dataset:
+        dataset["PixelData"].VR = "OW" if dataset.BitsAllocated == 16 else "OB"
+        dataset["PixelData"].is_undefined_length = uid.UID(syntax).is_encapsulated
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def grey(pixels: bytes, **changes) -> bytes:
+    layout = dict(SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2", PlanarConfiguration=None)
+    return dicom(pixels, **{**layout, **changes})
+
+
+def jpeg(picture: Image.Image = PICTURE, kind: str = "JPEG", **options) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **{"quality": 95, **options} if kind == "JPEG" else options)
+    return file.getvalue()
+
+
+def encapsulated(stream: bytes, syntax: str = uid.JPEGBaseline8Bit, **changes) -> bytes:
+    return dicom(encapsulate([stream]), syntax, **{"PhotometricInterpretation": "YBR_FULL_422", **changes})
+
+
+def read(data: bytes) -> np.ndarray:
+    picture = open_picture(data)
+    assert picture.mode == "RGB" and not picture.info and not picture.getexif()
+    return np.asarray(picture)
+
+
+def distance(a, b) -> float:
+    return np.abs(np.asarray(a).astype(int) - np.asarray(b).astype(int)).mean()
+
+
+SYNTAXES = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("planar", [0, 1])
+def test_uncompressed_rgb_is_read_exactly(syntax, planar):
+    pixels = PIXELS if planar == 0 else np.moveaxis(PIXELS, -1, 0)
+    assert np.array_equal(read(dicom(pixels.tobytes(), syntax, PlanarConfiguration=planar)), PIXELS)
+
+
+def test_files_are_read_like_bytes(tmp_path):
+    path = tmp_path / "without suffix"
+    path.write_bytes(dicom(PIXELS.tobytes()))
+    assert is_dicom(path) and np.array_equal(np.asarray(open_picture(path)), PIXELS)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        uid.VLPhotographicImageStorage,
+        uid.SecondaryCaptureImageStorage,
+        uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+    ],
+)
+def test_photographs_and_secondary_captures_are_read(storage):
+    assert np.array_equal(read(dicom(PIXELS.tobytes(), SOPClassUID=storage, NumberOfFrames=1)), PIXELS)
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_uncompressed_ybr_full_becomes_rgb(planar):
+    pixels = convert_color_space(PIXELS, "RGB", "YBR_FULL")
+    pixels = pixels if planar == 0 else np.moveaxis(pixels, -1, 0)
+    data = dicom(pixels.tobytes(), PhotometricInterpretation="YBR_FULL", PlanarConfiguration=planar)
+    assert distance(read(data), PIXELS) < 1
+
+
+def test_uncompressed_ybr_full_422_becomes_rgb():
+    """Two pixels a group: both brightnesses, then the colour they share (PS3.3, C.7.6.3.1.2)."""
+    smooth = np.repeat(PIXELS[:, ::2], 2, axis=1)
+    ybr = convert_color_space(smooth, "RGB", "YBR_FULL").reshape(70, 48, 2, 3)
+    groups = np.stack([ybr[:, :, 0, 0], ybr[:, :, 1, 0], ybr[:, :, 0, 1], ybr[:, :, 0, 2]], axis=-1)
+    assert distance(read(dicom(groups.tobytes(), PhotometricInterpretation="YBR_FULL_422")), smooth) < 1
+
+
+@pytest.mark.parametrize("stored", [8, 10, 12, 16])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_grey_is_scaled_from_all_that_its_bits_hold(stored, syntax):
+    levels = np.linspace(0, 2**stored - 1, 96 * 70).round().astype(np.uint16).reshape(70, 96)
+    expected = (levels / (2**stored - 1) * 255).round()
+    depth = "u1" if stored == 8 else ">u2" if syntax == uid.ExplicitVRBigEndian else "<u2"
+    bits = dict(BitsAllocated=8 if stored == 8 else 16, BitsStored=stored, HighBit=stored - 1)
+    for photometric, wanted in (("MONOCHROME2", expected), ("MONOCHROME1", 255 - expected)):
+        data = grey(levels.astype(depth).tobytes(), syntax=syntax, **bits, PhotometricInterpretation=photometric)
+        assert np.array_equal(read(data), np.repeat(wanted[..., None], 3, axis=-1))
+
+
+def test_what_lies_in_unused_bits_is_ignored():
+    levels = np.full((70, 96), 0x0FFF, np.uint16)
+    levels[:10] |= 0x1000  # an overlay, as old machines wrote them
+    data = grey(levels.tobytes(), BitsAllocated=16, BitsStored=12, HighBit=11)
+    assert (read(data) == 255).all()
+
+
+def test_16_bit_colour_is_scaled():
+    data = dicom((PIXELS.astype("<u2") * 257).tobytes(), BitsAllocated=16, BitsStored=16, HighBit=15)
+    assert np.array_equal(read(data), PIXELS)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_palette_is_applied(bits):
+    palette = PICTURE.quantize(256)
+    colours = np.array(palette.getpalette(), np.uint16).reshape(-1, 3)
+    tables = colours.astype("u1") if bits == 8 else (colours * 257).astype("<u2")
+    names = ("Red", "Green", "Blue")
+    changes = {f"{name}PaletteColorLookupTableDescriptor": [len(colours), 0, bits] for name in names}
+    changes |= {f"{name}PaletteColorLookupTableData": tables[:, i].tobytes() for i, name in enumerate(names)}
+    data = grey(np.asarray(palette).tobytes(), PhotometricInterpretation="PALETTE COLOR", **changes)
+    assert np.array_equal(read(data), np.asarray(palette.convert("RGB")))
+
+
+def with_runs(data: bytes) -> bytes:
+    """The file compressed by pydicom's own RLE encoder."""
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    dataset.compress(uid.RLELossless, generate_instance_uid=False)
+    file = io.BytesIO()
+    dataset.save_as(file)
+    return file.getvalue()
+
+
+def test_rle_is_read_exactly():
+    assert np.array_equal(read(with_runs(dicom(PIXELS.tobytes()))), PIXELS)
+    levels = np.linspace(0, 65535, 96 * 70).round().astype("<u2").reshape(70, 96)
+    grey16 = grey(levels.tobytes(), BitsAllocated=16, BitsStored=16, HighBit=15)
+    assert np.array_equal(read(with_runs(grey16))[..., 0], (levels / 65535 * 255).round())
+
+
+def segment(kind: int, body: bytes) -> bytes:
+    return bytes([0xFF, kind]) + struct.pack(">H", len(body) + 2) + body
+
+
+def marked(stream: bytes, *marks: bytes) -> bytes:
+    """A JPEG of PIL's with other marks in the place of JFIF's."""
+    return stream[:2] + b"".join(marks) + stream[4 + struct.unpack(">H", stream[4:6])[0] :]
+
+
+ADOBE = segment(0xEE, b"Adobe" + bytes([0, 100, 0, 0, 0, 0, 1]))  # its last byte says YCbCr
+
+
+@pytest.mark.parametrize("photometric", ["YBR_FULL_422", "RGB"])
+@pytest.mark.parametrize(
+    "stream",
+    [jpeg(), marked(jpeg(), ADOBE), jpeg(subsampling=0), jpeg(keep_rgb=True)],
+    ids=["JFIF", "Adobe", "not subsampled", "RGB"],
+)
+def test_jpeg_baseline_is_read_whatever_its_marks(stream, photometric):
+    """The stream's marks are right about its colours: programs often leave DICOM's word for them as it was."""
+    expected = np.asarray(Image.open(io.BytesIO(stream)))
+    assert np.array_equal(read(encapsulated(stream, PhotometricInterpretation=photometric)), expected)
+    assert distance(expected, PIXELS) < 4
+
+
+def test_a_jpeg_without_marks_is_what_dicom_says():
+    ybr = marked(jpeg())
+    assert distance(read(encapsulated(ybr)), PIXELS) < 4
+    assert distance(read(encapsulated(ybr, PhotometricInterpretation="RGB")), PIXELS) < 4  # subsampled, so not RGB
+    stored = Image.frombytes(
+        "YCbCr", PICTURE.size, PICTURE.tobytes()
+    )  # so that red, green and blue are written as such
+    rgb = marked(jpeg(stored, subsampling=0))
+    assert distance(read(encapsulated(rgb, PhotometricInterpretation="RGB")), PIXELS) < 4
+    cut = marked(jpeg(stored, subsampling=0), segment(0xEE, b"Adobe" + bytes(5)))  # two bytes short, so it says nothing
+    assert distance(read(encapsulated(cut, PhotometricInterpretation="RGB")), PIXELS) < 4
+
+
+def test_a_jpeg_in_several_fragments_is_one_picture():
+    fragments = encapsulate([jpeg()], fragments_per_frame=3)
+    data = dicom(fragments, uid.JPEGBaseline8Bit, PhotometricInterpretation="YBR_FULL_422")
+    assert distance(read(data), PIXELS) < 4
+
+
+def test_a_grey_jpeg_is_read_and_inverted():
+    stream, expected = jpeg(PICTURE.convert("L")), np.asarray(PICTURE.convert("L"))[..., None].repeat(3, axis=-1)
+    changes = dict(SamplesPerPixel=1, PlanarConfiguration=None)
+    assert distance(read(encapsulated(stream, PhotometricInterpretation="MONOCHROME2", **changes)), expected) < 2
+    assert distance(read(encapsulated(stream, PhotometricInterpretation="MONOCHROME1", **changes)), 255 - expected) < 2
+
+
+@pytest.mark.parametrize("photometric", ["YBR_RCT", "YBR_ICT", "RGB"])
+def test_jpeg_2000_is_read(photometric):
+    is_lossy = photometric == "YBR_ICT"
+    stream = jpeg(kind="JPEG2000", no_jp2=True, irreversible=is_lossy, mct=photometric != "RGB")
+    syntax = uid.JPEG2000 if is_lossy else uid.JPEG2000Lossless
+    data = encapsulated(stream, syntax, PhotometricInterpretation=photometric)
+    assert distance(read(data), PIXELS) <= is_lossy
+
+
+def test_16_bit_grey_jpeg_2000_is_read():
+    levels = np.linspace(0, 65535, 96 * 70).round().astype(np.uint16).reshape(70, 96)
+    stream = jpeg(Image.fromarray(levels), kind="JPEG2000", no_jp2=True)
+    bits = dict(BitsAllocated=16, BitsStored=16, HighBit=15, SamplesPerPixel=1, PlanarConfiguration=None)
+    data = encapsulated(stream, uid.JPEG2000Lossless, PhotometricInterpretation="MONOCHROME2", **bits)
+    assert np.array_equal(read(data)[..., 0], (levels / 65535 * 255).round())
+
+
+def deflated() -> bytes:
+    """64 KB that would be 64 MB."""
+    short, long = (
+        b"UI" + struct.pack("<H", len(name)) + name
+        for name in (uid.ExplicitVRLittleEndian.encode() + b"\0", b"1.2.840.10008.1.2.1.99")
+    )
+    data = dicom(b"")
+    head = data[: data.index(b"\x08\0\x16\0")].replace(short, long)
+    deflate = zlib.compressobj(wbits=-15)
+    return head + b"".join(deflate.compress(bytes(2**20)) for _ in range(64)) + deflate.flush()
+
+
+REFUSED = {
+    "CT": (lambda: dicom(b"", SOPClassUID=uid.CTImageStorage), "class is CT Image Storage; only photographs"),
+    "private": (lambda: dicom(b"", SOPClassUID="1.2.3.4711"), "class is unknown; only photographs"),
+    "frames": (lambda: dicom(PIXELS.tobytes() * 3, NumberOfFrames=3), "holds 3 pictures; exactly 1"),
+    "small": (lambda: dicom(b"", Rows=63, Columns=200), "200 x 63 pixels; each side must have at least 64"),
+    "large": (lambda: dicom(b"", Rows=5001, Columns=10000), "10000 x 5001 pixels; at most 50 megapixels"),
+    "32 bits": (lambda: dicom(b"", BitsAllocated=32, BitsStored=32), "has 32 bits a value; 8 and 16"),
+    "1 bit": (lambda: grey(b"", BitsAllocated=1, BitsStored=1), "has 1 bits a value; 8 and 16"),
+    "signed": (lambda: dicom(b"", PixelRepresentation=1), "signed values"),
+    "colours": (lambda: dicom(b"", PhotometricInterpretation="YBR_PARTIAL_420"), "colours are coded in a way"),
+    "samples": (lambda: dicom(b"", SamplesPerPixel=1), "colours are coded in a way"),
+    "lossless": (lambda: encapsulated(jpeg(), uid.JPEGLosslessSV1), "compression is JPEG Lossless, Non-Hier"),
+    "deflated": (deflated, "compression is Deflated Explicit VR Little Endian, which is not read"),
+    "no pixels": (lambda: dicom(b"", PixelData=None), "damaged or cut off"),
+    "no rows": (lambda: dicom(b"", Rows=None), "damaged or cut off"),
+    "too few pixels": (lambda: dicom(PIXELS.tobytes()[:-2]), "damaged or cut off"),
+    "more bits than there are": (lambda: dicom(b"", BitsAllocated=8, BitsStored=9), "damaged or cut off"),
+    "another size": (lambda: encapsulated(jpeg(lesion_like(1))), "damaged or cut off"),
+    "half a JPEG": (lambda: encapsulated(jpeg()[:1000]), "damaged or cut off"),
+    "no JPEG": (lambda: encapsulated(b"Doe^Jane" * 20), "damaged or cut off"),
+    "PNG": (lambda: encapsulated(jpeg(kind="PNG")), "damaged or cut off"),
+    "half of RLE": (lambda: with_runs(dicom(PIXELS.tobytes()))[:-5000], "damaged or cut off"),
+    "preamble alone": (lambda: bytes(128) + b"DICM", "damaged or cut off"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_used_is_refused_and_nobody_named(data, message, caplog):
+    with pytest.raises(ValueError, match=message) as refused:
+        open_picture(data())
+    assert not any(secret in str(refused.value) for secret in SECRETS)
+    assert refused.value.__cause__ is None and not caplog.records
+
+
+@pytest.mark.parametrize("data", [dicom(PIXELS.tobytes()), encapsulated(jpeg())], ids=["native", "JPEG"])
+def test_cut_off_files_are_refused(data):
+    for length in range(132, len(data) - 20, 97):
+        with pytest.raises(ValueError, match="The DICOM"):
+            open_picture(data[:length])
+
+
+@pytest.mark.parametrize("kind", ["native", "implicit", "JPEG", "RLE"])
+def test_damaged_files_are_read_or_refused_and_nobody_named(kind, caplog):
+    whole = {
+        "native": lambda: dicom(PIXELS.tobytes()),
+        "implicit": lambda: dicom(PIXELS.tobytes(), uid.ImplicitVRLittleEndian),
+        "JPEG": lambda: encapsulated(jpeg()),
+        "RLE": lambda: with_runs(dicom(PIXELS.tobytes())),
+    }[kind]()
+    generator = np.random.default_rng(0)
+    for i in range(150):
+        damaged = bytearray(whole)
+        most = len(damaged) if i % 3 == 0 else 1100  # mostly in what comes before the pixels
+        for place in generator.integers(128, most, size=8):
+            damaged[place] = generator.integers(256)
+        damaged[128:132] = b"DICM"
+        try:
+            assert open_picture(bytes(damaged)).mode == "RGB"
+        except ValueError as error:
+            assert not any(secret in str(error) for secret in SECRETS)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "element",
+    [uid.DermoscopicPhotographyImageStorage, uid.JPEGBaseline8Bit, "YBR_FULL_422", "IS\x02\x0012"],
+    ids=["class", "compression", "colours", "frames"],
+)
+def test_a_name_where_it_does_not_belong_is_not_repeated(element, caplog):
+    """Where lengths are wrong, one element reads what belongs to another."""
+    data, old = encapsulated(jpeg(), NumberOfFrames=12), element.encode()
+    name = old[:4] + b"DJ" if old.startswith(b"IS") else b"Doe^Jane".ljust(len(old))
+    with caplog.at_level(logging.DEBUG), pytest.raises(ValueError) as refused:
+        open_picture(data.replace(old, name))
+    assert not {"Doe", "DJ"} & set(re.findall("[A-Za-z]+", str(refused.value))) and not caplog.records
+
+
+def test_no_more_runs_are_unpacked_than_there_are_pixels():
+    """These would fill 128 MB, 64 times what the file takes."""
+    header = struct.pack("<16I", 1, 64, *[0] * 14)
+    data = grey(encapsulate([header + b"\x81\x07" * 1_000_000]), syntax=uid.RLELossless)
+    tracemalloc.start()
+    assert (read(data) == 7).all()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 5 * len(data)
+
+
+def test_without_pydicom_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ValueError, match="DICOM files need pydicom: pip install pydicom"):
+        open_picture(dicom(PIXELS.tobytes()))
+    assert np.array_equal(read(jpeg(kind="PNG")), PIXELS)
+
+
+def test_pictures_are_not_taken_for_dicom():
+    assert not any(is_dicom(data) for data in (b"", b"DICM", jpeg(), jpeg(kind="PNG"), bytes(132)))
