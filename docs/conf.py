@@ -37,7 +37,7 @@ _FIELD = re.compile(r"^    (?P<name>[a-z]\w*): [^#\n]*?  # (?P<says>.+)$", re.MU
 def _add_fields(app, kind: str, name: str, thing: object, options, lines: list[str]) -> None:
     """Put what a dataclass's comments say of its fields under its docstring."""
     if kind == "class" and is_dataclass(thing):
-        fields = [f":param {found['name']}: {found['says']}" for found in _FIELD.finditer(inspect.getsource(thing))]
+        fields = [f"- ``{found['name']}``: {found['says']}" for found in _FIELD.finditer(inspect.getsource(thing))]
         lines += ["", *fields] if fields else []
 
 

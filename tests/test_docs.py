@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -37,19 +38,21 @@ def test_the_plots_of_the_evaluation_are_on_their_page(site):
 
 
 def test_every_command_and_its_options_are_described(site):
-    page = (site / "command-line.html").read_text()
+    page = unescape(re.sub("<[^>]+>", "", (site / "command-line.html").read_text()))
     commands = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)][0].choices
     assert {"evaluate", "tune", "train"} <= set(commands)
     for name, command in commands.items():
         assert f"purifier {name}" in page
-        assert all(option in page for action in command._actions for option in action.option_strings)
+        options = [option for action in command._actions for option in action.option_strings]
+        assert all(option in page for option in options if option != "--help")
 
 
 def test_every_module_is_described(site):
     modules = [*(ROOT / "purifier").glob("*.py"), *(ROOT / "purifier" / "evaluation").glob("*.py")]
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules if path.stem not in UNDESCRIBED}
     pages = "".join(path.read_text() for path in (site / "api").glob("*.html"))
-    assert {name for name in names if f'id="module-{name}"' not in pages} == set()
+    left_out = {name for name in names if f'id="module-{name}"' not in pages}
+    assert not left_out, f"{left_out} belong on a page of docs/api."
 
 
 def test_the_pages_need_no_network_and_know_nothing_of_this_machine(site):
@@ -67,8 +70,8 @@ def test_the_tutorial_is_stored_without_outputs():
 
 def test_the_tutorial_says_who_knew_what_wherever_it_prints_a_share():
     for cell in TUTORIAL.cells:
-        if cell.cell_type == "code" and "print(" in cell.source and "%" in cell.source:
-            assert re.search("oblivious|adaptive|nobody attack|def reading", cell.source), cell.source
+        if cell.cell_type == "code" and re.search(r"%}|percent\(|reading\(", cell.source):
+            assert re.search("oblivious|adaptive|nobody attack", cell.source), cell.source
 
 
 VARIABLES = """
@@ -96,7 +99,7 @@ def test_the_tutorial_shows_what_it_says(variables):
     v = variables
     assert v["first"][0].startswith("MEL") and not v["attacked"][0].startswith("MEL")
     assert max(v["size"], v["knowing_size"]) <= 2 / 255 + 1e-6
-    assert v["stages"] == [(1, 1.0), (1, 0.5), (2, 1.0), (2, 0.5)]
+    assert v["stages"] == [[1, 1.0], [1, 0.5], [2, 1.0], [2, 0.5]]
     # Purification gives the reading back in about as many draws as it leaves it where nobody attacks.
     assert v["back"]["value"] > 0.25 and v["back"]["high"] >= v["kept"]["low"]
     assert v["back_knowing"]["high"] < v["back"]["low"]  # an attacker who knows leaves less

@@ -54,10 +54,11 @@ def table(records: list[dict]) -> str:
 def run_title(records: list[dict]) -> str:
     """What a run measured, in a line."""
     threats = {r["threat"] for r in records if r["attack"] != "none"}
-    if threats == {"oblivious"}:
-        attackers = say("oblivious attackers")
-    else:
-        attackers = say("adaptive attackers") if threats == {"adaptive"} else say("oblivious and adaptive attackers")
+    attackers = {
+        ("oblivious",): say("oblivious attackers"),
+        ("adaptive",): say("adaptive attackers"),
+        ("adaptive", "oblivious"): say("oblivious and adaptive attackers"),
+    }.get(tuple(sorted(threats)), say("no attackers"))
     name = records[0]["classifier"]
     return say(
         "Classifier {classifier}, {n} pictures, {attackers}", classifier=name, n=_images(records), attackers=attackers

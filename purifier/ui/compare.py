@@ -40,8 +40,8 @@ TYPES = ["html", "str", "str", "number", "number", "number", "number", "number"]
 
 @dataclass(frozen=True)
 class Row:
-    """A defence on one picture, its words in English. ``kept`` is the share of the draws that are read as the original, in per cent; PSNR and
-    SSIM are against the original, of the first draw."""
+    """A defence on one picture, in English. ``kept`` is the share of the draws that are read as the original, in per
+    cent; PSNR and SSIM are against the original, of the first draw."""
 
     defence: str
     read_as: str

@@ -106,14 +106,15 @@ def _answered() -> Iterator[None]:
 def warn(error: Exception) -> str:
     """Show an error in passing, and give its message to be shown where it stays."""
     message = say_again(str(error))
-    gr.Warning(message, duration=20, title=say("Warning"))
+    gr.Warning(message, duration=20)
     return status(message)
 
 
 def redraw(
     event: Callable, draw: Callable, inputs: Sequence[Component], outputs: Component | Sequence[Component]
 ) -> None:
-    """``draw`` again at ``event`` what stands on the page in English from the start, for whom speaks otherwise."""
+    """``draw`` again at ``event`` what stands on the page in English from the start, for a visitor who speaks another
+    language."""
 
     @functools.wraps(draw)
     def drawn(*args):
@@ -148,9 +149,12 @@ def choose(path: str, session: Session, is_own: bool = True):
         return kept, session, gr.skip(), gr.skip(), gr.skip(), warn(error)
     x = quantise(x)
     session = Session(original=x, is_own=is_own, classifier=session.classifier)
-    classifier = classifier_for_page(session.classifier)
-    text = say("This is what the classifier reads. Now press Attack.")
-    return to_picture(x), session, result_cards(session, classifier), *_no_pyramid(), status(text)
+    return to_picture(x), *beginning(session), status(say("This is what the classifier reads. Now press Attack."))
+
+
+def beginning(session: Session) -> tuple:
+    """What is drawn of a session before anything was done to its picture, without the status."""
+    return session, result_cards(session, classifier_for_page(session.classifier)), *_no_pyramid()
 
 
 def classifier_choices(translate: Callable = say) -> list[tuple[str, str]]:
@@ -208,7 +212,10 @@ def _loaded_text(name: str, source: str, received: list[tuple[int, int]]) -> str
 
 def target_choices(labels: list[str], translate: Callable = say) -> list[tuple[str, str]]:
     """The menu of what an attack may aim at."""
-    return [(str(translate("Any other diagnosis")), ANY), *((str(translate(full_name(label))), label) for label in labels)]
+    return [
+        (str(translate("Any other diagnosis")), ANY),
+        *((str(translate(full_name(label))), label) for label in labels),
+    ]
 
 
 def attack(

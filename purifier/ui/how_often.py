@@ -94,8 +94,8 @@ def _answers(name: str, counts: Counter, reference: str) -> str:
         for label, count in counts.most_common()
     )
     text = say(
-        "<b>Read as the original ({diagnosis}) in {kept} of {total} draws</b>: {percent:.0f} %, 95 % interval {low:.0f} "
-        "to {high:.0f} %. The draws' commonest answer has {most:.0f} % of them.",
+        "<b>Read as the original ({diagnosis}) in {kept} of {total} draws</b>: {percent:.0f} %, 95 % interval "
+        "{low:.0f} to {high:.0f} %. The draws' commonest answer has {most:.0f} % of them.",
         diagnosis=escape(diagnosis(reference)), kept=kept, total=total, percent=100 * kept / total,
         low=100 * interval["low"], high=100 * interval["high"], most=100 * counts.most_common(1)[0][1] / total,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from purifier.lessons import LESSONS, Lesson, is_fooled, seen_by
 from purifier.readings import headline
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.examples import BUNDLED
-from purifier.ui.handlers import STOPPED, attack, choose, purify, readable, status
+from purifier.ui.handlers import attack, choose, purify, readable, status, stopped
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.take_away import control_values
 from purifier.ui.view import ZOOM
@@ -22,16 +22,17 @@ INTRO = (
     "on "
     "by yourself. The pictures are drawn by a generative model, of no patient.</p>"
 )
-# Opens what the teacher's page holds in a window of its own, and prints it.
+# Puts the teacher's page into a window of its own, and prints it.
 PRINT = """
-() => {
-  const page = window.open("", "_blank");
+element.addEventListener('click', event => {
+  if (!event.target.closest('.lp-print')) return;
+  const page = window.open('', '_blank');
   page.document.title = document.title;
-  page.document.body.innerHTML = document.querySelector(".lp-teacher").outerHTML;
-  page.document.head.innerHTML = "<style>body{font:11pt/1.45 serif;max-width:45em;margin:2em auto;padding:0 1em}"
-    + "section{break-inside:avoid}</style>";
+  page.document.head.insertAdjacentHTML('beforeend', '<style>body { font: 11pt/1.45 serif; max-width: 45em; '
+    + 'margin: 2em auto; padding: 0 1em } section { break-inside: avoid } .lp-print { display: none }</style>');
+  page.document.body.innerHTML = element.querySelector('.lp-teacher').outerHTML;
   page.print();
-}
+});
 """
 
 
@@ -48,19 +49,15 @@ def add_lessons(session: gr.State, controls: Sequence[Component], shown: Sequenc
         stop = gr.Button(label("Stop"), min_width=70)
     said, result, after = gr.HTML(status("")), gr.HTML(js_on_load=ZOOM), gr.HTML()
     with gr.Accordion(label("For teachers: how to run the class"), open=False):
-        printing = gr.Button(label("Print this page"), size="sm")
-        teacher = gr.HTML(teacher_page())
+        teacher = gr.HTML(teacher_page(), js_on_load=PRINT)
     running = start.click(
         readable(run_lesson), [which, session], [result, after, said, *controls, *shown], **PRIVATE
     )  # fmt: skip
-    stop.click(
-        readable(lambda: status(say(STOPPED))), None, said, cancels=[running], api_visibility="private", queue=False
-    )
+    stop.click(readable(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
     which.input(
         readable(lambda i: (lesson_intro(i), "", "", status(""))), which, [before, result, after, said],
         cancels=[running], api_visibility="private", show_progress="hidden",
     )  # fmt: skip
-    printing.click(None, None, None, js=PRINT, api_visibility="private")
     tab.select(
         readable(lambda i: (lesson_intro(i), teacher_page())), which, [before, teacher], api_visibility="private",
         show_progress="hidden",
@@ -183,6 +180,7 @@ def teacher_page() -> str:
     )
     notice = say("Research and teaching; not a medical device.")
     return (
-        f'<div class="lp-teacher"><h2>{escape(say("How to run the class"))}</h2>'
+        f'<div class="lp-teacher"><button type="button" class="lp-print">{escape(say("Print this page"))}</button>'
+        f"<h2>{escape(say('How to run the class'))}</h2>"
         f"{''.join(f'<p>{escape(text)}</p>' for text in intro)}{lessons}<p><strong>{escape(notice)}</strong></p></div>"
     )

@@ -13,25 +13,35 @@ from purifier.ui.components import label
 from purifier.ui.handlers import choose, readable
 from purifier.ui.session import Session
 
+UNREACHABLE = '<p class="lp-note">The ISIC Archive cannot be reached from this server.</p>'
 
-def add_more_pictures(session: gr.State, shown: Sequence[Component], at_once: dict) -> None:
-    """``shown`` is what ``choose`` draws, the picture first; ``at_once`` the settings of events that bring one."""
-    with gr.Accordion(label("DICOM, or by number from the ISIC Archive"), open=False):
-        dicom = gr.UploadButton(
-            label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom(),
-        )  # fmt: skip
-        with gr.Column(visible=False) as archive:
-            with gr.Row(elem_classes="lp-run"):
-                isic_id = gr.Dropdown(
-                    archive_choices(), value=None, allow_custom_value=True, label=label("Picture of the ISIC Archive"),
-                    info=label("Its number, such as ISIC_0024306; or one of these."),
-                )  # fmt: skip
-                fetch = gr.Button(label("Fetch"), min_width=80)
-            source = gr.HTML()
-        offline = gr.HTML(label("<p class='lp-note'>The ISIC Archive cannot be reached from this server.</p>"))
-    dicom.upload(readable(lambda path, state: choose(path, state)), [dicom, session], list(shown), **at_once)
-    fetch.click(readable(from_archive), [isic_id, session], [source, *shown], **at_once)
-    gr.on(None, look, None, [archive, offline], api_visibility="private", show_progress="hidden", queue=False)
+
+class MorePictures:
+    """Laid out where it is made; ``wire`` it when what it draws on is there."""
+
+    def __init__(self) -> None:
+        with gr.Accordion(label("DICOM, or by number from the ISIC Archive"), open=False) as self.folded:
+            self.dicom = gr.UploadButton(
+                label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom()
+            )  # fmt: skip
+            with gr.Column(visible=False) as self.archive:
+                with gr.Row(elem_classes="lp-run"):
+                    self.isic_id = gr.Dropdown(
+                        archive_choices(), value=None, allow_custom_value=True,
+                        label=label("Picture of the ISIC Archive"),
+                        info=label("Its number, such as ISIC_0024306; or one of these."),
+                    )  # fmt: skip
+                    self.fetch = gr.Button(label("Fetch"), min_width=80)
+                self.source = gr.HTML()
+            self.unreachable = gr.HTML(label(UNREACHABLE), visible=False)
+
+    def wire(self, session: gr.State, shown: Sequence[Component], at_once: dict) -> None:
+        """``shown`` is what ``choose`` draws, the picture first; ``at_once`` the settings of events that bring one."""
+        self.dicom.upload(readable(choose), [self.dicom, session], list(shown), **at_once)
+        self.fetch.click(readable(from_archive), [self.isic_id, session], [self.source, *shown], **at_once)
+        self.folded.expand(  # nobody is asked before
+            look, None, [self.archive, self.unreachable], api_visibility="private", show_progress="hidden", queue=False
+        )
 
 
 def has_dicom() -> bool:

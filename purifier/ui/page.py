@@ -6,18 +6,27 @@ from pathlib import Path
 import gradio as gr
 
 from purifier.classifiers import default_device
-from purifier.evaluation.tables import read_evaluations
 from purifier.ui.about import add_about
 from purifier.ui.compare import add_compare
-from purifier.ui.components import I18N
+from purifier.ui.components import I18N, label
 from purifier.ui.endpoints import add_endpoints
 from purifier.ui.how_often import add_how_often
-from purifier.ui.robustness import robustness_section
+from purifier.ui.lessons import add_lessons
+from purifier.ui.robustness import add_robustness
 from purifier.ui.session import Session
 from purifier.ui.theatre import add_theatre
 from purifier.ui.try_it import add_try_it
 
+TITLE = (
+    "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees. Pick a picture, attack "
+    "it, purify it, and watch every scale.</p>"
+)
 NOTICE = "Research and teaching; not a medical device."
+FOOTER = (
+    "<strong>Research and teaching; not a medical device.</strong> The purifier re-implements MDDA (Wang, Li, Shen "
+    "&amp; Qiao 2023) from its public description. An attacker who knows the purifier can defeat it. Pictures stay on "
+    "this server for about a day and are not used for anything else. Computing on:"
+)
 LAUNCH = dict(
     theme=gr.themes.Soft(
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
@@ -60,31 +69,22 @@ def build_page() -> gr.Blocks:
     with gr.Blocks(title="Lesion Purifier", analytics_enabled=False, delete_cache=(DAY // 24, DAY)) as page:
         add_endpoints()  # first, so that they get their names and not the page's own events
         session = gr.State(Session(), time_to_live=DAY)
-        gr.HTML(
-            "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees. Pick a picture, "
-            "attack it, purify it, and watch every scale.</p>",
-            elem_classes="lp-title",
-        )
-        with gr.Tab("Try it"):
-            purifier, seed = add_try_it(session)
-        with gr.Tab("Pyramid theatre") as theatre:
-            add_theatre(session, purifier, seed, theatre)
-        with gr.Tab("How often?"):
-            add_how_often(session, purifier)
-        with gr.Tab("Compare"):
-            add_compare(session, purifier)
-        with gr.Tab("Robustness"):
-            gr.HTML(robustness_section(read_evaluations().values()))
-        with gr.Tab("About"):
-            add_about()
-        gr.HTML(_footer())
-        gr.HTML(f'<p class="lp-notice"><strong>{NOTICE}</strong></p>', elem_classes="lp-always")
+        gr.HTML(label(TITLE), elem_classes="lp-title")
+        with gr.Tab(label("Try it")):
+            try_it = add_try_it(page, session)
+        with gr.Tab(label("Lessons")) as lessons:
+            add_lessons(session, try_it.controls, try_it.shown, lessons)
+        with gr.Tab(label("Pyramid theatre")) as theatre:
+            add_theatre(session, try_it.purifier, try_it.seed, theatre)
+        with gr.Tab(label("How often?")):
+            add_how_often(session, try_it.purifier)
+        with gr.Tab(label("Compare")):
+            add_compare(page, session, try_it.purifier)
+        with gr.Tab(label("Robustness")) as robustness:
+            add_robustness(robustness)
+        with gr.Tab(label("About")):
+            add_about(page)
+        # Gradio translates one text in each component.
+        gr.HTML(f"<p>{label(FOOTER)} {default_device().type}.</p>")
+        gr.HTML(f'<p class="lp-notice"><strong>{label(NOTICE)}</strong></p>', elem_classes="lp-always")
     return page
-
-
-def _footer() -> str:
-    return (
-        f"<p><strong>{NOTICE}</strong> The purifier re-implements MDDA (Wang, Li, Shen &amp; Qiao 2023) from its "
-        "public description. An attacker who knows the purifier can defeat it. Pictures stay on "
-        f"this server for about a day and are not used for anything else. Computing on: {default_device().type}.</p>"
-    )

@@ -1,13 +1,44 @@
-"""What the committed evaluation found, as the page shows it: assets/evaluation/<run>/summary.json."""
+"""The tab 'Robustness': what the committed evaluation found, assets/evaluation/<run>/summary.json."""
 
+import functools
 import re
 from collections.abc import Iterable
 from html import escape
 
-from purifier.evaluation.tables import overview, run_title, together, verdicts
-from purifier.figures import as_svg, plot_epsilon
+import gradio as gr
 
-KNOWS = {"oblivious": "does not know the defence", "adaptive": "knows the defence"}
+from purifier.evaluation.tables import overview, read_evaluations, run_title, together, verdicts
+from purifier.figures import plot_epsilon
+from purifier.language import ENGLISH, say, say_again, speaking, spoken
+from purifier.ui.handlers import in_language
+from purifier.ui.view import drawing
+
+IN_SHORT = (
+    "The share of held-out pictures that are read rightly, with its 95 % interval: without an attack, attacked by "
+    "someone who <b>does not know</b> the purifier (oblivious), and by someone who <b>knows</b> it (adaptive). Compare "
+    "along a row: each has its own choice of pictures, the large ones as they come, most of them nevi, the small ones "
+    "balanced over the diagnoses and so harder."
+)
+
+
+def add_robustness(tab: gr.Tab) -> None:
+    section, shown = gr.HTML(section_in(ENGLISH)), gr.State(ENGLISH)
+    tab.select(
+        in_language(translated), shown, [section, shown], api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
+
+
+def translated(shown: str) -> tuple:
+    """The section in the language spoken, unless it is there already."""
+    section = gr.skip() if shown == spoken() else section_in(spoken())
+    return section, spoken()
+
+
+@functools.cache
+def section_in(language: str) -> str:
+    """Drawn once: the plots take seconds."""
+    with speaking(language):
+        return robustness_section(read_evaluations().values())
 
 
 def robustness_section(runs: Iterable[list[dict]]) -> str:
@@ -15,7 +46,7 @@ def robustness_section(runs: Iterable[list[dict]]) -> str:
     plot and a table, folded away but for the first."""
     groups = together(runs)
     if not groups:
-        return "<p>No evaluation has been stored yet.</p>"
+        return f"<p>{say('No evaluation has been stored yet.')}</p>"
     return _overview(groups) + "".join(_run(records, i == 0) for i, records in enumerate(groups))
 
 
@@ -27,12 +58,9 @@ def _overview(groups: list[list[dict]]) -> str:
         for name, *cells in rows
     )
     return (
-        "<h2>In short</h2><p>The share of held-out pictures that are read rightly, with its 95 % interval: "
-        "without an attack, attacked by someone who <b>does not know</b> the purifier (oblivious), and by someone who "
-        "<b>knows</b> it (adaptive). Compare along a row: each has its own choice of pictures, the large ones as they "
-        "come, most of them nevi, the small ones balanced over the diagnoses and so harder.</p>"
-        '<div class="lp-robustness" tabindex="0" role="region" aria-label="Overview of accuracies"><table><thead><tr>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<h2>{say('In short')}</h2><p>{say(IN_SHORT)}</p>"
+        f'<div class="lp-robustness" tabindex="0" role="region" aria-label="{escape(say("Overview of accuracies"))}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -40,7 +68,7 @@ def _run(records: list[dict], is_open: bool) -> str:
     figure = plot_epsilon(records)
     plot = ""
     if figure is not None:  # which says what the table says
-        plot = f'<div class="lp-plot" aria-hidden="true">{as_svg(figure)}</div>'
+        plot = f'<div class="lp-plot" aria-hidden="true">{drawing(figure)}</div>'
     return (
         f'<details class="lp-evaluation"{" open" if is_open else ""}><summary>{escape(run_title(records))}</summary>'
         f"{_says(records)}{plot}{_table(records)}{_verdicts(records)}{_costs(records)}</details>"
@@ -55,18 +83,28 @@ def _says(records: list[dict]) -> str:
         if r["defence"] != "mdda" or r["attack"] == "none":
             continue
         without = found.get((r["attack"], r["eps"], "none"))
-        before = "" if without is None else f"{_share(without, 'accuracy')} without a defence, "
-        size = "" if r["eps"] is None else f"at {r['eps']:g}/255 "
-        start = f"{escape(r['attack_title'])}, whose attacker <b>{KNOWS[r['threat']]}</b>"
-        lines.setdefault(start, []).append(f"{size}{before}{_share(r, 'accuracy')} with MDDA")
+        shares = say("{share} with MDDA", share=_share(r, "accuracy"))
+        if without is not None:
+            before = _share(without, "accuracy")
+            shares = say("{before} without a defence, {share}", before=before, share=shares)
+        if r["eps"] is not None:
+            shares = say("at {eps:g}/255 {shares}", eps=r["eps"], shares=shares)
+        lines.setdefault(_attacker(r), []).append(shares)
     said = "".join(f"<li>{start}: {'; '.join(parts)}.</li>" for start, parts in lines.items())
-    return f"<p>Read rightly:</p><ul>{said}</ul>" if said else ""
+    return f"<p>{say('Read rightly:')}</p><ul>{said}</ul>" if said else ""
+
+
+def _attacker(record: dict) -> str:
+    attack = escape(say_again(record["attack_title"]))
+    if record["threat"] == "adaptive":
+        return say("{attack}, whose attacker <b>knows the defence</b>", attack=attack)
+    return say("{attack}, whose attacker <b>does not know the defence</b>", attack=attack)
 
 
 def _verdicts(records: list[dict]) -> str:
     """Where MDDA is ahead of other defences, behind them, or cannot be told from them."""
     lines = "".join(f"<li>{_inline(line.removeprefix('- '))}</li>" for line in verdicts(records, "_title"))
-    return f"<h3>MDDA beside the other defences</h3><ul>{lines}</ul>" if lines else ""
+    return f"<h3>{say('MDDA beside the other defences')}</h3><ul>{lines}</ul>" if lines else ""
 
 
 def _inline(text: str) -> str:
@@ -78,11 +116,12 @@ def _costs(records: list[dict]) -> str:
     """What purification does where nobody attacked, melanomas first."""
     for r in records:
         if r["attack"] == "none" and r["defence"] == "mdda" and r["melanoma_made_benign"] is not None:
-            return (
-                "<p><b>Its cost where nobody attacks:</b> MDDA makes "
-                f"{_share(r, 'melanoma_made_benign')} of the melanomas that were recognised read as benign, and "
-                f"{_share(r, 'broken')} of all right readings wrong.</p>"
-            )
+            text = say(
+                "<b>Its cost where nobody attacks:</b> MDDA makes {benign} of the melanomas that were recognised read "
+                "as benign, and {broken} of all right readings wrong.",
+                benign=_share(r, "melanoma_made_benign"), broken=_share(r, "broken"),
+            )  # fmt: skip
+            return f"<p>{text}</p>"
     return ""
 
 
@@ -99,24 +138,33 @@ def _table(records: list[dict]) -> str:
     for defence, title in dict.fromkeys((r["defence"], r["defence_title"]) for r in records):
         cells = "".join(f"<td>{_cell(by_key.get((r['attack'], r['eps'], defence)))}</td>" for r in conditions)
         ours = ' class="lp-top"' if defence == "mdda" else ""
-        rows.append(f'<tr{ours}><th scope="row">{escape(title)}</th>{cells}</tr>')
-    counts, draws = sorted({r["n"] for r in records}), max(r["draws"] for r in records)
-    pictures = f"{counts[-1]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    caption = (
-        "Pictures read rightly, in per cent, with the 95 % interval. "
-        f"{pictures} held-out pictures; mean over {draws} draws where the defence draws noise."
-    )
+        rows.append(f'<tr{ours}><th scope="row">{escape(say_again(title))}</th>{cells}</tr>')
     return (
-        '<div class="lp-robustness" tabindex="0" role="region" aria-label="Table of accuracies"><table>'
-        f"<caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<div class="lp-robustness" tabindex="0" role="region" '
+        f'aria-label="{escape(say("Table of accuracies"))}"><table><caption>{_table_caption(records)}</caption>'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _table_caption(records: list[dict]) -> str:
+    counts, draws = sorted({r["n"] for r in records}), max(r["draws"] for r in records)
+    if len(counts) == 1:
+        pictures = say("{n} held-out pictures", n=counts[0])
+    else:
+        pictures = say("{least} to {most} held-out pictures", least=counts[0], most=counts[-1])
+    return say(
+        "Pictures read rightly, in per cent, with the 95 % interval. {pictures}; mean over {draws} draws where the "
+        "defence draws noise.",
+        pictures=pictures, draws=draws,
+    )  # fmt: skip
 
 
 def _condition(record: dict) -> str:
     if record["attack"] == "none":
-        return "nobody attacks"
+        return say("nobody attacks")
     size = "" if record["eps"] is None else f"<br>{record['eps']:g}/255"
-    return f"{escape(record['attack_title'])}{size}<br><small>{KNOWS[record['threat']]}</small>"
+    knows = say("knows the defence") if record["threat"] == "adaptive" else say("does not know the defence")
+    return f"{escape(say_again(record['attack_title']))}{size}<br><small>{knows}</small>"
 
 
 def _cell(record: dict | None) -> str:

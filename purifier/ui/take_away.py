@@ -14,7 +14,7 @@ from purifier.runs import ANY, Settings, purify_run
 from purifier.taxonomy import full_name
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.controls import SEED
-from purifier.ui.handlers import attack_from, need_picture, purifier_from, readable, status, target_choices
+from purifier.ui.handlers import attack_from, beginning, need_picture, purifier_from, readable, status, target_choices
 from purifier.ui.session import Session, classifier_for_page
 
 ABOUT = (
@@ -26,18 +26,25 @@ ABOUT = (
 ELSEWHERE = "These settings have values that the page has no controls for. Use the command purifier report."
 
 
-def add_take_away(session: gr.State, controls: Sequence[Component], said: gr.HTML) -> None:
-    """``controls`` are those that ``control_values`` sets, in its order; ``said`` is the line for messages."""
-    with gr.Accordion(label("Take it away: report, pictures, settings"), open=False):
-        gr.HTML(label(ABOUT))
-        with gr.Row():
-            make = gr.Button(label("Make the report"), min_width=160)
-            bring = gr.UploadButton(
-                label("Load settings (run.json)"), file_types=[".json"], type="binary", min_width=160
-            )
-        links = gr.HTML()
-    make.click(readable(report_links), session, [links, said], **PRIVATE)
-    bring.upload(readable(load_settings), [bring, session], [session, said, *controls], **PRIVATE)
+class TakeAway:
+    """Laid out where it is made; ``wire`` it when the controls are there."""
+
+    def __init__(self) -> None:
+        with gr.Accordion(label("Take it away: report, pictures, settings"), open=False):
+            gr.HTML(label(ABOUT))
+            with gr.Row():
+                self.make = gr.Button(label("Make the report"), min_width=160)
+                self.bring = gr.UploadButton(
+                    label("Load settings (run.json)"), file_types=[".json"], type="binary", min_width=160
+                )
+            self.said, self.links = gr.HTML(status("")), gr.HTML()
+
+    def wire(self, session: gr.State, controls: Sequence[Component], shown: Sequence[Component]) -> None:
+        """``controls`` are those that ``control_values`` sets, in its order; ``shown`` what is drawn of a session."""
+        self.make.click(readable(report_links), session, [self.links, self.said], **PRIVATE)
+        self.bring.upload(
+            readable(load_settings), [self.bring, session], [self.links, self.said, *controls, *shown], **PRIVATE
+        )
 
 
 def report_links(session: Session):
@@ -81,7 +88,8 @@ def load_settings(content: bytes, session: Session) -> tuple:
             classifier=settings.classifier,
         )
     values = control_values(settings, classifier_for_page(made_on).labels)
-    return Session(original=session.original, is_own=session.is_own, classifier=made_on), status(text), *values
+    session = Session(original=session.original, is_own=session.is_own, classifier=made_on)
+    return "", status(escape(text)), *values, *beginning(session), status("")
 
 
 def control_values(settings: Settings, labels: Sequence[str]) -> tuple:

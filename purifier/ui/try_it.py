@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from purifier.ui import handlers
 from purifier.ui.components import PRIVATE, label, slider, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
 from purifier.ui.examples import are_bundled, caption, example_gallery
+from purifier.ui.more_pictures import MorePictures
 from purifier.ui.presets import PRESETS, live, set_up
 from purifier.ui.results import result_cards
 from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.take_away import TakeAway
 from purifier.ui.view import ZOOM, example_buttons, scale_name
 
 # A click anywhere in the list of examples counts where it meets one.
@@ -39,13 +42,21 @@ KEY = (
     '<p class="lp-key"><span><span class="lp-malignant"></span>malignant or precancerous (striped)</span>'
     '<span><span class="lp-other"></span>benign, or not grouped</span></p>'
 )
-
-
 HEADING = "<h2>The pyramid, scale by scale</h2>"
 
 
-def add_try_it(page: gr.Blocks, session: gr.State) -> tuple[list[Component], Component]:
-    """Lay out the tab and wire it; the controls of the purifier (blocks, sigma, weight, scales), and its seed."""
+@dataclass(frozen=True)
+class TryIt:
+    """What other tabs use of this one."""
+
+    purifier: list[Component]  # blocks, sigma, weight, scales
+    seed: Component  # of the purifier's noise
+    controls: list[Component]  # in the order of take_away.control_values
+    shown: list[Component]  # what handlers.choose draws, the picture first
+
+
+def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
+    """Lay out the tab and wire it."""
     examples, purifier, settings = example_gallery(), Purifier(), AttackSettings()
     with gr.Row():
         with gr.Column(elem_classes="lp-step", min_width=300, scale=6):
@@ -53,7 +64,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> tuple[list[Component], Com
             with gr.Row():
                 with gr.Column(min_width=240):
                     picture = unopened(gr.Image(
-                        label=label("Dermoscopic picture"), show_label=False, sources=["upload", "clipboard"],
+                        label=label("Dermoscopic picture"), show_label=False, sources=["upload", "clipboard", "webcam"],
                         format="png", height=230, buttons=[], placeholder=label(DROP),
                     ))  # fmt: skip
                     classifier = gr.Dropdown(
@@ -62,6 +73,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> tuple[list[Component], Com
                     )  # fmt: skip
                 with gr.Column(min_width=240):
                     gallery = gr.HTML(_gallery(examples), js_on_load=CHOOSE_EXAMPLE)
+            further = MorePictures()
         with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
             gr.HTML(label("<h2><b>2</b> Attack</h2>"))
             with gr.Row(elem_classes="lp-presets"):
@@ -105,19 +117,20 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> tuple[list[Component], Com
     status = gr.HTML(handlers.status(""), elem_classes="lp-tight")
     results = gr.HTML(_results(Session()), js_on_load=ZOOM)
     gr.HTML(label(KEY))
+    take_away = TakeAway()
     gr.HTML(label(HEADING), elem_classes="lp-section")
     block = gr.Radio([], label=label("Look back at"), visible=False)
     pyramid = gr.HTML(label(handlers.NO_PYRAMID), js_on_load=ZOOM)
     handlers.redraw(page.load, lambda state: (_gallery(examples), _results(state)), [session], [gallery, results])
 
-    controls, shown = [blocks, sigma, weight, scales], [session, results, pyramid, block, status]
+    of_purifier, shown = [blocks, sigma, weight, scales], [session, results, pyramid, block, status]
     for event in (attack.click, purify.click, classifier.input):  # in the browser, before the server knows
         event(None, None, status, js=_waiting(), api_visibility="private")
     attacking = attack.click(
         handlers.readable(handlers.attack),
-        [session, method, epsilon, steps, target, attack_seed, knows, *controls], shown, **PRIVATE,
+        [session, method, epsilon, steps, target, attack_seed, knows, *of_purifier], shown, **PRIVATE,
     )  # fmt: skip
-    purifying = purify.click(handlers.readable(handlers.purify), [session, *controls, seed], shown, **PRIVATE)
+    purifying = purify.click(handlers.readable(handlers.purify), [session, *of_purifier, seed], shown, **PRIVATE)
     following = epsilon.input(
         handlers.readable(live), [session, is_live, epsilon, target, attack_seed], shown,
         trigger_mode="always_last", **PRIVATE,
@@ -146,7 +159,10 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> tuple[list[Component], Com
         handlers.readable(handlers.show_block), [session, block], pyramid, api_visibility="private",
         show_progress="hidden",
     )  # fmt: skip
-    return controls, seed
+    controls = [classifier, epsilon, target, knows, method, steps, attack_seed, *of_purifier, seed]
+    further.wire(session, [picture, *shown], at_once)
+    take_away.wire(session, controls, [session, results, pyramid, block, status])
+    return TryIt(of_purifier, seed, controls, [picture, *shown])
 
 
 def _results(session: Session) -> str:

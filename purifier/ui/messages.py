@@ -1,0 +1,94 @@
+"""Texts that are put together elsewhere in the package, where nobody knows of languages, and that the page says again
+in the visitor's: errors, the titles of defences and attacks, and the words of plots. Each place matches anything.
+
+No one uses them but who translates: ``say_again`` finds them among what is translated.
+"""
+
+from purifier.attacks import ATTACKS
+from purifier.defences import FAMILIES
+
+ERRORS = (
+    # images.py
+    "There is no picture at {path}.",
+    "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM.",
+    "The picture is too large; at most 50 megapixels are read.",
+    "The picture is damaged or cut off and cannot be read ({reason}).",
+    "The picture has {width} x {height} pixels; at most 50 megapixels are read.",
+    "The picture has {width} x {height} pixels; each side must have at least {least}.",
+    "The file holds {count} pictures (an animation or pages); exactly 1 is read.",
+    "The picture holds 32-bit values, of unknown range. Save it with 8 or 16 bits a channel.",
+    # dicom.py
+    "DICOM files need pydicom: pip install pydicom. Or save the picture as a JPEG or PNG file.",
+    "The DICOM file is damaged or cut off and cannot be read.",
+    "The DICOM file's class is {name}; only photographs, dermoscopic photographs and secondary captures are read.",
+    "The DICOM picture's compression is {name}, which is not read. Export it uncompressed, or as JPEG Baseline.",
+    "The DICOM file holds {count} pictures; exactly 1 is read.",
+    "The DICOM picture has {count} bits a value; 8 and 16 are read.",
+    "The DICOM picture holds signed values, of unknown range. Export it with 8 bits a channel.",
+    "The DICOM picture's colours are coded in a way that is not read. Export it as RGB.",
+    # pipeline.py, attacks.py, runs.py
+    "scales must be some of {scales} in that order, with 1 among them, and are {chosen}.",
+    "{name} must be a whole number of at least 1, and is {value}.",
+    "{name} must lie between {least} and {most}, and is {value}.",
+    "method must be one of {methods}, and is {method}.",
+    "The target must be one of {labels}, and is {target}.",
+    "These are not the settings of a run: {reason}",
+    # classifiers.py, transformers_models.py, session.py, api.py
+    "No picture was given.",
+    "Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.",
+    "There is no bundled classifier {name} (there are: {names}). Write 'hf-hub:owner/name' for a repository of the "
+    "Hugging Face Hub or 'local-dir:path' for a folder.",
+    "The weights of {source} do not fit its config.json: {reason}",
+    "The config.json of {source} is not valid JSON ({reason}).",
+    "{source} is not in timm's format: its config.json must name one of timm's architectures.",
+    "The pretrained_cfg of {source} must be a dict.",
+    "{source} is not a classifier: it has {count} classes.",
+    "{source} has {count} classes, and its label_names are {names}.",
+    "{source} is a transformers model and not an image classifier: it names {kind}.",
+    "{source} is in the format of the transformers library, which is not installed: pip install "
+    '"lesion-purifier[transformers]".',
+    "The id2label of {source} must name the outputs by number, and is {names}.",
+    # hub.py
+    "The weights of {repository} have {size} GB; at most 1 GB is downloaded.",
+    "{repository} is not a repository name: write 'hf-hub:owner/name'.",
+    "{repository} is gated: its owners must grant you access. Ask for it on its page, then set HF_TOKEN or run "
+    "`hf auth login`.",
+    "There is no repository {repository} on the Hub, or it is private: then set HF_TOKEN or run `hf auth login`.",
+    "{repository} has no revision {revision}.",
+    "The Hub could not be reached, and {repository} has not been downloaded before. Check the network, or choose a "
+    "bundled classifier.",
+    "{source} has no config.json: it is not a classifier in timm's format.",
+    "{source} has no preprocessor_config.json: the size and scale of its pictures are not known.",
+    "{source} has no model.safetensors. Weights in pickle files (.bin, .pth) are not loaded, since opening one can run "
+    "any code; ask the owner to publish safetensors.",
+    "The download of {repository} from the Hub failed: the Hub does not accept your token (401). To log in, set "
+    "HF_TOKEN or run `hf auth login`.",
+    "The download of {repository} from the Hub failed: your token has no permission for it (403). Use another: set "
+    "HF_TOKEN or run `hf auth login`.",
+    "The download of {repository} from the Hub failed: {reason} Check the network and try again.",
+)
+DEFENCES = (  # defences.py
+    "nothing",
+    "MDDA, noise {number}/255",
+    *(family.title.replace("{:g}", "{number}") for family in FAMILIES.values()),
+)
+ATTACKERS = (  # evaluation/attackers.py
+    *(f"{title} ({{number}})" for title, _ in ATTACKS.values()),
+    "no attack",
+    "PGD ({number}), melanoma to nevus",
+    "PGD ({number}) on another network",
+    "PGD through the defence ({steps} steps of {samples} samples)",
+    "BPDA through the defence ({steps} steps of {samples} samples)",
+    "PGD, the noise known ({steps} steps)",
+    "Square ({number} queries)",
+    "Square on the defence ({number} queries)",
+)
+PLOTS = (  # figures.py
+    "accuracy, 95 % interval",
+    "epsilon, in 1/255",
+    "{attack}: oblivious attacker",
+    "{attack}: adaptive attacker",
+    "cycles a picture",
+    "strength, in 1/255",
+)
+MESSAGES = ERRORS + DEFENCES + ATTACKERS + PLOTS

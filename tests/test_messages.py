@@ -1,0 +1,115 @@
+"""That what the package says, without knowing of languages, is what the page translates."""
+
+import functools
+import io
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers import load_classifier
+from purifier.defences import FAMILIES, get_defence
+from purifier.evaluation.attackers import examples, get_attacker
+from purifier.evaluation.tables import read_evaluations
+from purifier.figures import plot_epsilon, plot_spectrum
+from purifier.hub import missing_file
+from purifier.images import read_image
+from purifier.language import _pattern
+from purifier.pipeline import Purifier
+from purifier.runs import Attack, Settings, attack_steps
+from purifier.ui import api
+from purifier.ui.messages import DEFENCES, MESSAGES
+from purifier.ui.session import classifier_for_page
+from tests.conftest import lesion_like
+from tests.test_language import all_texts
+
+PROPER = ("MDDA", "AutoAttack", r"(Carlini & Wagner L2|DeepFool) \(\d+\)")  # the same everywhere
+
+
+def png(width, height, mode="RGB", **settings):
+    file = io.BytesIO()
+    Image.new(mode, (width, height)).save(file, format="TIFF" if mode == "F" else "PNG", **settings)
+    return file.getvalue()
+
+
+def animation():
+    file = io.BytesIO()
+    lesion_like(0).save(file, format="TIFF", save_all=True, append_images=[lesion_like(1)])
+    return file.getvalue()
+
+
+def no_target():
+    classifier = load_classifier()
+    next(attack_steps(classifier, read_image(png(224, 224)), Attack(target="XYZ")))
+
+
+def raise_missing(file):
+    raise missing_file(file, "hf-hub:owner/name")
+
+
+WRONG = {
+    "no file": lambda: read_image("/nowhere.png"),
+    "no picture": lambda: read_image(b"text"),
+    "cut off": lambda: read_image(png(300, 300)[:200]),
+    "too small": lambda: read_image(png(20, 300)),
+    "too many pixels": lambda: read_image(png(10_000, 5_001, "1")),
+    "far too many pixels": lambda: read_image(png(20_000, 10_000, "1")),
+    "an animation": lambda: read_image(animation()),
+    "32 bits": lambda: read_image(png(100, 100, "F")),
+    "scales": lambda: Purifier(scales=(0.5,)),
+    "blocks": lambda: Purifier(blocks=0),
+    "sigma": lambda: Purifier(sigma=2),
+    "method": lambda: AttackSettings(method="cw"),
+    "target": no_target,
+    "settings": lambda: Settings.from_json("nothing"),
+    "no picture given": lambda: api.classify(None, "augmented"),
+    "a folder": lambda: classifier_for_page("local-dir:/etc"),
+    "no such classifier": lambda: classifier_for_page("nobody"),
+    "no config": lambda: raise_missing("config.json"),
+    "no preprocessor": lambda: raise_missing("preprocessor_config.json"),
+    "no weights": lambda: raise_missing("model.safetensors"),
+    "no repository": lambda: classifier_for_page("hf-hub:a/b/c/d"),
+}
+
+
+texts = functools.cache(all_texts)
+
+
+def made_of(message):
+    """The texts of the page that a message could be made of."""
+    return [text for text in texts() if text == message or "{" in text and _pattern(text).fullmatch(message)]
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+def test_an_error_is_made_of_one_message(call):
+    with pytest.raises((ValueError, OSError)) as error:
+        call()
+    (text,) = made_of(str(error.value))
+    assert text in MESSAGES
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_defence_s_title_is_made_of_one_message(name):
+    (text,) = made_of(get_defence(name).title)
+    assert text in DEFENCES
+
+
+def test_titles_of_what_was_measured_are_known():
+    records = [record for records in read_evaluations().values() for record in records]
+    titles = {record[f"{kind}_title"] for record in records for kind in ("attack", "defence")}
+    titles |= {get_attacker(name).title for name in examples()}
+    unknown = {title for title in titles if len(made_of(title)) != 1}
+    assert not {title for title in unknown if not any(re.fullmatch(proper, title) for proper in PROPER)}
+
+
+def test_the_words_of_plots_are_known():
+    figures = [
+        plot_spectrum({"difference": torch.rand(1, 3, 16, 16)}),
+        *(plot_epsilon(records) for records in read_evaluations().values()),
+    ]
+    for figure in (figure for figure in figures if figure is not None):
+        for axis in figure.axes:
+            for word in (axis.get_title(), axis.get_xlabel(), axis.get_ylabel()):
+                assert not word or len(made_of(word)) == 1, word
