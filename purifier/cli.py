@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options) or 0
     except ModuleNotFoundError as error:
-        print(f"purifier: {error}. Install what this command needs: pip install -e '.[train]'", file=sys.stderr)
+        print(f"purifier: {error}. Install what this command needs: the extra 'train' of the package.", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         print(f"purifier: {error}", file=sys.stderr)
@@ -33,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="purifier", description="Research and teaching; not a medical device.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_picture_commands(commands, _device_option)
+
+    serve = commands.add_parser("serve", help="serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where")
+    serve.set_defaults(run=_serve)
 
     evaluate = commands.add_parser("evaluate", help="attacks against defences on labelled pictures: table and plots")
     _data_options(evaluate, split="test")
@@ -110,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--revision", metavar="BRANCH", help="is created where there is none (default: main)")
     publish.set_defaults(run=_publish)
     return parser
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from purifier.ui.page import LAUNCH, build_page
+
+    build_page().launch(**LAUNCH)
 
 
 def _data_options(command: argparse.ArgumentParser, split: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "languages"
 ENGLISH = "en"
+PLACE = re.compile(r"\{(\w+)[^}]*\}")  # {percent:.0f}
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
@@ -55,13 +56,14 @@ def say_again(message: str) -> str:
         return known[message]
     for text, translated in known.items():
         if "{" in text and (found := _pattern(text).fullmatch(message)):
-            return translated.format(**{name: say(value) for name, value in found.groupdict().items()})
+            values = {name: say(value) for name, value in found.groupdict().items()}
+            return PLACE.sub(r"{\1}", translated).format(**values)  # what was formatted already keeps its form
     return message
 
 
 @functools.cache
 def _pattern(text: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)[^}]*\}", text)
+    parts = PLACE.split(text)
     return re.compile("".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
 
 

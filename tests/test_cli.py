@@ -124,7 +124,10 @@ def test_a_changed_picture_is_done_again_and_other_settings_are_refused(folder, 
         (["classify", str(EXAMPLES / "NV-1.png"), "--classifier", "nobody"], "no bundled classifier"),
         (["purify", str(EXAMPLES / "NV-1.png"), "--out", "OUT", "--blocks", "0"], "blocks must be"),
         (["attack", str(EXAMPLES / "NV-1.png"), "--out", "OUT", "--target", "Freckle"], "target must be one of"),
-        (["report", str(EXAMPLES / "NV-1.png"), "--out", "OUT", "--settings", str(ROOT / "LICENSE")], "not the settings"),
+        (
+            ["report", str(EXAMPLES / "NV-1.png"), "--out", "OUT", "--settings", str(ROOT / "LICENSE")],
+            "not the settings",
+        ),
     ],
 )  # fmt: skip
 def test_bad_input_is_said_in_one_line(arguments, says, tmp_path, capsys):

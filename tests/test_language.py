@@ -123,7 +123,7 @@ def test_a_language_is_spoken_within_its_block_only(monkeypatch):
 
 
 def test_a_finished_message_is_said_again_in_another_language(monkeypatch):
-    monkeypatch.setitem(catalogue("de"), "{name} must be at least {low:g}.", "{name} muss mindestens {low} sein.")
+    monkeypatch.setitem(catalogue("de"), "{name} must be at least {low:g}.", "{name} muss mindestens {low:g} sein.")
     with speaking("de"):
         assert say_again("Blocks must be at least 1.").endswith("muss mindestens 1 sein.")
         assert say_again("Nobody knows this.") == "Nobody knows this."

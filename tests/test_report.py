@@ -12,7 +12,7 @@ from tests.test_package import ROOT
 def record(defence, ahead=None, accuracy=0.5, attack="pgd20", eps=2.0, threat="oblivious", attack_seconds=1.0):
     low, high = (None, None) if ahead is None else (ahead - 0.1, ahead + 0.1)
     return {
-        "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": 9,
+        "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": 104,
         "draws": 2, "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1,
         "mdda_ahead_by": ahead, "mdda_ahead_by_low": low, "mdda_ahead_by_high": high,
         "attack_seconds_per_image": attack_seconds, "seconds_per_image": 0.25,
@@ -21,7 +21,7 @@ def record(defence, ahead=None, accuracy=0.5, attack="pgd20", eps=2.0, threat="o
 
 def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference():
     (line,) = verdicts([record("none", 0.4), record("mdda"), record("a", 0.2), record("b", -0.2), record("c", 0.05)])
-    assert "MDDA 50.0 %" in line and "pgd20, oblivious attacker at 2/255, 9 pictures" in line
+    assert "MDDA 50.0 %" in line and "pgd20, oblivious attacker at 2/255, 104 pictures" in line
     assert "**ahead of** a (+20.0); **behind** b (-20.0); **not to be told from** c (+5.0)" in line
     assert verdicts([record("none"), record("mdda")]) == []
 

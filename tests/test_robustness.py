@@ -29,15 +29,16 @@ def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_kne
 
 
 def test_a_row_of_the_overview_has_one_choice_of_pictures_and_the_strongest_attacker():
-    few = [record("pgd20", 2.0, "oblivious", "mdda", 0.9, n=9)]
+    few = [record("pgd20", 2.0, "oblivious", "mdda", 0.9, n=100)]
+    too_few = [record("pgd20", 2.0, "oblivious", "mdda", 0.8, n=99)]
     many = [
-        record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=99),
-        *(record(name, 2.0, "adaptive", "mdda", p, n=99) for name, p in (("eot10x1", 0.4), ("eot20x8", 0.3))),
+        record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=500),
+        *(record(name, 2.0, "adaptive", "mdda", p, n=500) for name, p in (("eot10x1", 0.4), ("eot20x8", 0.3))),
     ]
-    header, rows = overview(together([few, many]))
+    header, rows = overview(together([few, too_few, many]))
     assert [len(row) for row in rows] == [len(header)] * 2
-    assert rows[0] == ["`augmented`", "99", "–", "–", "–", "50.0 % (40–60)", "30.0 % (20–40)"]
-    assert rows[1] == ["`augmented`", "9", "–", "–", "–", "90.0 % (80–100)", "–"]
+    assert rows[0] == ["`augmented`", "500", "–", "–", "–", "50.0 % (40–60)", "30.0 % (20–40)"]
+    assert rows[1] == ["`augmented`", "100", "–", "–", "–", "90.0 % (80–100)", "–"]
 
 
 def test_without_an_evaluation_it_says_so():

@@ -35,7 +35,7 @@ Accuracy with its 95 % interval. A row has one choice of pictures: of 504 as the
 smaller choices are class-balanced as far as there are pictures, and so harder. The adaptive attacker is PGD through the
 purifier, averaged over its noise (EOT); of several efforts the strongest counts.
 
-MDDA beside its peers, by the interval of the difference on the same pictures:
+MDDA beside its peers, by the interval of the difference on the same pictures (choices of 100 and more):
 """
 TUNING = """## Settings
 

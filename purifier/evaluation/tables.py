@@ -10,6 +10,7 @@ from purifier.defences import family_of
 from purifier.evaluation.settings import COARSE
 from purifier.language import say, say_again
 
+ENOUGH = 100  # pictures, below which next to nothing can be told from anything else
 EVALUATION = ASSETS / "evaluation"
 
 
@@ -67,7 +68,7 @@ def run_title(records: list[dict]) -> str:
 
 def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str], list[list[str]]]:
     """With and without MDDA, where nobody attacks, under PGD by an attacker at ``eps``/255 who does not know it, and by
-    one who does: a row for each classifier and choice of pictures of ``together``, so that a row can be compared along
+    one who does: a row for each classifier and choice of at least ``ENOUGH`` pictures of ``together``, so that a row can be compared along
     it. The header, and the rows; the largest choice of a classifier first."""
     header = [
         say("classifier"), say("pictures"), say("nobody attacks"), say("nobody attacks, MDDA"),
@@ -76,6 +77,8 @@ def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str],
     ]  # fmt: skip
     rows = []
     for records in groups:
+        if _images(records) < ENOUGH:
+            continue
         found = {(r["attack"], r["eps"], r["defence"]): r for r in records}
         columns = [
             found.get(key) for key in (
@@ -153,13 +156,14 @@ def attack_table(records: list[dict]) -> list[str]:
 
 def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
     """Where MDDA is ahead of its peers, where it is behind, and where the pictures cannot tell: by the interval of the
-    difference on the same pictures. ``names="_title"`` has attacks and defences by their titles."""
+    difference on the same pictures, at least ``ENOUGH``. ``names="_title"`` has attacks and defences by their
+    titles."""
     lines = []
     for key in dict.fromkeys((r["attack"], r["eps"]) for r in records):
         among = [r for r in records if (r["attack"], r["eps"]) == key]
         ours = next((r for r in among if r["defence"] == "mdda"), None)
         peers = [r for r in among if family_of(r["defence"]) not in ("none", "mdda") and r["mdda_ahead_by"] is not None]
-        if ours is None or not peers:
+        if ours is None or not peers or ours["n"] < ENOUGH:
             continue
         ahead = [r for r in peers if r["mdda_ahead_by_low"] > 0]
         behind = [r for r in peers if r["mdda_ahead_by_high"] < 0]
