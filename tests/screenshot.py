@@ -5,8 +5,9 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from purifier.ui.page import LAUNCH, build_page
+from tests.browser import FLAGS, card, open_tab, press
 from tests.conftest import CHROMIUM
-from tests.test_browser import FLAGS, card, fill, open_tab, press
+from tests.test_browser import fill
 
 OUT = Path(__file__).parent.parent / "assets" / "screenshots"
 WIDTH, HEIGHT = 1440, 900
@@ -27,6 +28,15 @@ def main() -> None:
         press(page, "Purify")
         page.get_by_text("Purified.").wait_for()
         shoot(page, "try-it")
+        open_tab(page, "Lessons")
+        page.get_by_role("radio", name="The attacker who knows").check()
+        press(page, "Run this lesson")
+        page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
+        shoot(page, "lessons")
+        open_tab(page, "Try it")
+        press(page, "Melanoma made benign")
+        press(page, "Attack")
+        page.get_by_text("done.").first.wait_for()
         open_tab(page, "Pyramid theatre")
         page.locator(".lp-theatre").get_by_label("Step").fill("3")
         shoot(page, "theatre")

@@ -1,8 +1,8 @@
+# ruff: noqa: F811 (pytest's fixtures are arguments)
 """A visitor's way through the page, in a real browser."""
 
 import base64
 import csv
-import gc
 import time
 
 import pytest
@@ -10,48 +10,10 @@ from PIL import Image, ImageDraw
 
 from purifier.images import to_batch, to_png
 from purifier.pipeline import Purifier
-from purifier.ui.page import LAUNCH, build_page
+from tests.browser import browser, card, choose_example, open_tab, page, press, served  # noqa: F401
 from tests.conftest import lesion_like
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's and the browser's own threads and sockets
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def served(browser):
-    demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield url
-    demo.close()
-    gc.collect()  # the server's loops and sockets go here, where their warnings are expected, and not in a later test
-
-
-@pytest.fixture
-def page(browser, served):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    errors, outside = [], []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: outside.append(request.url))
-    page.goto(served)
-    page.get_by_role("button", name="Attack", exact=True).wait_for()
-    yield page
-    page.close()
-    assert not errors
-    assert all(url.startswith((served, "data:", "blob:")) for url in outside), "the page called out"
 
 
 @pytest.fixture
@@ -59,10 +21,6 @@ def file(tmp_path):
     path = tmp_path / "lesion.tif"  # browsers do not show TIFF: the page must
     lesion_like(0, 300).save(path)
     return path
-
-
-def press(page, name):
-    page.get_by_role("button", name=name, exact=True).click()
 
 
 SETTLED = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 100))"
@@ -80,15 +38,6 @@ def fill(page, label, text):
         if field.input_value() == text:
             return
     raise AssertionError(f"{label} does not keep {text!r}, and shows {field.input_value()!r}.")
-
-
-def card(page, title):
-    return page.get_by_role("figure", name=title)
-
-
-def choose_example(page):
-    page.get_by_role("group", name="Examples").get_by_role("button").first.click()
-    card(page, "Original").get_by_role("img").wait_for()
 
 
 def upload(page, path):
@@ -262,10 +211,6 @@ def attacked_example(page):
     choose_example(page)
     press(page, "Attack")
     page.get_by_text("Attack: step 20 of 20, done.").wait_for()
-
-
-def open_tab(page, name):
-    page.get_by_role("tab", name=name).click()
 
 
 def test_the_pyramid_is_played_stepped_through_and_looked_at(page):

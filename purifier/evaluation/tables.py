@@ -68,8 +68,8 @@ def run_title(records: list[dict]) -> str:
 
 def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str], list[list[str]]]:
     """With and without MDDA, where nobody attacks, under PGD by an attacker at ``eps``/255 who does not know it, and by
-    one who does: a row for each classifier and choice of at least ``ENOUGH`` pictures of ``together``, so that a row can be compared along
-    it. The header, and the rows; the largest choice of a classifier first."""
+    one who does: a row for each classifier and choice of at least ``ENOUGH`` pictures of ``together``, so that a row
+    can be compared along it. The header, and the rows; the largest choice of a classifier first."""
     header = [
         say("classifier"), say("pictures"), say("nobody attacks"), say("nobody attacks, MDDA"),
         say("oblivious, {eps:g}/255", eps=eps), say("oblivious, {eps:g}/255, MDDA", eps=eps),

@@ -26,6 +26,22 @@ ERRORS = (
     "The DICOM picture has {count} bits a value; 8 and 16 are read.",
     "The DICOM picture holds signed values, of unknown range. Export it with 8 bits a channel.",
     "The DICOM picture's colours are coded in a way that is not read. Export it as RGB.",
+    # isic_archive.py, more_pictures.py
+    "{id} is not an id of the ISIC Archive. Write one like ISIC_0024306, or its number.",
+    "Nothing is fetched from the ISIC Archive, since PURIFIER_OFFLINE is 1.",
+    "The ISIC Archive has no public picture {id}. Check the number.",
+    "The ISIC Archive was asked too often. Wait a minute and try again.",
+    "The ISIC Archive answered with an error ({status}). Try again later.",
+    "The ISIC Archive did not answer in time. Try again later.",
+    "The ISIC Archive could not be reached. Check the network and try again.",
+    "The ISIC Archive's file is too large; at most {megabytes} MB are read.",
+    "The ISIC Archive's answer about {id} is not what this program knows. Update it.",
+    "The ISIC Archive names no licence for {id}, so it is not used. Choose another picture.",
+    "The ISIC Archive keeps {id} at an address that is not public, so it is not fetched.",
+    "Give the number of a picture, such as ISIC_0024306.",
+    # take_away.py
+    "These settings have values that the page has no controls for. Use the command purifier report.",
+    "{classifier} does not know the diagnosis {diagnosis}.",
     # pipeline.py, attacks.py, runs.py
     "scales must be some of {scales} in that order, with 1 among them, and are {chosen}.",
     "{name} must be a whole number of at least 1, and is {value}.",

@@ -37,7 +37,7 @@ def drawing(figure: Figure) -> str:
     with warnings.catch_warnings():
         # Matplotlib measures with a font of its own; the browser, which draws the words, has others.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        return as_svg(figure)
+        return as_svg(figure).replace("<svg ", '<svg overflow="visible" ', 1)  # where its letters are wider
 
 
 def scale_name(scale: float) -> str:
