@@ -1,8 +1,12 @@
+import base64
+import re
+
 import pytest
 import torch
 
 from purifier.classifiers import load_classifier
 from purifier.images import read_image
+from purifier.language import catalogue, speaking
 from purifier.pipeline import Purifier
 from purifier.runs import AT_ONCE, Attack, attack_steps, purified_labels
 from purifier.ui.compare import compare
@@ -61,3 +65,14 @@ def test_a_defence_that_does_nothing_reads_what_the_attack_made_of_it(session):
     original = load_classifier().probabilities(session.original).argmax()
     assert row[1] == "nothing" and row[3] == (100 if reading == original else 0)
     assert row[6] == pytest.approx(1, abs=0.1) and torch.isfinite(torch.tensor(row[5]))
+
+
+def test_the_table_is_translated_and_its_file_is_not(session, monkeypatch):
+    for text, translated in {"Defence": "Abwehr", "nothing": "nichts", "After {defence}": "Nach {defence}"}.items():
+        monkeypatch.setitem(catalogue("de"), text, translated)
+    with speaking("de"):
+        table, link, _ = next(compare(session, 1, *SETTINGS))
+    assert table["headers"][1] == "Abwehr" and table["data"][0][1] == "nichts"
+    assert 'alt="Nach nichts"' in table["data"][0][0]
+    rows = base64.b64decode(re.search("base64,([^\"]+)", link)[1]).decode().splitlines()
+    assert rows[0].startswith("defence,read_as") and rows[1].startswith("nothing,")

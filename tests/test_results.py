@@ -6,6 +6,7 @@ import torch
 
 from purifier.classifiers import MODELS
 from purifier.images import quantise, read_image
+from purifier.language import catalogue, speaking
 from purifier.runs import ANY, Attack, attack_steps
 from purifier.ui.handlers import attack, attack_from
 from purifier.ui.results import NOT_MEASURED, result_cards
@@ -59,3 +60,11 @@ def test_a_target_that_is_reached_already_is_refused(session, classifier):
     with pytest.raises(ValueError, match="is read as melanocytic nevus already: choose another target"):
         next(attack(session, "pgd", 2, 5, label, 0, False))
     assert torch.equal(next(attack(session, "pgd", 2, 5, ANY, 0, False))[0].original, session.original)
+
+
+def test_pictures_are_named_in_the_language_spoken(session, classifier, monkeypatch):
+    monkeypatch.setitem(catalogue("de"), "Attacked", "Angegriffen")
+    with speaking("de"):
+        html = result_cards(session, classifier)
+    assert "<small>Angegriffen</small>" in html and 'aria-label="Angegriffen"' in html and "Attacked" not in html
+    assert 'id="lp-card-attacked"' in html

@@ -1,7 +1,11 @@
 import re
 
+import gradio as gr
+
 from purifier.evaluation.tables import EVALUATION, overview, read_evaluations, together
-from purifier.ui.robustness import robustness_section
+from purifier.language import catalogue, speaking
+from purifier.ui import robustness
+from purifier.ui.robustness import robustness_section, translated
 
 
 def record(attack, eps, threat, defence, accuracy, n=64):
@@ -58,3 +62,28 @@ def test_runs_on_the_same_pictures_are_shown_as_one():
     other = [record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=9)]
     (first, second) = together([one, two, other])
     assert [r["attack"] for r in first] == ["none", "pgd20", "eot20x4"] and second == other
+
+
+def test_the_section_is_sent_again_in_another_language_only(monkeypatch):
+    monkeypatch.setattr(robustness, "section_in", lambda language: f"drawn in {language}")
+    assert translated("en") == (gr.skip(), "en")
+    with speaking("de"):
+        assert translated("en") == ("drawn in de", "de")
+        assert translated("de") == (gr.skip(), "de")
+
+
+def test_attacks_defences_and_words_of_the_plot_are_translated(monkeypatch):
+    for text, said in {
+        "nothing": "nichts", "JPEG of quality {number}": "JPEG der Güte {number}",
+        "{attack}: oblivious attacker": "{attack}: ahnungslos", "nobody attacks": "niemand greift an",
+    }.items():  # fmt: skip
+        monkeypatch.setitem(catalogue("de"), text, said)
+    titles = {"none": "nothing", "jpeg20": "JPEG of quality 20", "mdda": "MDDA"}
+    records = [
+        {**record(attack, eps, "oblivious", name, 0.5), "defence_title": title}
+        for attack, eps in (("none", None), ("pgd20", 2.0)) for name, title in titles.items()
+    ]  # fmt: skip
+    with speaking("de"):
+        html = robustness_section([records])
+    assert html.count("JPEG der Güte 20") == 2 and html.count("nichts") >= 2  # in the table, and in the plot
+    assert "pgd20: ahnungslos" in html and "niemand greift an" in html

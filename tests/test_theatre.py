@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from purifier.images import quantise, to_batch
+from purifier.language import speaking
 from purifier.pipeline import Purifier
 from purifier.runs import Attack
 from purifier.ui.handlers import purifier_from
@@ -64,3 +65,11 @@ def test_the_same_performance_is_not_given_twice(session):
 
 def test_without_a_picture_it_says_where_to_choose_one():
     assert list(perform(Session(), None, *SETTINGS, 0)) == [(HINT, None)]
+
+
+def test_it_is_given_again_in_another_language(session):
+    *_, (first, shown) = perform(session, None, *SETTINGS, 0)
+    with speaking("de"):
+        *_, (again, _) = perform(session, shown, *SETTINGS, 0)
+    assert "lp-theatre" in again and again != first
+    assert re.findall(' id="([^"]+)"', again)[:4] == re.findall(' id="([^"]+)"', first)[:4]

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import bundled_classifiers
@@ -29,6 +30,7 @@ from purifier.ui.view import pyramid_row, pyramid_table, within
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 STOPPED = "Stopped; what was finished stays."
+PAUSE = 0.15  # seconds
 REFRESH = 0.3  # seconds between two looks at a running attack or download
 NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
 END = object()  # of a handler's steps
@@ -108,6 +110,30 @@ def warn(error: Exception) -> str:
     message = say_again(str(error))
     gr.Warning(message, duration=20)
     return status(message)
+
+
+def instead(
+    event: Callable, running: Sequence[Dependency], handler: Callable, inputs: Sequence[Component],
+    outputs: Sequence[Component], *, kept: Component | None = None,
+) -> None:  # fmt: skip
+    """At ``event`` end what is ``running``; then handle it, waiting for nobody. ``handler`` is a readable one.
+
+    ``kept`` is given the index that the event tells.
+    """
+    quiet = dict(api_visibility="private", show_progress="hidden")
+    first = pause if kept is None else told_index
+    ended = event(first, None, kept, cancels=list(running), queue=False, **quiet)
+    ended.then(handler, list(inputs), list(outputs), concurrency_id="read", **quiet)
+
+
+def pause() -> None:
+    """Time for the browser to close the stream of what was ended: an answer that comes meanwhile would be lost."""
+    time.sleep(PAUSE)
+
+
+def told_index(event: gr.EventData) -> int:
+    pause()
+    return event.index
 
 
 def redraw(

@@ -12,7 +12,7 @@ from purifier.lessons import LESSONS, Lesson, is_fooled, seen_by
 from purifier.readings import headline
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.examples import BUNDLED
-from purifier.ui.handlers import attack, choose, purify, readable, status, stopped
+from purifier.ui.handlers import attack, choose, instead, purify, readable, status, stopped
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.take_away import control_values
 from purifier.ui.view import ZOOM
@@ -54,10 +54,8 @@ def add_lessons(session: gr.State, controls: Sequence[Component], shown: Sequenc
         readable(run_lesson), [which, session], [result, after, said, *controls, *shown], **PRIVATE
     )  # fmt: skip
     stop.click(readable(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
-    which.input(
-        readable(lambda i: (lesson_intro(i), "", "", status(""))), which, [before, result, after, said],
-        cancels=[running], api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+    switched = readable(lambda i: (lesson_intro(i), "", "", status("")))
+    instead(which.input, [running], switched, [which], [before, result, after, said])
     tab.select(
         readable(lambda i: (lesson_intro(i), teacher_page())), which, [before, teacher], api_visibility="private",
         show_progress="hidden",

@@ -6,11 +6,12 @@ from html import escape
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from purifier import isic_archive
 from purifier.language import say
 from purifier.ui.components import label
-from purifier.ui.handlers import choose, readable
+from purifier.ui.handlers import choose, instead, readable
 from purifier.ui.session import Session
 
 UNREACHABLE = '<p class="lp-note">The ISIC Archive cannot be reached from this server.</p>'
@@ -35,10 +36,10 @@ class MorePictures:
                 self.source = gr.HTML()
             self.unreachable = gr.HTML(label(UNREACHABLE), visible=False)
 
-    def wire(self, session: gr.State, shown: Sequence[Component], at_once: dict) -> None:
-        """``shown`` is what ``choose`` draws, the picture first; ``at_once`` the settings of events that bring one."""
-        self.dicom.upload(readable(choose), [self.dicom, session], list(shown), **at_once)
-        self.fetch.click(readable(from_archive), [self.isic_id, session], [self.source, *shown], **at_once)
+    def wire(self, session: gr.State, shown: Sequence[Component], running: Sequence[Dependency]) -> None:
+        """``shown`` is what ``choose`` draws, the picture first; ``running`` what a new picture ends."""
+        instead(self.dicom.upload, running, readable(choose), [self.dicom, session], shown)
+        instead(self.fetch.click, running, readable(from_archive), [self.isic_id, session], [self.source, *shown])
         self.folded.expand(  # nobody is asked before
             look, None, [self.archive, self.unreachable], api_visibility="private", show_progress="hidden", queue=False
         )

@@ -9,7 +9,7 @@ import gradio as gr
 
 from purifier.evaluation.tables import overview, read_evaluations, run_title, together, verdicts
 from purifier.figures import plot_epsilon
-from purifier.language import ENGLISH, say, say_again, speaking, spoken
+from purifier.language import say, say_again, speaking, spoken
 from purifier.ui.handlers import in_language
 from purifier.ui.view import drawing
 
@@ -22,32 +22,33 @@ IN_SHORT = (
 
 
 def add_robustness(tab: gr.Tab) -> None:
-    section, shown = gr.HTML(section_in(ENGLISH)), gr.State(ENGLISH)
+    # All of it takes seconds to draw, which the page's start is spared.
+    section, shown = gr.HTML(robustness_section(read_evaluations().values(), most=1)), gr.State("")
     tab.select(
-        in_language(translated), shown, [section, shown], api_visibility="private", show_progress="hidden",
+        in_language(drawn), shown, [section, shown], api_visibility="private", show_progress="hidden",
     )  # fmt: skip
 
 
-def translated(shown: str) -> tuple:
-    """The section in the language spoken, unless it is there already."""
+def drawn(shown: str) -> tuple:
+    """The whole section in the language spoken, unless it is there already."""
     section = gr.skip() if shown == spoken() else section_in(spoken())
     return section, spoken()
 
 
 @functools.cache
 def section_in(language: str) -> str:
-    """Drawn once: the plots take seconds."""
+    """Drawn once for all visitors."""
     with speaking(language):
         return robustness_section(read_evaluations().values())
 
 
-def robustness_section(runs: Iterable[list[dict]]) -> str:
-    """An overview of the classifiers; then for each of them and each choice of pictures what was found, in sentences, a
-    plot and a table, folded away but for the first."""
+def robustness_section(runs: Iterable[list[dict]], most: int | None = None) -> str:
+    """An overview of the classifiers; then for each of them and each choice of pictures, or the first ``most``, what
+    was found, in sentences, a plot and a table, folded away but for the first."""
     groups = together(runs)
     if not groups:
         return f"<p>{say('No evaluation has been stored yet.')}</p>"
-    return _overview(groups) + "".join(_run(records, i == 0) for i, records in enumerate(groups))
+    return _overview(groups) + "".join(_run(records, i == 0) for i, records in enumerate(groups[:most]))
 
 
 def _overview(groups: list[list[dict]]) -> str:

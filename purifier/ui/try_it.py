@@ -140,17 +140,19 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
         handlers.readable(handlers.stopped), None, status, cancels=running, api_visibility="private", queue=False
     )
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
-    at_once = dict(api_visibility="private", show_progress="hidden", concurrency_id="read", cancels=running)
     # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
-    picture.upload(handlers.readable(handlers.choose), [picture, session], [picture, *shown], **at_once)
+    everything = [picture, *shown]
+    handlers.instead(picture.upload, running, handlers.readable(handlers.choose), [picture, session], everything)
+    chosen = gr.State(0)
 
     @handlers.readable
-    def choose_example(state: Session, event: gr.EventData):
-        return handlers.choose(str(examples[event.index][1]), state, is_own=False)
+    def choose_example(i: int, state: Session) -> tuple:
+        return handlers.choose(str(examples[i][1]), state, is_own=False)
 
-    gallery.click(choose_example, session, [picture, *shown], **at_once)
+    handlers.instead(gallery.click, running, choose_example, [chosen, session], everything, kept=chosen)
     for preset, button in zip(PRESETS, presets, strict=True):
-        button.click(handlers.readable(partial(set_up, preset)), session, [picture, *shown, target], **at_once)
+        handler = handlers.readable(partial(set_up, preset))
+        handlers.instead(button.click, running, handler, [session], [*everything, target])
     classifier.input(
         handlers.readable(handlers.change_classifier), [classifier, session],
         [session, results, pyramid, block, target, classifier, status], **PRIVATE,
@@ -160,9 +162,9 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
         show_progress="hidden",
     )  # fmt: skip
     controls = [classifier, epsilon, target, knows, method, steps, attack_seed, *of_purifier, seed]
-    further.wire(session, [picture, *shown], at_once)
+    further.wire(session, everything, running)
     take_away.wire(session, controls, [session, results, pyramid, block, status])
-    return TryIt(of_purifier, seed, controls, [picture, *shown])
+    return TryIt(of_purifier, seed, controls, everything)
 
 
 def _results(session: Session) -> str:
