@@ -54,7 +54,7 @@ def say_again(message: str) -> str:
     known = catalogue(spoken())
     if message in known:
         return known[message]
-    for text, translated in known.items():
+    for text, translated in sorted(known.items(), key=lambda pair: -len(pair[0])):  # the most particular first
         if "{" in text and (found := _pattern(text).fullmatch(message)):
             values = {name: say(value) for name, value in found.groupdict().items()}
             return PLACE.sub(r"{\1}", translated).format(**values)  # what was formatted already keeps its form
@@ -64,7 +64,7 @@ def say_again(message: str) -> str:
 @functools.cache
 def _pattern(text: str) -> re.Pattern[str]:
     parts = PLACE.split(text)
-    return re.compile("".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+    return re.compile("".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)), re.DOTALL)
 
 
 def wanted(accept_language: str | None) -> str:

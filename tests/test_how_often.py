@@ -74,5 +74,5 @@ def test_the_table_is_translated_and_its_file_is_not(session, monkeypatch):
         table, link, _ = next(compare(session, 1, *SETTINGS))
     assert table["headers"][1] == "Abwehr" and table["data"][0][1] == "nichts"
     assert 'alt="Nach nichts"' in table["data"][0][0]
-    rows = base64.b64decode(re.search("base64,([^\"]+)", link)[1]).decode().splitlines()
+    rows = base64.b64decode(re.search('base64,([^"]+)', link)[1]).decode().splitlines()
     assert rows[0].startswith("defence,read_as") and rows[1].startswith("nothing,")

@@ -109,7 +109,7 @@ def warn(error: Exception) -> str:
     """Show an error in passing, and give its message to be shown where it stays."""
     message = say_again(str(error))
     gr.Warning(message, duration=20)
-    return status(message)
+    return status(html.escape(message))
 
 
 def instead(
