@@ -64,7 +64,8 @@ def say_again(message: str) -> str:
 @functools.cache
 def _pattern(text: str) -> re.Pattern[str]:
     parts = PLACE.split(text)
-    return re.compile("".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)), re.DOTALL)
+    pattern = "".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    return re.compile(pattern, re.DOTALL)
 
 
 def wanted(accept_language: str | None) -> str:
