@@ -6,6 +6,8 @@ A claim is checked on the bundled examples by the tests; a lesson whose claim do
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from purifier.attacks import AttackSettings
 from purifier.classifiers import DEFAULT, SURROGATE, load_classifier
 from purifier.images import read_image
@@ -58,9 +60,13 @@ def is_fooled(seen: dict[str, Reading]) -> bool:
 
 
 def _fools_unseen(done: Run, seen: Seen) -> bool:
-    change = (done.attacked - done.original).abs().max().item()
-    here = seen[DEFAULT]
-    return is_fooled(here) and here["attacked"].probability(here["attacked"].top) > 0.9 and change < 2.5 / 255
+    change, here = done.attacked - done.original, seen[DEFAULT]
+    confident = here["attacked"].probability(here["attacked"].top) > 0.9
+    # The same changes, each pixel's put to another place: noise of the same size.
+    places = torch.randperm(change[0, 0].numel(), generator=torch.Generator().manual_seed(0))
+    noisy = (done.original + change.flatten(2)[..., places].reshape(change.shape)).clamp(0, 1)
+    (of_noisy,) = read(load_classifier(DEFAULT), noisy)
+    return is_fooled(here) and confident and change.abs().max() < 2.5 / 255 and of_noisy.top == here["original"].top
 
 
 def _makes_benign(done: Run, seen: Seen) -> bool:
@@ -128,7 +134,9 @@ LESSONS = (
         look=(
             "Compare the original and the attacked picture: click one of them and wipe. Do you see a difference?",
             "Look at the readings: another diagnosis, and more confident than before.",
-            "The third picture shows what was added, made many times stronger. It is no noise: it follows the lesion.",
+            "The third picture shows what was added, made many times stronger. It looks like noise; yet random noise "
+            "of "
+            "the same size does not change the reading.",
         ),
         question=(
             "The attacked picture is read with nearly 100 %. Why is a high confidence no sign that a reading can be "

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class Attack:
     classifier: str = DEFAULT
     known: Purifier | None = None
     seed: int = 0
+    stopped_after: int | None = None  # steps, where it did not go to its end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +71,11 @@ def _built(kind: type, values: dict | None):
     unknown = set(values) - {f.name for f in fields(kind)}
     if unknown:
         raise ValueError(f"{', '.join(sorted(unknown))} is not known.")
-    for name, wanted in (("classifier", str), ("target", str), ("seed", int)):
-        if not isinstance(values.get(name, wanted()), wanted):
+    for name, wanted in (("classifier", str), ("target", str), ("seed", int), ("stopped_after", int | None)):
+        if name in values and not isinstance(values[name], wanted):
             raise ValueError(f"{name} is {values[name]!r}.")
+    if values.get("stopped_after") is not None and values["stopped_after"] < 1:
+        raise ValueError("stopped_after must be at least 1.")
     built = {name: _built(inner[name], value) if name in inner else value for name, value in values.items()}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in built.items()})
 
@@ -122,7 +126,7 @@ def purify_run(begun: Run, classifier: Classifier) -> Run:
 
 
 def attack_steps(classifier: Classifier, x: Tensor, attack: Attack) -> Iterator[Tensor]:
-    """The attacked picture after each step; ``classifier`` is the attacker's.
+    """The attacked picture after each step that was made; ``classifier`` is the attacker's.
 
     Without a target it flees the classifier's own reading of ``x``. An attacker who knows the purifier averages over
     ``SAMPLES`` of its noise. Raises ``ValueError`` for a target that the classifier does not know.
@@ -138,7 +142,7 @@ def attack_steps(classifier: Classifier, x: Tensor, attack: Attack) -> Iterator[
     settings = replace(attack.settings, samples=1 if known is None else SAMPLES)
     steps = settings.iterates(model, x.to(y.device), y, targeted=attack.target != ANY, generator=generator)
     # eps is a whole number of levels and x has 8-bit values, so rounding does not leave the ball.
-    return (quantise(adv).cpu() for adv in steps)
+    return (quantise(adv).cpu() for adv in islice(steps, attack.stopped_after))
 
 
 def purify_stages(

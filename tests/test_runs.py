@@ -7,7 +7,11 @@ from purifier.attacks import AttackSettings
 from purifier.images import quantise, to_batch
 from purifier.pipeline import Purifier
 from purifier.readings import read
+from purifier.reports.words import attack_rows
 from purifier.runs import ANY, Attack, Settings, hash_of, run
+from purifier.ui.handlers import attack
+from purifier.ui.session import Session
+from purifier.ui.take_away import control_values
 from tests.conftest import lesion_like
 
 QUICK = AttackSettings(eps=4 / 255, steps=3)
@@ -33,7 +37,8 @@ def test_settings_go_to_json_and_back(settings):
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "3", '{"classifer": "augmented"}', '{"seed": 0, "attack": {"settings": {"eps": -1}}}',
-     '{"purifier": {"blocks": 0}}', '{"purifier": 3}', '{"seed": "1"}', '{"classifier": 5}'],
+     '{"purifier": {"blocks": 0}}', '{"purifier": 3}', '{"seed": "1"}', '{"classifier": 5}',
+     '{"attack": {"stopped_after": 0}}'],
 )  # fmt: skip
 def test_what_are_no_settings_is_refused(text):
     with pytest.raises(ValueError, match="not the settings of a run"):
@@ -65,6 +70,20 @@ def test_an_attack_stays_in_its_ball_and_flees_the_reading(classifier, picture):
     original, attacked = read(classifier, done.original, done.attacked)
     assert (done.attacked - done.original).abs().max() <= 8 / 255 + 1e-6
     assert attacked.probability(original.top) < original.probability(original.top)
+
+
+def test_an_attack_that_was_stopped_is_recorded_and_repeated(classifier, picture):
+    begun = Session(original=quantise(picture))
+    steps = attack(begun, "pgd", 2, 8, ANY, 3, False)
+    session = next(steps)[0]  # and then the visitor presses Stop
+    assert session.attack.stopped_after == 1 and session.attack.settings.steps == 8
+    stored = Settings.from_json(session.run.settings.to_json())
+    assert torch.equal(run(stored, picture, classifier).attacked, session.attacked)
+    *_, (done, *_) = steps
+    assert done.attack.stopped_after is None and not torch.equal(done.attacked, session.attacked)
+    assert ("Attack steps", "1 of 8, then it was stopped") in attack_rows(session.attack)
+    with pytest.raises(ValueError, match="no controls for"):
+        control_values(stored, classifier.labels)
 
 
 def test_an_attack_may_be_made_on_another_classifier(classifier, surrogate, picture):

@@ -125,12 +125,19 @@ def attack_rows(attack: Attack) -> list[Row]:
     return [
         (say("Method"), say(ATTACKS[settings.method][0])),
         (say("Epsilon, in 1/255"), f"{255 * settings.eps:g}"),
-        (say("Attack steps"), "1" if settings.method == "fgsm" else str(settings.steps)),
+        (say("Attack steps"), _steps(attack)),
         (say("Make it read as"), say("any other") if attack.target == ANY else diagnosis(attack.target)),
         (say("Made on"), attack.classifier),
         (say("The attacker knows the purifier"), yes_or_no(attack.known is not None)),
         (say("Attack seed"), str(attack.seed)),
     ]
+
+
+def _steps(attack: Attack) -> str:
+    steps = 1 if attack.settings.method == "fgsm" else attack.settings.steps
+    if attack.stopped_after is None:
+        return str(steps)
+    return say("{done} of {steps}, then it was stopped", done=attack.stopped_after, steps=steps)
 
 
 def purifier_rows(purifier: Purifier, seed: int) -> list[Row]:

@@ -22,7 +22,7 @@ def classify(picture: str, classifier: str) -> dict[str, float]:
     Research and teaching; not a medical device.
 
     Args:
-        picture: JPEG, PNG, WebP, TIFF or BMP file; its central square is used, at 224 pixels a side.
+        picture: JPEG, PNG, WebP, TIFF, BMP or DICOM file; its central square is used, at 224 pixels a side.
         classifier: a bundled name, or 'hf-hub:owner/name@revision'.
 
     Returns:

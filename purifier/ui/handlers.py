@@ -263,7 +263,8 @@ def attack(
         if 1 < step < total and time.monotonic() - shown < REFRESH:
             continue
         shown = time.monotonic()
-        session = replace(session, attacked=adv, attack=how, purified=None, blocks=())
+        made = replace(how, stopped_after=step if step < total else None)
+        session = replace(session, attacked=adv, attack=made, purified=None, blocks=())
         text = with_time_left(say("Attack: step {step} of {total}", step=step, total=total), started, step, total)
         yield session, result_cards(session, classifier), *_no_pyramid(), status(text)
 

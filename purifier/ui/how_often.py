@@ -129,6 +129,7 @@ def certified(session: Session, smoothing: float, samples: int, *settings) -> It
 
 def _radius(session: Session, found: Certificate, labels: list[str], counts: Tensor) -> str:
     confidence, total = f"{100 * (1 - found.alpha):g} %", int(counts.sum())
+    which = say("Of the original:") if session.attacked is None else say("Of the attacked picture:")
     if found.label is None:
         best = diagnosis(labels[int(counts.argmax())])
         text = say(
@@ -137,14 +138,14 @@ def _radius(session: Session, found: Certificate, labels: list[str], counts: Ten
             "(confidence {confidence}). Less noise may allow a guarantee within a smaller radius.",
             diagnosis=escape(best), count=int(counts.max()), total=total, confidence=confidence,
         )  # fmt: skip
-        return f"<p>{text}</p>"
+        return f"<p>{which} {text}</p>"
     text = say(
         "<b>{diagnosis}, within an L2 radius of {radius:.3f}</b> (pixels from 0 to 1; confidence {confidence}; {count} "
         "of {total} noisy draws, which proves at least {share:.1f} %).",
         diagnosis=escape(diagnosis(labels[found.label])), radius=found.radius, confidence=confidence,
         count=int(counts[found.label]), total=total, share=100 * found.share,
     )  # fmt: skip
-    return f"<p>{text}{_length(session, found.radius)}</p>"
+    return f"<p>{which} {text}{_length(session, found.radius)}</p>"
 
 
 def _length(session: Session, radius: float) -> str:

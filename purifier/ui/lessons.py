@@ -12,7 +12,7 @@ from purifier.lessons import LESSONS, Lesson, is_fooled, seen_by
 from purifier.readings import headline
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.examples import BUNDLED
-from purifier.ui.handlers import attack, choose, instead, purify, readable, status, stopped
+from purifier.ui.handlers import attack, choose, classifier_choices, instead, purify, readable, status, stopped
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.take_away import control_values
 from purifier.ui.view import ZOOM
@@ -53,9 +53,12 @@ def add_lessons(session: gr.State, controls: Sequence[Component], shown: Sequenc
     running = start.click(
         readable(run_lesson), [which, session], [result, after, said, *controls, *shown], **PRIVATE
     )  # fmt: skip
-    stop.click(readable(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
-    switched = readable(lambda i: (lesson_intro(i), "", "", status("")))
-    instead(which.input, [running], switched, [which], [before, result, after, said])
+    stop.click(
+        readable(lambda: (stopped(), stopped())), None, [said, shown[-1]], cancels=[running],
+        api_visibility="private", queue=False,
+    )  # fmt: skip
+    switched = readable(lambda i: (lesson_intro(i), "", "", status(""), status("")))
+    instead(which.input, [running], switched, [which], [before, result, after, said, shown[-1]])
     tab.select(
         readable(lambda i: (lesson_intro(i), teacher_page())), which, [before, teacher], api_visibility="private",
         show_progress="hidden",
@@ -122,13 +125,14 @@ def _others(lesson: Lesson, session: Session) -> str:
     """What further classifiers read in the same pictures."""
     if not lesson.readers:
         return ""
+    titles = {name: title for title, name in classifier_choices()}
     rows = "".join(
-        f'<tr><th scope="row">{name}</th><td>{escape(headline(seen["original"]))}</td>'
+        f'<tr><th scope="row">{escape(titles[name])}</th><td>{escape(headline(seen["original"]))}</td>'
         f"<td>{escape(headline(seen['attacked']))}</td>"
         f"<td>{escape(say('fooled') if is_fooled(seen) else say('not fooled'))}</td></tr>"
         for name, seen in seen_by(session.run, lesson.readers).items()
     )
-    heads = (say("Classifier"), say("Original"), say("Attacked"), "")
+    heads = (say("Classifier"), say("Original"), say("Attacked"), say("Outcome"))
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     return (
         f"<h3>{escape(say('The same two pictures, read by others'))}</h3>"

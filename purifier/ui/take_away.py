@@ -18,8 +18,8 @@ from purifier.ui.handlers import attack_from, beginning, need_picture, purifier_
 from purifier.ui.session import Session, classifier_for_page
 
 ABOUT = (
-    "<p>A report with every picture, reading, setting and hash, of what stands above. Nothing of it is kept on the "
-    "server. With its settings (run.json) the same picture gives the same run again.</p>"
+    "<p>A report with every picture, reading, setting and hash, of what stands above. The report itself is "
+    "not kept on the server. With its settings (run.json) the same picture gives the same run again.</p>"
 )
 
 
@@ -103,7 +103,7 @@ def control_values(settings: Settings, labels: Sequence[str]) -> tuple:
     if attack is not None:
         how = attack.settings
         epsilon = round(255 * how.eps)
-        if attack_from(how.method, epsilon, how.steps) != how:
+        if attack_from(how.method, epsilon, how.steps) != how or attack.stopped_after is not None:
             raise ValueError(ELSEWHERE)
         if attack.target != ANY and attack.target not in labels:
             raise ValueError(f"{attack.classifier} does not know the diagnosis {full_name(attack.target)}.")

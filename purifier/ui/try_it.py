@@ -177,10 +177,12 @@ def _gallery(examples: Sequence[tuple[Tensor, Path]]) -> str:
 
 
 def _waiting() -> str:
-    """JavaScript for what the status says at once: in the language that the server would choose."""
+    """JavaScript for what the status says at once, in the language that the server would choose; on a phone, where the
+    results are out of sight, it goes there."""
     said = {}
     for code in languages():
         with speaking(code):
             said[code] = handlers.status(say("Waiting for its turn."))
     wanted = 'navigator.languages.map(code => code.toLowerCase().split("-")[0]).find(code => code in said)'
-    return f"() => {{ const said = {json.dumps(said)}; return said[{wanted} ?? 'en']; }}"
+    seen = "if (innerWidth < 800) document.querySelector('.lp-strip')?.scrollIntoView({behavior: 'smooth'})"
+    return f"() => {{ {seen}; const said = {json.dumps(said)}; return said[{wanted} ?? 'en']; }}"
