@@ -239,7 +239,7 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
     front = ModelCard(text).data
     assert front.license == "cc-by-nc-4.0" and front.eval_results
     capsys.readouterr()
-    assert main(["report"]) == 0
+    assert main(["results"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("| `robust` |") and as_text(metrics["attacked"]["2"]["attacked"]) in lines[2]
 
