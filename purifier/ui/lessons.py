@@ -14,7 +14,7 @@ from purifier.ui.components import PRIVATE, label
 from purifier.ui.examples import BUNDLED
 from purifier.ui.handlers import attack, choose, classifier_choices, instead, purify, readable, status, stopped
 from purifier.ui.session import Session, classifier_for_page
-from purifier.ui.take_away import control_values
+from purifier.ui.take_away import control_values, purifier_values
 from purifier.ui.view import ZOOM
 
 INTRO = (
@@ -98,11 +98,6 @@ def run_lesson(i: int, session: Session) -> Iterator[tuple]:
             session = drawn[0]
             yield drawn[1], gr.skip(), drawn[-1], *kept, *drawn
     yield gr.skip(), lesson_end(lesson, session), status(say("The lesson is done.")), *kept, *[gr.skip()] * len(drawn)
-
-
-def purifier_values(purifier) -> tuple:
-    """As the handlers of 'Try it' take them."""
-    return purifier.blocks, round(255 * purifier.sigma, 6), purifier.weight, list(purifier.scales)
 
 
 def lesson_end(lesson: Lesson, session: Session) -> str:

@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from purifier.language import say
+from purifier.pipeline import Purifier
 from purifier.reports import html_report, pdf_report, record, stages_zip
 from purifier.runs import ANY, Settings, purify_run
 from purifier.taxonomy import full_name
@@ -111,8 +112,13 @@ def control_values(settings: Settings, labels: Sequence[str]) -> tuple:
         of_attack = [epsilon, target, attack.known is not None, how.method, how.steps, SEED.check(attack.seed)]
     shown = purifier or (attack.known if attack else None)
     if shown is not None:
-        values = [shown.blocks, round(255 * shown.sigma, 6), shown.weight, list(shown.scales)]
+        values = purifier_values(shown)
         if purifier_from(*values) != shown or (attack and attack.known not in (None, shown)):
             raise ValueError(ELSEWHERE)
         of_purifier = [*values, SEED.check(settings.seed)]
     return settings.classifier if attack is None else attack.classifier, *of_attack, *of_purifier
+
+
+def purifier_values(purifier: Purifier) -> tuple:
+    """Blocks, sigma, weight and scales as the controls have them."""
+    return purifier.blocks, round(255 * purifier.sigma, 6), purifier.weight, list(purifier.scales)

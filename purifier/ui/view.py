@@ -4,7 +4,6 @@ one, 8-bit values."""
 import base64
 import warnings
 from collections.abc import Sequence
-from fractions import Fraction
 from html import escape
 from pathlib import Path
 
@@ -14,15 +13,11 @@ from purifier.figures import Figure, as_svg
 from purifier.images import to_png
 from purifier.language import ENGLISH, say, say_again, spoken
 from purifier.readings import Reading, bars, diagnosis, headline, is_malignant
+from purifier.reports.words import scale_name, step_names
 from purifier.runs import Cell
 
 ZOOM = (Path(__file__).parent / "zoom.js").read_text()  # of components whose pictures open large
 WIPED = "Left of the line: {left}. Right: {right}."  # zoom.js puts the pictures' names in
-
-
-def step_names() -> list[str]:
-    """What is done at each scale, in its order."""
-    return [say("Before"), say("Diffused"), say("Denoised"), say("Aggregated")]
 
 
 def within(name: str) -> str:
@@ -38,10 +33,6 @@ def drawing(figure: Figure) -> str:
         # Matplotlib measures with a font of its own; the browser, which draws the words, has others.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         return as_svg(figure).replace("<svg ", '<svg overflow="visible" ', 1)  # where its letters are wider
-
-
-def scale_name(scale: float) -> str:
-    return str(Fraction(scale).limit_denominator(64))
 
 
 def picture_tag(x: Tensor, alt: str, name: str = "") -> str:
