@@ -33,12 +33,19 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False, sa
     return total / (-samples if targeted else samples)
 
 
-def straight_through(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """``function`` with the identity's gradient in place of its own, which may not exist: the backward pass
+def identity(x: Tensor) -> Tensor:
+    return x
+
+
+def straight_through(
+    function: Callable[[Tensor], Tensor], stand_in: Callable[[Tensor], Tensor] = identity
+) -> Callable[[Tensor], Tensor]:
+    """``function`` with the gradient of ``stand_in`` in place of its own, which may not exist: the backward pass
     differentiable approximation (BPDA, Athalye, Carlini & Wagner, 2018)."""
 
     def approximated(x: Tensor) -> Tensor:
-        return x + (function(x.detach()) - x).detach()
+        approximation = stand_in(x)
+        return approximation + (function(x.detach()) - approximation).detach()
 
     return approximated
 

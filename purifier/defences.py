@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur, jpeg, pad, resize
 
-from purifier.attacks import straight_through
+from purifier.attacks import identity, straight_through
 from purifier.diffusion import diffuse, split_generator
 from purifier.pipeline import Purifier
 
@@ -39,17 +39,20 @@ class Defence:
 
     def read(
         self, classifier: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator | None = None,
-        approximate: bool = False,
+        stand_in: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
         """The classifier's logits (B, K) behind the defence; of a vote, the log of the mean probabilities.
 
-        ``approximate`` replaces the defence's gradient by the identity's, as is always done where it has none.
+        The gradient is the defence's own or, where there is one, that of ``stand_in``; where the defence has none of
+        its own, the identity's.
         """
 
         def defended(z: Tensor) -> Tensor:
             return self.function(z, generator)
 
-        function = straight_through(defended) if approximate or not self.exact else defended
+        if stand_in is None and not self.exact:
+            stand_in = identity
+        function = straight_through(defended, stand_in) if stand_in else defended
         if self.copies == 1:
             return classifier(function(x))
         votes = torch.stack([classifier(function(x)).log_softmax(dim=1) for _ in range(self.copies)])
@@ -101,6 +104,7 @@ def noisy(x: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:
 
 
 VOTES = 8  # copies of the noisy vote
+BILATERAL_SIDE, BILATERAL_SIGMA = 7, 3  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +115,8 @@ class Family:
     between ``low`` and ``high``; ``default`` is the best it found.
     """
 
-    title: str  # with a place for the number
+    short: str  # without the number
+    title: str  # with a place for it
     function: Callable[[Tensor, float, torch.Generator | None], Tensor]
     low: float
     high: float
@@ -140,64 +145,78 @@ def _pyramid(x: Tensor, blocks: float, generator: torch.Generator | None) -> Ten
 
 FAMILIES: dict[str, Family] = {
     "jpeg": Family(
-        title="JPEG of quality {:g}", function=lambda x, quality, g: as_jpeg(x, [int(quality)] * len(x)), exact=False,
+        short="JPEG", title="JPEG of quality {:g}",
+        function=lambda x, quality, g: as_jpeg(x, [int(quality)] * len(x)), exact=False,
         low=1, high=100, default=20, values=(5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 85, 95),
     ),
     "bits": Family(
-        title="{:g} bits a channel", function=lambda x, bits, g: bit_depth(x, int(bits)), exact=False,
+        short="fewer bits", title="{:g} bits a channel",
+        function=lambda x, bits, g: bit_depth(x, int(bits)), exact=False,
         low=1, high=8, default=1, values=(1, 2, 3, 4, 5, 6),
     ),
     "median": Family(
-        title="median, {:g} pixels a side", exact=False,
+        short="median", title="median, {:g} pixels a side", exact=False,
         function=lambda x, side, g: by_opencv(x, lambda image: cv2.medianBlur(image, int(side))),
         low=3, high=31, default=7, values=(3, 5, 7, 9, 11),
     ),
     "gaussian": Family(
-        title="Gaussian of {:g} pixels", function=lambda x, sigma, g: smoothed(x, sigma),
+        short="Gaussian", title="Gaussian of {:g} pixels",
+        function=lambda x, sigma, g: smoothed(x, sigma),
         low=0.1, high=20, default=2, values=(0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3),
     ),
     "nlm": Family(
-        title="non-local means, h {:g}/255", exact=False,
+        short="non-local means", title="non-local means, h {:g}/255", exact=False,
         function=lambda x, h, g: by_opencv(x, lambda image: cv2.fastNlMeansDenoisingColored(image, None, h, h, 7, 15)),
         low=1, high=60, default=8, values=(4, 6, 8, 12, 16),
     ),
     "bilateral": Family(
-        title="bilateral, {:g}/255", exact=False,
-        function=lambda x, sigma, g: by_opencv(x, lambda image: cv2.bilateralFilter(image, 7, sigma, 3)),
+        short="bilateral filter", title="bilateral, {:g}/255", exact=False,
+        function=lambda x, sigma, g: by_opencv(
+            x, lambda image: cv2.bilateralFilter(image, BILATERAL_SIDE, sigma, BILATERAL_SIGMA)
+        ),
         low=1, high=255, default=80, values=(10, 20, 30, 40, 50, 60, 80, 100),
     ),
     "resize": Family(
-        title="random resize from {:g} % and pad", random=True,
+        short="random resize", title="random resize from {:g} % and pad", random=True,
         function=lambda x, percent, g: resize_and_pad(x, percent / 100, g),
         low=10, high=100, default=50, values=(40, 50, 60, 70, 80, 90),
     ),
     "noise": Family(
-        title="diffusion only, {:g}/255", function=lambda x, sigma, g: noisy(x, sigma / 255, g), random=True,
+        short="diffusion only", title="diffusion only, {:g}/255",
+        function=lambda x, sigma, g: noisy(x, sigma / 255, g), random=True,
         low=0, high=255, default=24, values=(2, 4, 8, 12, 16, 24, 32),
     ),
     "vote": Family(
-        title=f"vote of {VOTES} diffused copies, {{:g}}/255", random=True, copies=VOTES,
+        short="vote of diffused copies", title=f"vote of {VOTES} diffused copies, {{:g}}/255",
+        random=True, copies=VOTES,
         function=lambda x, sigma, g: noisy(x, sigma / 255, g),
         low=0, high=255, default=24, values=(4, 8, 16, 24, 32),
     ),
     "rof": Family(
-        title="ROF at one scale, weight {:g}", function=_rof,
+        short="ROF at one scale", title="ROF at one scale, weight {:g}", function=_rof,
         low=0, high=1, default=0.08, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12),
     ),
     "noisy-rof": Family(
-        title="MDDA at one scale, weight {:g}", function=_noisy_rof, random=True,
+        short="MDDA at one scale", title="MDDA at one scale, weight {:g}",
+        function=_noisy_rof, random=True,
         low=0, high=1, default=0.06, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08),
     ),
     "pyramid": Family(
-        title="pyramid only, {:g} blocks", function=_pyramid,
+        short="pyramid only", title="pyramid only, {:g} blocks", function=_pyramid,
         low=1, high=8, default=4, values=(1, 2, 3, 4),
     ),
 }  # fmt: skip
 
 
+def split_name(name: str) -> tuple[str, float | None]:
+    """The family that a defence's name begins with, and the number that it ends with, if any."""
+    kind, number = re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)?", name).groups()
+    return kind, None if number is None else float(number)
+
+
 def family_of(name: str) -> str:
     """A defence's name without its number."""
-    return re.sub(r"[\d.]+$", "", name)
+    return split_name(name)[0]
 
 
 def get_defence(
@@ -210,19 +229,19 @@ def get_defence(
     """
     if name == "none":
         return Defence(name=name, title="nothing", function=lambda x, generator: x)
-    kind, number = re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)?", name).groups()
+    kind, number = split_name(name)
     if kind == "mdda":
         purifier, title = purifier or Purifier(), "MDDA"
-        if number:
-            sigma = float(number) / 255
+        if number is not None:
+            sigma = number / 255
             purifier = replace(purifier, sigma=sigma, weight=purifier.weight * sigma / purifier.sigma)
-            title = f"MDDA, noise {number}/255"
+            title = f"MDDA, noise {number:g}/255"
         return Defence(name=name, title=title, function=purifier, random=purifier.sigma > 0)
     if kind not in families:
         known = ", ".join(f"{kind}{family.default:g}" for kind, family in families.items())
         raise ValueError(f"There is no defence {name!r}. There are none, mdda and, with numbers of your own, {known}.")
     family = families[kind]
-    value = float(number) if number else family.default
+    value = family.default if number is None else number
     if not family.low <= value <= family.high:
         raise ValueError(f"The number of {kind} must lie between {family.low} and {family.high}, and is {value:g}.")
     if kind == "median" and value % 2 != 1:

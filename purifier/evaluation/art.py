@@ -103,12 +103,14 @@ def _total_variation(x: Tensor, norm: float, generator: torch.Generator | None) 
 
 FAMILIES: dict[str, Family] = {
     "art-median": Family(
-        title="ART's SpatialSmoothing, {:g} pixels a side", exact=False,
+        short="ART's SpatialSmoothing", title="ART's SpatialSmoothing, {:g} pixels a side",
+        exact=False,
         function=lambda x, side, g: _preprocess(SpatialSmoothing(int(side), True, clip_values=(0.0, 1.0)), x),
         low=2, high=31, default=3, values=(2, 3, 4, 5, 7),
     ),
     "art-tvm": Family(
-        title="ART's TotalVarMin, lambda {:g}", function=_total_variation, exact=False, random=True,
+        short="ART's TotalVarMin", title="ART's TotalVarMin, lambda {:g}",
+        function=_total_variation, exact=False, random=True,
         low=0, high=10, default=0.3, values=(0.1, 0.3, 0.5),
     ),
 }  # fmt: skip

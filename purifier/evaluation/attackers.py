@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from purifier.attacks import ATTACKS, AttackSettings
+from purifier.attacks import ATTACKS, AttackSettings, identity
 from purifier.classifiers import Classifier
 from purifier.defences import Defence
 
@@ -29,10 +29,11 @@ class Task:
     seed: int
     noise_seed: int
 
-    def model(self, approximate: bool = False) -> Callable[[Tensor], Tensor]:
-        """The classifier behind the defence, with fresh noise at every call."""
+    def model(self, stand_in: Callable[[Tensor], Tensor] | None = None) -> Callable[[Tensor], Tensor]:
+        """The classifier behind the defence, with fresh noise at every call, and the gradient of ``stand_in`` in place
+        of the defence's."""
         noise = torch.Generator().manual_seed(self.seed + 1)
-        return lambda z: self.defence.read(self.classifier, z, noise, approximate)
+        return lambda z: self.defence.read(self.classifier, z, noise, stand_in)
 
     def known_model(self) -> Callable[[Tensor], Tensor]:
         """The classifier behind the defence, with the noise that it will draw."""
@@ -124,7 +125,7 @@ def _adaptive(kind: str) -> Callable[[str, int, int], Attacker]:
 
     def make(name: str, steps: int, samples: int) -> Attacker:
         def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
-            model = task.known_model() if kind == "fixed" else task.model(approximate=kind == "bpda")
+            model = task.known_model() if kind == "fixed" else task.model(identity if kind == "bpda" else None)
             settings = AttackSettings(eps=task.eps, steps=steps, samples=samples if task.defence.random else 1)
             return settings(model, x, y, generator=task.generator())
 
@@ -133,6 +134,19 @@ def _adaptive(kind: str) -> Callable[[str, int, int], Attacker]:
         return Attacker(name=name, title=title, run=run, adaptive=True, knows_noise=kind == "fixed", passes=passes)
 
     return make
+
+
+def _stand_in(name: str, steps: int, samples: int) -> Attacker:
+    """PGD through a defence that has no gradient of its own, with that of a differentiable function like it."""
+
+    def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
+        from purifier.evaluation.stand_ins import stand_in_for  # kornia's import takes seconds
+
+        model = task.model(stand_in_for(task.defence.name))
+        return AttackSettings(eps=task.eps, steps=steps)(model, x, y, generator=task.generator())
+
+    title = f"PGD through a stand-in for the defence ({steps} steps)"
+    return Attacker(name=name, title=title, run=run, adaptive=True, passes=3 * steps)
 
 
 def _from_art(kind: str) -> Callable[[str, int, int], Attacker]:
@@ -179,5 +193,6 @@ KINDS: dict[str, tuple[Callable[[str, int, int], Attacker], int | None, int | No
     "eot": (_adaptive("eot"), 20, 8),
     "bpda": (_adaptive("bpda"), 20, 8),
     "fixed": (_adaptive("fixed"), 20, None),
+    "stand-in": (_stand_in, 20, None),
     "defended-square": (_from_art("defended-square"), 300, None),
 }

@@ -23,3 +23,10 @@ def bootstrap(score: Callable[[np.ndarray], float], count: int, seed: int = 0) -
     scores = [score(generator.integers(count, size=count)) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(scores, [0.025, 0.975])
     return {"value": float(score(np.arange(count))), "low": float(low), "high": float(high)}
+
+
+def flat(name: str, score: dict[str, float] | None) -> dict[str, float | None]:
+    """``name``, ``name_low`` and ``name_high`` of a score with its interval; None where there is no score."""
+    if score is None or np.isnan(score["value"]):
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}

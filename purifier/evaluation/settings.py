@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from purifier.classifiers import DEFAULT, SURROGATE
-from purifier.defences import FAMILIES, Defence, get_defence
+from purifier.defences import FAMILIES, Defence, Family, get_defence
 from purifier.evaluation.attackers import Attacker, get_attacker
 
 EPS = (2.0, 8.0)  # in 1/255
@@ -30,18 +30,27 @@ class Grid:
             raise ValueError(f"eps must be positive numbers (in 1/255), and are {list(self.eps)}.")
         for attack in self.attacks:
             get_attacker(attack)
-        for defence in self.defences:
-            find_defence(defence)
+        defences = [find_defence(name).name for name in self.defences]
+        if any(attack.startswith("stand-in") for attack in self.attacks):
+            from purifier.evaluation.stand_ins import stand_in_for  # kornia's import takes seconds
+
+            for defence in defences:
+                stand_in_for(defence)
 
     def attackers(self) -> list[Attacker]:
         """The attackers; first of all, without being asked for, nobody."""
         return [get_attacker(name) for name in dict.fromkeys(("none", *self.attacks))]
 
 
-def find_defence(name: str) -> Defence:
-    """A defence of ours or of ART's, which is imported only where it is asked for."""
+def families_with(name: str) -> dict[str, Family]:
+    """The families of ours and, where a defence of theirs is asked for, of ART's, whose import takes seconds."""
     if not name.startswith("art-"):
-        return get_defence(name)
+        return FAMILIES
     from purifier.evaluation import art
 
-    return get_defence(name, families={**FAMILIES, **art.FAMILIES})
+    return {**FAMILIES, **art.FAMILIES}
+
+
+def find_defence(name: str) -> Defence:
+    """A defence of ours or of ART's."""
+    return get_defence(name, families=families_with(name))

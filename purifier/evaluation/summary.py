@@ -9,9 +9,10 @@ import pandas as pd
 
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.grid import peak_memory
-from purifier.evaluation.intervals import bootstrap, wilson
+from purifier.evaluation.intervals import bootstrap, flat, wilson
 from purifier.evaluation.settings import find_defence
-from purifier.evaluation.tables import table
+from purifier.evaluation.tables import at_equal_cost_table, table
+from purifier.evaluation.tradeoff import at_equal_cost
 from purifier.figures import plot_convergence, plot_epsilon, plot_grid, plot_tradeoffs, save_figure
 from purifier.folders import write_atomically
 from purifier.taxonomy import DIAGNOSES
@@ -26,10 +27,14 @@ SCORES = (
 
 
 def write_summary(rows: pd.DataFrame, out: Path) -> list[dict]:
-    """Write ``summary.json``, ``table.md`` and the plots (PNG and SVG) of a run's rows to ``out``; the records."""
-    records = summarise(rows)
-    write_atomically(out / "summary.json", (json.dumps(records, indent=2, allow_nan=False) + "\n").encode())
-    write_atomically(out / "table.md", table(records).encode())
+    """Write ``summary.json``, ``table.md`` and the plots (PNG and SVG) of a run's rows to ``out``, and where MDDA comes
+    in several strengths ``tradeoff.json``; the records."""
+    records, equal_cost = summarise(rows), at_equal_cost(rows)
+    for name, what in (("summary", records), ("tradeoff", equal_cost)):
+        if what:
+            text = json.dumps(what, indent=2, allow_nan=False) + "\n"
+            write_atomically(out / f"{name}.json", text.encode())
+    write_atomically(out / "table.md", (table(records) + at_equal_cost_table(equal_cost)).encode())
     figures = {
         "accuracy": plot_grid(records), "epsilon": plot_epsilon(records), "convergence": plot_convergence(records)
     }  # fmt: skip
@@ -90,13 +95,6 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
         record["peak_memory_mb"] = memory[record["defence"]]
         records.append(record)
     return records
-
-
-def flat(name: str, score: dict[str, float] | None) -> dict[str, float | None]:
-    """``name``, ``name_low`` and ``name_high`` of a score with its interval."""
-    if score is None or np.isnan(score["value"]):
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
 
 
 class Images:

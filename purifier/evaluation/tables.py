@@ -19,6 +19,11 @@ def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))}
 
 
+def read_tradeoffs(folder: Path = EVALUATION) -> dict[str, list[dict]]:
+    """What ``tradeoff.py`` found in the stored runs that have it, by the run's name."""
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/tradeoff.json"))}
+
+
 def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
     """The records of runs of one classifier on one choice of pictures as if they were one run, each thing once."""
     groups: dict[tuple, dict] = {}
@@ -156,11 +161,11 @@ def attack_table(records: list[dict]) -> list[str]:
 
 def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
     """Where MDDA is ahead of its peers, where it is behind, and where the pictures cannot tell: by the interval of the
-    difference on the same pictures, at least ``ENOUGH``. ``names="_title"`` has attacks and defences by their
-    titles."""
+    difference on the same pictures, at least ``ENOUGH``; also of records at equal cost. ``names="_title"`` has attacks
+    and defences by their titles."""
     lines = []
-    for key in dict.fromkeys((r["attack"], r["eps"]) for r in records):
-        among = [r for r in records if (r["attack"], r["eps"]) == key]
+    for key in dict.fromkeys(_compared(r) for r in records):
+        among = [r for r in records if _compared(r) == key]
         ours = next((r for r in among if r["defence"] == "mdda"), None)
         peers = [r for r in among if family_of(r["defence"]) not in ("none", "mdda") and r["mdda_ahead_by"] is not None]
         if ours is None or not peers or ours["n"] < ENOUGH:
@@ -185,6 +190,11 @@ def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
     return lines
 
 
+def _compared(record: dict) -> tuple:
+    """What must be the same of records that are compared."""
+    return record["attack"], record["eps"], record.get("budget")
+
+
 def _attacked_by(record: dict, names: str) -> str:
     """The attack, what its attacker knows, and its size, in words."""
     if record["attack"] == "none":
@@ -194,7 +204,11 @@ def _attacked_by(record: dict, names: str) -> str:
         text = say("{attack}, adaptive attacker", attack=attack)
     else:
         text = say("{attack}, oblivious attacker", attack=attack)
-    return text if record["eps"] is None else say("{condition} at {eps:g}/255", condition=text, eps=record["eps"])
+    if record["eps"] is not None:
+        text = say("{condition} at {eps:g}/255", condition=text, eps=record["eps"])
+    if "budget" in record:
+        text = say("{condition}, giving up at most {budget:g} points", condition=text, budget=record["budget"])
+    return text
 
 
 def _leads(records: list[dict], names: str) -> str:
@@ -225,6 +239,31 @@ def _with_interval(record: dict | None, score: str) -> str:
     if record is None or record[score] is None:
         return "–"
     return f"{record[score]:.3f} ({record[f'{score}_low']:.3f} to {record[f'{score}_high']:.3f})"
+
+
+def at_equal_cost_table(records: list[dict]) -> str:
+    """What each family keeps for points of clean accuracy given up, of ``tradeoff.py``'s records; "" of none."""
+    if not records:
+        return ""
+    families = {r["defence"]: r["settings"] for r in records}
+    conditions = {_compared(r): r for r in records}
+    header = [
+        "family", "settings",
+        *(f"{r['attack']} {r['eps']:g}/255, at most {r['budget']:g} points given up" for r in conditions.values()),
+    ]  # fmt: skip
+    by_key = {(*_compared(r), r["defence"]): r for r in records}
+    body = [
+        [
+            family, ", ".join(settings),
+            *(_with_interval(by_key[*condition, family], "accuracy") for condition in conditions),
+        ]
+        for family, settings in families.items()
+    ]  # fmt: skip
+    return (
+        "\nAt equal cost: accuracy under an attack whose attacker does not know the defence, with the best of a\n"
+        "family's settings, doing nothing among them, or the best mixture of two, that gives up at most so many\n"
+        f"points of accuracy where nobody attacks. {records[0]['n']} pictures.\n\n" + markdown(header, body) + "\n"
+    )
 
 
 def purifier_text(settings: dict) -> str:

@@ -1,0 +1,49 @@
+"""Differentiable functions that do nearly what defences without a gradient do, for attackers who know these. The home
+of kornia.
+
+Images are (B, 3, H, W) in [0, 1].
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from kornia.enhance import jpeg_codec_differentiable
+from kornia.filters import bilateral_blur
+from torch import Tensor
+
+from purifier.attacks import identity
+from purifier.defences import BILATERAL_SIDE, BILATERAL_SIGMA, split_name
+
+
+def jpeg(x: Tensor, quality: float) -> Tensor:
+    """A JPEG whose rounding is a polynomial (Shin & Song, 2017). Raises ``ValueError`` where ``quality`` is not in
+    1 to 100."""
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must lie between 1 and 100, and is {quality}.")
+    return jpeg_codec_differentiable(x, torch.full((len(x),), float(quality), device=x.device))
+
+
+def median(x: Tensor, side: float) -> Tensor:
+    """OpenCV's median to the digit, with the gradient that belongs to the pixel it takes."""
+    side = int(side)
+    padded = F.pad(x, [side // 2] * 4, mode="replicate")
+    return padded.unfold(2, side, 1).unfold(3, side, 1).flatten(-2).median(dim=-1).values
+
+
+def bilateral(x: Tensor, sigma: float) -> Tensor:
+    """The bilateral filter without OpenCV's rounding and its round neighbourhood."""
+    return bilateral_blur(x, BILATERAL_SIDE, sigma / 255, (BILATERAL_SIGMA, BILATERAL_SIGMA), border_type="reflect")
+
+
+STAND_INS: dict[str, Callable[[Tensor, float], Tensor]] = {"jpeg": jpeg, "median": median, "bilateral": bilateral}
+
+
+def stand_in_for(defence: str) -> Callable[[Tensor], Tensor]:
+    """By a defence's name with its number; of ``none``, the identity. ``ValueError`` for other defences."""
+    kind, number = split_name(defence)
+    if kind == "none":
+        return identity
+    if kind not in STAND_INS or number is None:
+        raise ValueError(f"The attack by a stand-in is for {', '.join(STAND_INS)}, and not for {defence!r}.")
+    return lambda x: STAND_INS[kind](x, number)

@@ -1,0 +1,84 @@
+"""What each family of defences keeps under attack at equal cost where nobody attacks.
+
+Defences of one strength each are hard to compare: one costs more clean accuracy, another keeps more of it under attack.
+But each picture may be given to one of two settings by the toss of a coin, so that all that lies between two settings
+can be had as well (Provost & Fawcett, 2001, of ROC curves), and doing nothing is a setting of every family. So every
+family keeps something for each number of points of clean accuracy that one is ready to give up. The settings are
+chosen on the pictures that they are scored on, MDDA's and its peers' alike, and anew for each of the choices of
+pictures that the intervals are over.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from purifier.defences import family_of
+from purifier.evaluation.attackers import get_attacker
+from purifier.evaluation.intervals import bootstrap, flat
+from purifier.evaluation.settings import families_with
+
+BUDGETS = (2.0, 5.0, 10.0)  # points of clean accuracy given up at most
+
+
+def best_mixture(clean: np.ndarray, attacked: np.ndarray, least: float) -> float:
+    """The largest accuracy under attack that settings with these accuracies (S,), or two of them mixed, have at a clean
+    accuracy of at least ``least``. Raises ``ValueError`` where none is as accurate as that."""
+    enough = clean >= least
+    if not enough.any():
+        raise ValueError(f"No setting has a clean accuracy of {least}.")
+    found = list(attacked[enough])
+    for c, a in zip(clean[enough], attacked[enough], strict=True):
+        share = (least - clean[~enough]) / (c - clean[~enough])  # of the pictures that the cheaper setting gets
+        found += list(share * a + (1 - share) * attacked[~enough])
+    return float(max(found))
+
+
+def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> list[dict]:
+    """A record for each oblivious attack with an epsilon, budget and family of defences: its accuracy under attack at
+    a clean accuracy of at most ``budget`` points below that without a defence, and by how much MDDA's is ahead.
+
+    Of a run in which MDDA comes in several strengths; of others, nothing.
+    """
+    families: dict[str, list[str]] = {}
+    for name in rows.defence.unique():
+        families.setdefault(family_of(name), []).append(name)
+    del families["none"]
+    if len(families.get("mdda", [])) < 2:
+        return []
+    right = rows.assign(right=(rows.predicted == rows.label).astype(float))
+    clean = right[right.attack == "none"].pivot_table("right", "image", "defence")
+    attacks = right[(right.threat == "oblivious") & right.eps.notna()]
+    return [
+        {
+            "classifier": rows.classifier.iloc[0], "attack": attack, "attack_title": get_attacker(attack).title,
+            "eps": eps, "threat": "oblivious", **record,
+        }
+        for (attack, eps), group in attacks.groupby(["attack", "eps"], sort=False)
+        for record in _records(clean, group.pivot_table("right", "image", "defence"), families, budgets)
+    ]  # fmt: skip
+
+
+def _records(
+    clean: pd.DataFrame, attacked: pd.DataFrame, families: dict[str, list[str]], budgets: Sequence[float]
+) -> Iterator[dict]:
+    """Of accuracies (images, defences) clean and under one attack."""
+    clean = clean.loc[attacked.index]
+
+    def kept(family: str, budget: float, chosen: np.ndarray) -> float:
+        settings = ["none", *families[family]]
+        means = [part[settings].to_numpy()[chosen].mean(axis=0) for part in (clean, attacked)]
+        return best_mixture(*means, least=means[0][0] - budget / 100)
+
+    for budget in budgets:
+        for family, settings in families.items():
+            title = "MDDA" if family == "mdda" else families_with(family)[family].short
+            record = {"n": len(attacked), "budget": budget, "defence": family, "defence_title": title}
+            accuracy = bootstrap(lambda chosen, of=(family, budget): kept(*of, chosen), len(attacked))
+            ahead = bootstrap(
+                lambda chosen, of=(family, budget): kept("mdda", of[1], chosen) - kept(*of, chosen), len(attacked)
+            )
+            yield {
+                **record, "settings": settings, **flat("accuracy", accuracy),
+                **flat("mdda_ahead_by", None if family == "mdda" else ahead),
+            }  # fmt: skip
