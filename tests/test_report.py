@@ -4,7 +4,14 @@ from dataclasses import asdict
 
 from purifier.defences import FAMILIES
 from purifier.evaluation.report import ISIC_2019, cost, masking, robustness_page
-from purifier.evaluation.tables import EVALUATION, accuracy_table, read_evaluations, verdicts
+from purifier.evaluation.tables import (
+    EVALUATION,
+    accuracy_table,
+    read_evaluations,
+    strongest,
+    strongest_table,
+    verdicts,
+)
 from purifier.pipeline import Purifier
 from tests.test_package import ROOT
 
@@ -36,6 +43,31 @@ def test_attackers_who_know_are_checked_for_weakness():
     (line,) = masking([strong, weak, square, transfer])
     assert "**better**: transfer20" in line
     assert masking([record("none"), record("mdda")]) == []
+
+
+def test_a_stand_in_that_leaves_less_than_the_identitys_gradient_is_the_stronger_attacker():
+    known = dict(threat="adaptive")
+    identity, by_stand_in = (
+        record("jpeg20", None, 0.4, "eot10x4", **known),
+        record("jpeg20", None, 0.1, "stand-in10", **known),
+    )
+    (line,) = masking([identity, by_stand_in, record("jpeg20", None, 0.3)])
+    assert "PGD through it leaves 10.0 %" in line and "none does better" in line
+    assert "By the identity's gradient: 40.0 % (30 to 50); by a stand-in's: stand-in10 10.0 %" in line
+
+
+def test_a_defence_is_as_strong_as_the_strongest_attack_on_it():
+    known = dict(threat="adaptive")
+    records = [
+        record("none", None, 0.0), record("jpeg20", None, 0.2), record("mdda", None, 0.5), record("rof0.08", None, 0.1),
+        record("jpeg20", None, 0.3, "eot10x4", **known), record("mdda", None, 0.3, "eot10x4", **known),
+        record("mdda", None, 0.25, "eot10x16", **known), record("mdda", None, 0.1, "eot10x4", eps=4.0, **known),
+    ]  # fmt: skip
+    assert [(r["defence"], r["attack"]) for r in strongest(records)] == [("mdda", "eot10x16"), ("jpeg20", "pgd20")]
+    table = strongest_table([records, [record("mdda")]])
+    assert table.splitlines()[0] == "| defence | `augmented`, 104 pictures |"
+    assert "| mdda | 25.0 % (15–35), eot10x16 |" in table and "| jpeg20 | 20.0 % (10–30), pgd20 |" in table
+    assert strongest([{**r, "n": 99} for r in records]) == [] and strongest_table([]) == ""
 
 
 def test_an_attack_that_knows_no_defence_is_paid_for_once():

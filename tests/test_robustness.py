@@ -45,6 +45,21 @@ def test_a_row_of_the_overview_has_one_choice_of_pictures_and_the_strongest_atta
     assert rows[1] == ["`augmented`", "100", "–", "–", "–", "90.0 % (80–100)", "–"]
 
 
+def test_what_is_kept_at_equal_cost_and_what_the_strongest_attack_leaves_stand_with_their_run():
+    records = [
+        record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=200), record("eot10x4", 2.0, "adaptive", "mdda", 0.2, n=200),
+    ]  # fmt: skip
+    ahead = {"mdda_ahead_by": 0.1, "mdda_ahead_by_low": 0.05, "mdda_ahead_by_high": 0.15, "budget": 5.0}
+    at_equal_cost = [
+        {**record("pgd20", 2.0, "oblivious", "mdda", 0.4, n=200), "budget": 5.0},
+        {**record("pgd20", 2.0, "oblivious", "jpeg", 0.3, n=200), **ahead},
+    ]
+    text = re.sub(r"<[^>]+>", "", robustness_section([records], [at_equal_cost]))
+    assert "at 2/255, giving up at most 5 points, 200 pictures: MDDA 40.0 %. It is ahead of jpeg (+10.0)" in text
+    assert "What the strongest attacker who knows the defence leaves, at 2/255mdda: 20 % (10–30) (eot10x4)" in text
+    assert "equal cost" not in robustness_section([records], [[{**r, "n": 100} for r in at_equal_cost]])
+
+
 def test_without_an_evaluation_it_says_so():
     assert "No evaluation" in robustness_section([])
 

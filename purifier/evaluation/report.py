@@ -8,11 +8,14 @@ from pathlib import Path
 from purifier.defences import FAMILIES
 from purifier.evaluation.tables import (
     EVALUATION,
+    at_equal_cost_table,
     markdown,
     overview,
     purifier_text,
     read_evaluations,
+    read_tradeoffs,
     run_title,
+    strongest_table,
     table,
     together,
     verdicts,
@@ -52,6 +55,23 @@ nothing) are not part of the search.
 
 ![Accuracy on validation pictures against each setting of MDDA]({folder}/sensitivity.png)
 """
+EQUAL_COST = """
+## At equal cost where nobody attacks
+
+A defence that costs nothing keeps nothing, and one that keeps much costs much; so each family of defences is asked what
+it keeps under attack (oblivious) for 2, 5 and 10 points of clean accuracy given up. Each may use the best of its
+settings, doing nothing among them, or the best mixture of two, which is had by a coin for each picture. MDDA's
+settings are the tuned one and weaker ones in proportion (`mdda6`: noise of 6/255). Its lead, by the interval of the
+difference on the same pictures:
+"""
+STRONGEST = """
+## What the strongest attacker who knows leaves
+
+At 2/255, of all attacks that were tried on a defence the one that left least, and its name: a defence is no stronger
+than that. `eot` goes through the defence with its own gradient, `stand-in` with that of a differentiable function like
+it (for JPEG, median and bilateral filter); where a defence has neither (non-local means, bit depth), `eot` has only the
+identity's, and the figure is more likely to flatter the defence. Compare down a column.
+"""
 GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer", "pgd")  # do not use the defence's gradient
 MASKING = """
 ## Were the attackers who know the defence strong enough?
@@ -59,8 +79,9 @@ MASKING = """
 A defence whose gradient is hidden only looks strong. So: do more steps and more samples of the noise still help, and do
 attacks that do not use the defence's gradient (the identity's in its place: bpda; random search on the defended
 classifier: defended-square; made on another network: transfer; made on the undefended classifier: pgd, square) do
-better? JPEG, median, non-local means, bilateral filter and bit depth have no gradient of their own; PGD through them
-uses the identity's.
+better? JPEG, median, non-local means, bilateral filter and bit depth have no gradient of their own; `eot` through them
+uses the identity's, and `stand-in` that of a differentiable function that does nearly what JPEG, median or bilateral
+filter do.
 """
 PLOTS = {
     "tradeoff-*": "Accuracy under attack against clean accuracy, by defence and setting",
@@ -84,12 +105,17 @@ measured here with one thread of a CPU: {hours:,.0f} core-hours. No GPU was at h
 
 def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evaluation") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``folder``."""
-    runs = read_evaluations(folder)
+    runs, tradeoffs = read_evaluations(folder), read_tradeoffs(folder)
     groups = together(runs.values())
     parts = [INTRO, "## In short\n", markdown(*overview(groups)), BESIDE_PEERS]
     parts += [line for records in groups for line in verdicts(records)]
+    if tradeoffs:
+        parts += [EQUAL_COST, *(line for records in tradeoffs.values() for line in verdicts(records))]
     if (folder / "tuning" / "best.json").exists():
         parts.append("\n" + tuning(folder / "tuning", f"{shown_as}/tuning"))
+    known = strongest_table(groups)
+    if known:
+        parts += [STRONGEST, known]
     checks = [line for records in groups for line in masking(records)]
     if checks:
         parts += [MASKING, *checks]
@@ -98,7 +124,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
         command = folder / name / "command.txt"
         if command.exists():
             parts.append(f"    {command.read_text().strip()}\n")
-        parts.append(table(records))
+        parts.append(table(records) + at_equal_cost_table(tradeoffs.get(name, [])))
         parts += [
             f"![{what}]({shown_as}/{name}/{path.name})\n"
             for plot, what in PLOTS.items() for path in sorted((folder / name).glob(f"{plot}.png"))
@@ -115,14 +141,18 @@ def masking(records: Sequence[dict]) -> list[str]:
     for defence, eps in dict.fromkeys((r["defence"], r["eps"]) for r in adaptive):
         on_it = [r for r in records if (r["defence"], r["eps"]) == (defence, eps)]
         exact = sorted((r for r in on_it if r["attack"].startswith("eot")), key=effort)
+        by_stand_in = [r for r in on_it if r["attack"].startswith("stand-in")]
         others = [r for r in on_it if r["attack"].startswith(GRADIENT_FREE)]
         if len(exact) < 2 and not (exact and others):
             continue
-        strongest = min(exact, key=lambda r: r["accuracy"])
+        strongest = min([*exact, *by_stand_in], key=lambda r: r["accuracy"])
         said = [f"`{defence}` at {eps:g}/255, {strongest['n']} pictures: PGD through it leaves {percent(strongest)}."]
         if len(exact) > 1:
             path = ", ".join(f"{r['attack'].removeprefix('eot')} {percent(r)}" for r in exact)
             said.append(f"By steps x samples: {path}.")
+        if by_stand_in:
+            found = ", ".join(f"{r['attack']} {percent(r)}" for r in by_stand_in)
+            said.append(f"By the identity's gradient: {percent(exact[-1])}; by a stand-in's: {found}.")
         if others:
             better = [r for r in others if r["accuracy"] < strongest["accuracy"]]
             found = ", ".join(f"{r['attack']} {percent(r)}" for r in others)

@@ -162,9 +162,9 @@ def attack_table(records: list[dict]) -> list[str]:
 def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
     """Where MDDA is ahead of its peers, where it is behind, and where the pictures cannot tell: by the interval of the
     difference on the same pictures, at least ``ENOUGH``; also of records at equal cost. ``names="_title"`` has attacks
-    and defences by their titles."""
+    and defences by their titles. Attacks through the defence are not the same for all, see ``strongest``."""
     lines = []
-    for key in dict.fromkeys(_compared(r) for r in records):
+    for key in dict.fromkeys(_compared(r) for r in records if r["threat"] == "oblivious"):
         among = [r for r in records if _compared(r) == key]
         ours = next((r for r in among if r["defence"] == "mdda"), None)
         peers = [r for r in among if family_of(r["defence"]) not in ("none", "mdda") and r["mdda_ahead_by"] is not None]
@@ -188,6 +188,29 @@ def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
         )  # fmt: skip
         lines.append(f"- {text}")
     return lines
+
+
+def strongest(records: Sequence[dict], eps: float = 2.0) -> list[dict]:
+    """For every defence that was attacked at ``eps``/255 by someone who knows it, the record of the attack that left
+    least, of all at that size: who knows a defence may also do what others do. On at least ``ENOUGH`` pictures; MDDA
+    first."""
+    among = [r for r in records if r["eps"] == eps and r["defence"] != "none" and r["n"] >= ENOUGH]
+    known = dict.fromkeys(r["defence"] for r in among if r["threat"] == "adaptive")
+    names = sorted(known, key=lambda name: name != "mdda")
+    return [min((r for r in among if r["defence"] == name), key=lambda r: r["accuracy"]) for name in names]
+
+
+def strongest_table(groups: Iterable[list[dict]], eps: float = 2.0) -> str:
+    """``strongest`` of each classifier, a column each; "" where nothing was measured."""
+    columns = [{r["defence"]: r for r in found} for records in groups if (found := strongest(records, eps))]
+    header = [f"`{r['classifier']}`, {r['n']} pictures" for r in (next(iter(column.values())) for column in columns)]
+
+    def cell(record: dict | None) -> str:
+        return "–" if record is None else f"{_percent(record)}, {record['attack']}"
+
+    names = dict.fromkeys(name for column in columns for name in column)
+    body = [[name, *(cell(column.get(name)) for column in columns)] for name in names]
+    return markdown(["defence", *header], body) if columns else ""
 
 
 def _compared(record: dict) -> tuple:

@@ -7,7 +7,15 @@ from html import escape
 
 import gradio as gr
 
-from purifier.evaluation.tables import overview, read_evaluations, run_title, together, verdicts
+from purifier.evaluation.tables import (
+    overview,
+    read_evaluations,
+    read_tradeoffs,
+    run_title,
+    strongest,
+    together,
+    verdicts,
+)
 from purifier.figures import plot_epsilon
 from purifier.language import say, say_again, speaking, spoken
 from purifier.ui.handlers import in_language
@@ -18,6 +26,10 @@ IN_SHORT = (
     "someone who <b>does not know</b> the purifier (oblivious), and by someone who <b>knows</b> it (adaptive). Compare "
     "along a row: each has its own choice of pictures, the large ones as they come, most of them nevi, the small ones "
     "balanced over the diagnoses and so harder."
+)
+AT_EQUAL_COST = (
+    "Each family of defences may use the best of its settings, doing nothing among them, or the best mixture of two, "
+    "that gives up at most so many points of accuracy where nobody attacks."
 )
 
 
@@ -39,16 +51,25 @@ def drawn(shown: str) -> tuple:
 def section_in(language: str) -> str:
     """Drawn once for all visitors."""
     with speaking(language):
-        return robustness_section(read_evaluations().values())
+        return robustness_section(read_evaluations().values(), read_tradeoffs().values())
 
 
-def robustness_section(runs: Iterable[list[dict]], most: int | None = None) -> str:
+def robustness_section(
+    runs: Iterable[list[dict]], tradeoffs: Iterable[list[dict]] = (), most: int | None = None
+) -> str:
     """An overview of the classifiers; then for each of them and each choice of pictures, or the first ``most``, what
     was found, in sentences, a plot and a table, folded away but for the first."""
-    groups = together(runs)
+    groups, at_equal_cost = together(runs), {_choice(records): records for records in tradeoffs}
     if not groups:
         return f"<p>{say('No evaluation has been stored yet.')}</p>"
-    return _overview(groups) + "".join(_run(records, i == 0) for i, records in enumerate(groups[:most]))
+    return _overview(groups) + "".join(
+        _run(records, at_equal_cost.get(_choice(records), []), i == 0) for i, records in enumerate(groups[:most])
+    )
+
+
+def _choice(records: list[dict]) -> tuple:
+    """What tells the classifier and the pictures of a run from those of others."""
+    return records[0]["classifier"], max(r["n"] for r in records)
 
 
 def _overview(groups: list[list[dict]]) -> str:
@@ -65,14 +86,15 @@ def _overview(groups: list[list[dict]]) -> str:
     )
 
 
-def _run(records: list[dict], is_open: bool) -> str:
+def _run(records: list[dict], at_equal_cost: list[dict], is_open: bool) -> str:
     figure = plot_epsilon(records)
     plot = ""
     if figure is not None:  # which says what the table says
         plot = f'<div class="lp-plot" aria-hidden="true">{drawing(figure)}</div>'
     return (
         f'<details class="lp-evaluation"{" open" if is_open else ""}><summary>{escape(run_title(records))}</summary>'
-        f"{_says(records)}{plot}{_table(records)}{_verdicts(records)}{_costs(records)}</details>"
+        f"{_says(records)}{plot}{_table(records)}{_verdicts(records, at_equal_cost)}{_strongest(records)}"
+        f"{_costs(records)}</details>"
     )
 
 
@@ -102,10 +124,30 @@ def _attacker(record: dict) -> str:
     return say("{attack}, whose attacker <b>does not know the defence</b>", attack=attack)
 
 
-def _verdicts(records: list[dict]) -> str:
+def _verdicts(records: list[dict], at_equal_cost: list[dict]) -> str:
     """Where MDDA is ahead of other defences, behind them, or cannot be told from them."""
-    lines = "".join(f"<li>{_inline(line.removeprefix('- '))}</li>" for line in verdicts(records, "_title"))
-    return f"<h3>{say('MDDA beside the other defences')}</h3><ul>{lines}</ul>" if lines else ""
+    parts = (
+        (say("MDDA beside the other defences"), "", records),
+        (say("The same at equal cost where nobody attacks"), f"<p>{say(AT_EQUAL_COST)}</p>", at_equal_cost),
+    )
+    html = ""
+    for title, explained, found in parts:
+        lines = "".join(f"<li>{_inline(line.removeprefix('- '))}</li>" for line in verdicts(found, "_title"))
+        html += f"<h3>{title}</h3>{explained}<ul>{lines}</ul>" if lines else ""
+    return html
+
+
+def _strongest(records: list[dict]) -> str:
+    """What the strongest attack on each defence leaves."""
+    found = strongest(records)
+    if not found:
+        return ""
+    shares = "".join(
+        f"<li>{escape(say_again(r['defence_title']))}: {_share(r, 'accuracy')} "
+        f"({escape(say_again(r['attack_title']))})</li>" for r in found
+    )  # fmt: skip
+    title = say("What the strongest attacker who knows the defence leaves, at {eps:g}/255", eps=found[0]["eps"])
+    return f"<h3>{title}</h3><ul>{shares}</ul>"
 
 
 def _inline(text: str) -> str:
