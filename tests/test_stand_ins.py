@@ -9,7 +9,7 @@ from purifier.evaluation.settings import Grid
 from purifier.evaluation.stand_ins import STAND_INS, stand_in_for
 from tests.test_package import ROOT
 
-NAMES = ("jpeg20", "median7", "bilateral80")
+NAMES = ("jpeg20", "median7", "bilateral80", "nlm8")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def x():
 def test_a_stand_in_does_nearly_what_its_defence_does(x, name):
     defended = get_defence(name)(x)
     error = (stand_in_for(name)(x) - defended).abs().mean()
-    assert error < 0.4 * (defended - x).abs().mean()
+    assert error < (0.6 if name == "nlm8" else 0.4) * (defended - x).abs().mean()
 
 
 def test_the_medians_stand_in_is_opencvs_median(x):
@@ -42,7 +42,7 @@ def test_a_stand_ins_gradient_leads_uphill_where_the_defences_own_is_nothing(x, 
 def test_all_have_a_defence_of_their_name_and_other_defences_have_none():
     assert all(get_defence(kind).name for kind in STAND_INS)
     assert torch.equal(stand_in_for("none")(torch.ones(1)), torch.ones(1))
-    with pytest.raises(ValueError, match="jpeg, median, bilateral"):
+    with pytest.raises(ValueError, match="jpeg, median, bilateral, nlm"):
         stand_in_for("rof0.08")
     with pytest.raises(ValueError, match="not for 'mdda'"):
         Grid(attacks=("stand-in10",), defences=("jpeg", "mdda"))

@@ -69,8 +69,7 @@ STRONGEST = """
 
 At 2/255, of all attacks that were tried on a defence the one that left least, and its name: a defence is no stronger
 than that. `eot` goes through the defence with its own gradient, `stand-in` with that of a differentiable function like
-it (for JPEG, median and bilateral filter); where a defence has neither (non-local means, bit depth), `eot` has only the
-identity's, and the figure is more likely to flatter the defence. Compare down a column.
+it (for JPEG, median and bilateral filter; for non-local means a coarse one, ROF). Compare down a column.
 """
 GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer", "pgd")  # do not use the defence's gradient
 MASKING = """
@@ -80,8 +79,7 @@ A defence whose gradient is hidden only looks strong. So: do more steps and more
 attacks that do not use the defence's gradient (the identity's in its place: bpda; random search on the defended
 classifier: defended-square; made on another network: transfer; made on the undefended classifier: pgd, square) do
 better? JPEG, median, non-local means, bilateral filter and bit depth have no gradient of their own; `eot` through them
-uses the identity's, and `stand-in` that of a differentiable function that does nearly what JPEG, median or bilateral
-filter do.
+uses the identity's, and `stand-in` that of a differentiable function that does nearly what the defence does.
 """
 PLOTS = {
     "tradeoff-*": "Accuracy under attack against clean accuracy, by defence and setting",

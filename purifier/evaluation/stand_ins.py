@@ -14,6 +14,8 @@ from torch import Tensor
 
 from purifier.attacks import identity
 from purifier.defences import BILATERAL_SIDE, BILATERAL_SIGMA, split_name
+from purifier.denoise import rof
+from purifier.pipeline import Purifier
 
 
 def jpeg(x: Tensor, quality: float) -> Tensor:
@@ -36,7 +38,14 @@ def bilateral(x: Tensor, sigma: float) -> Tensor:
     return bilateral_blur(x, BILATERAL_SIDE, sigma / 255, (BILATERAL_SIGMA, BILATERAL_SIGMA), border_type="reflect")
 
 
-STAND_INS: dict[str, Callable[[Tensor, float], Tensor]] = {"jpeg": jpeg, "median": median, "bilateral": bilateral}
+def non_local_means(x: Tensor, h: float) -> Tensor:
+    """ROF, which of what is smooth comes nearest to it, of this weight at any ``h``; a coarse stand-in."""
+    return rof(x, weight=0.08, steps=Purifier.steps)
+
+
+STAND_INS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "jpeg": jpeg, "median": median, "bilateral": bilateral, "nlm": non_local_means,
+}  # fmt: skip
 
 
 def stand_in_for(defence: str) -> Callable[[Tensor], Tensor]:
