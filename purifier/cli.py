@@ -239,12 +239,12 @@ def _card(options: argparse.Namespace) -> None:
 
 
 def _results(options: argparse.Namespace) -> None:
-    from purifier.evaluation.report import robustness_page
+    from purifier.evaluation.report import write_robustness_page
     from purifier.evaluation.tables import accuracy_table, markdown, overview, read_evaluations, together
     from purifier.training.card import report
 
     if options.docs is not None:
-        options.docs.write_text(robustness_page())
+        write_robustness_page(options.docs)
         return
     print(report())
     print(f"\n{markdown(*overview(together(read_evaluations().values())))}")

@@ -4,7 +4,7 @@ Images are (B, 3, H, W) in [0, 1].
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -217,6 +217,16 @@ def split_name(name: str) -> tuple[str, float | None]:
 def family_of(name: str) -> str:
     """A defence's name without its number."""
     return split_name(name)[0]
+
+
+def at_their_best(names: Iterable[str]) -> list[str]:
+    """Of each family the setting that tuning found, where it is among the names; else all of that family's."""
+    names = list(dict.fromkeys(names))
+    best = {
+        f"{family}{FAMILIES[family].default:g}" if family in FAMILIES else family for family in map(family_of, names)
+    }
+    found = {family_of(name) for name in best & set(names)}
+    return [name for name in names if name in best or family_of(name) not in found]
 
 
 def get_defence(

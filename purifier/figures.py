@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from purifier.defences import family_of
+from purifier.defences import at_their_best, family_of
 
 # Okabe and Ito's, which the colour-blind can tell apart, without those that vanish on white or on black.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8a8a")
@@ -70,21 +71,27 @@ def plot_grid(records: list[dict]) -> Figure:
 
 
 def plot_epsilon(records: list[dict]) -> Figure | None:
-    """Accuracy with its interval against epsilon, for every defence: at the left under an oblivious attacker, at the
-    right under an adaptive one. Of attackers with a bound, the one that most records have; None for fewer than two
-    sizes of epsilon, 0 among them where nobody attacks."""
-    panels = {}
+    """Accuracy with its interval against epsilon, for every defence at its best setting: at the left under an oblivious
+    attacker, of those with a bound the one that most records have; at the right under the adaptive one that leaves
+    least. None for fewer than two sizes of epsilon, 0 among them where nobody attacks."""
+    records = [r for r in records if r["defence"] in at_their_best(r["defence"] for r in records)]
+    panels, titles = {}, {}
     for threat in ("oblivious", "adaptive"):
         found = [r for r in records if r["threat"] == threat and r["eps"] is not None]
         attacks = [r["attack"] for r in found]
-        if attacks:
-            attack = max(dict.fromkeys(attacks), key=attacks.count)
-            panels[threat] = [r for r in found if r["attack"] == attack]
+        if attacks and threat == "oblivious":
+            attacks = [max(dict.fromkeys(attacks), key=attacks.count)]
+            panels[threat] = [r for r in found if r["attack"] == attacks[0]]
+        elif attacks:
+            by_strength = sorted(found, key=lambda r: -r["accuracy"])
+            panels[threat] = list({(r["defence"], r["eps"]): r for r in by_strength}.values())
+        attack = attacks[0] if len(set(attacks)) == 1 else "the strongest attack"
+        titles[threat] = f"{attack}: {threat} attacker"
     sizes = {r["eps"] for shown in panels.values() for r in shown}
     if len(sizes) + any(r["attack"] == "none" for r in records) < 2:  # without an attack epsilon is 0
         return None
-    titles = {r["defence"]: r["defence_title"] for shown in panels.values() for r in shown}
-    defences = sorted(titles, key=lambda name: name != "mdda")
+    names = {r["defence"]: r["defence_title"] for shown in panels.values() for r in shown}
+    defences = sorted(names, key=lambda name: name != "mdda")
     style = {name: (COLOURS[i % len(COLOURS)], "osD^v<>pPX*h"[i % 12]) for i, name in enumerate(defences)}
     figure = Figure(figsize=(1 + 4 * len(panels), 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -101,10 +108,10 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
             shift = 0.006 * largest * (i - len(defences) / 2)  # so that intervals do not hide one another
             spread = np.clip([accuracy - low, high - accuracy], 0, 1)  # rounding may put 0 below its interval
             axis.errorbar(
-                eps + shift, accuracy, spread, color=style[name][0], marker=style[name][1], label=titles[name],
+                eps + shift, accuracy, spread, color=style[name][0], marker=style[name][1], label=names[name],
                 linewidth=2.5 if name == "mdda" else 1, elinewidth=0.8, markersize=5,
             )  # fmt: skip
-        axis.set_title(f"{shown[0]['attack']}: {threat} attacker", fontsize=10)
+        axis.set_title(titles[threat], fontsize=10)
         axis.set(xlabel="epsilon, in 1/255", ylim=(0, 1), xticks=sorted({0, *(r["eps"] for r in shown)}))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy, 95 % interval")
@@ -174,7 +181,10 @@ def plot_convergence(records: list[dict]) -> Figure | None:
         panels[along - 1].plot(*zip(*line, strict=True), "o-", label=label)
     for panel, name in zip(panels, ("steps", "samples of the noise at each step"), strict=True):
         panel.set(xlabel=name, xscale="log", ylim=(0, 1))
+        panel.minorticks_off()
         if panel.lines:
+            ticks = sorted({value for line in panel.lines for value in line.get_xdata()})
+            panel.set_xticks(ticks, map(str, ticks))
             panel.legend(fontsize=8)
     panels[0].set_ylabel("accuracy through MDDA,\nadaptive attacker")
     return figure
@@ -241,7 +251,7 @@ def as_svg(figure: Figure) -> str:
     return drawing[drawing.index("<svg") :].replace("#000000", "currentColor")
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, kinds: Sequence[str] = ("png", "svg")) -> None:
     """As ``path.png`` and ``path.svg``."""
-    for kind in ("png", "svg"):
+    for kind in kinds:
         figure.savefig(path.with_suffix(f".{kind}"), dpi=120, metadata={"Date": None} if kind == "svg" else None)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from purifier.attacks import ATTACKS
-from purifier.defences import FAMILIES
 from purifier.language import ENGLISH, FOLDER, catalogue, languages, say, say_again, speaking, spoken, wanted
 from purifier.lessons import LESSONS
 from purifier.taxonomy import DIAGNOSES
@@ -21,7 +20,6 @@ TRANSLATORS = {"say": 0, "say_again": 0, **IN_BROWSER}
 TABLES = {  # texts that are said by another name than their own
     "attacks.py": [title for title, _ in ATTACKS.values()],
     "controls.py": [allowed.name for allowed in vars(controls).values() if isinstance(allowed, controls.Range)],
-    "defences.py": [family.short for family in FAMILIES.values()],
     "lessons.py": [
         text for lesson in LESSONS
         for text in (lesson.title, lesson.intro, *lesson.look, lesson.question, lesson.answer)

@@ -13,7 +13,7 @@ from purifier.classifiers import load_classifier
 from purifier.defences import FAMILIES, get_defence
 from purifier.evaluation.attackers import examples, get_attacker
 from purifier.evaluation.tables import read_evaluations
-from purifier.figures import plot_epsilon, plot_spectrum
+from purifier.figures import plot_convergence, plot_epsilon, plot_spectrum
 from purifier.hub import missing_file
 from purifier.images import read_image
 from purifier.language import _pattern
@@ -109,9 +109,16 @@ def test_titles_of_what_was_measured_are_known():
 def test_the_words_of_plots_are_known():
     figures = [
         plot_spectrum({"difference": torch.rand(1, 3, 16, 16)}),
-        *(plot_epsilon(records) for records in read_evaluations().values()),
+        *(plot(records) for records in read_evaluations().values() for plot in (plot_epsilon, plot_convergence)),
     ]
     for figure in (figure for figure in figures if figure is not None):
         for axis in figure.axes:
             for word in (axis.get_title(), axis.get_xlabel(), axis.get_ylabel()):
                 assert not word or len(made_of(word)) == 1, word
+
+
+def test_the_lines_of_the_convergence_plot_are_known():
+    figures = [plot_convergence(records) for records in read_evaluations().values()]
+    legends = [axis.get_legend() for figure in figures if figure is not None for axis in figure.axes]
+    words = {text.get_text() for legend in legends if legend is not None for text in legend.get_texts()}
+    assert words and all(len(made_of(word)) == 1 for word in words), words

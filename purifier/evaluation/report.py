@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from purifier.defences import FAMILIES
@@ -20,6 +20,7 @@ from purifier.evaluation.tables import (
     together,
     verdicts,
 )
+from purifier.figures import Figure, plot_convergence, plot_epsilon, save_figure
 
 ISIC_2019 = 25_331  # training images of the challenge
 CORES_PER_GPU = (50, 200)  # between which a GPU's worth is taken to lie, until someone measures one
@@ -71,6 +72,7 @@ At 2/255, of all attacks that were tried on a defence the one that left least, a
 than that. `eot` goes through the defence with its own gradient, `stand-in` with that of a differentiable function like
 it (for JPEG, median and bilateral filter; for non-local means a coarse one, ROF). Compare down a column.
 """
+TOGETHER = "together"  # the folder of plots of several runs
 GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer", "pgd")  # do not use the defence's gradient
 MASKING = """
 ## Were the attackers who know the defence strong enough?
@@ -101,6 +103,24 @@ measured here with one thread of a CPU: {hours:,.0f} core-hours. No GPU was at h
 """
 
 
+def write_robustness_page(page: Path, folder: Path = EVALUATION) -> None:
+    """Write the page, and ``folder/together``: plots of runs of one classifier on one choice of pictures."""
+    for name, figure in plots_together(together(read_evaluations(folder).values())):
+        (folder / TOGETHER).mkdir(exist_ok=True)
+        save_figure(figure, folder / TOGETHER / name, kinds=("png",))
+    page.write_text(robustness_page(folder))
+
+
+def plots_together(groups: Sequence[list[dict]]) -> Iterator[tuple[str, Figure]]:
+    """By name; of choices of pictures that were attacked by someone who knows the defence."""
+    for records in groups:
+        if any(r["threat"] == "adaptive" for r in records):
+            choice = f"{records[0]['classifier']}-{max(r['n'] for r in records)}"
+            for kind, figure in (("epsilon", plot_epsilon(records)), ("convergence", plot_convergence(records))):
+                if figure is not None:
+                    yield f"{choice}-{kind}", figure
+
+
 def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evaluation") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``folder``."""
     runs, tradeoffs = read_evaluations(folder), read_tradeoffs(folder)
@@ -114,9 +134,17 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
     known = strongest_table(groups)
     if known:
         parts += [STRONGEST, known]
+    parts += [
+        f"\n![{PLOTS[path.stem.split('-')[-1]]}]({shown_as}/{TOGETHER}/{path.name})"
+        for path in sorted((folder / TOGETHER).glob("*-epsilon.png"))
+    ]  # fmt: skip
     checks = [line for records in groups for line in masking(records)]
     if checks:
         parts += [MASKING, *checks]
+    parts += [
+        f"\n![{PLOTS['convergence']}]({shown_as}/{TOGETHER}/{path.name})"
+        for path in sorted((folder / TOGETHER).glob("*-convergence.png"))
+    ]
     for name, records in runs.items():
         parts.append(f"\n## {run_title(records)}\n")
         command = folder / name / "command.txt"

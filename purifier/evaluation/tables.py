@@ -6,7 +6,7 @@ from pathlib import Path
 
 from purifier.bundled import ASSETS
 from purifier.classifiers import DEFAULT
-from purifier.defences import family_of
+from purifier.defences import at_their_best, family_of
 from purifier.evaluation.settings import COARSE
 from purifier.language import say, say_again
 
@@ -160,14 +160,17 @@ def attack_table(records: list[dict]) -> list[str]:
 
 
 def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
-    """Where MDDA is ahead of its peers, where it is behind, and where the pictures cannot tell: by the interval of the
-    difference on the same pictures, at least ``ENOUGH``; also of records at equal cost. ``names="_title"`` has attacks
-    and defences by their titles. Attacks through the defence are not the same for all, see ``strongest``."""
+    """Where MDDA is ahead of its peers, each at its best setting, where it is behind, and where the pictures cannot
+    tell: by the interval of the difference on the same pictures, at least ``ENOUGH``; also of records at equal cost.
+    ``names="_title"`` has attacks and defences by their titles. Attacks through the defence are not the same for all,
+    see ``strongest``."""
     lines = []
     for key in dict.fromkeys(_compared(r) for r in records if r["threat"] == "oblivious"):
         among = [r for r in records if _compared(r) == key]
+        best = at_their_best(r["defence"] for r in among)
         ours = next((r for r in among if r["defence"] == "mdda"), None)
-        peers = [r for r in among if family_of(r["defence"]) not in ("none", "mdda") and r["mdda_ahead_by"] is not None]
+        peers = [r for r in among if r["defence"] in best and r["mdda_ahead_by"] is not None]
+        peers = [r for r in peers if family_of(r["defence"]) not in ("none", "mdda")]
         if ours is None or not peers or ours["n"] < ENOUGH:
             continue
         ahead = [r for r in peers if r["mdda_ahead_by_low"] > 0]

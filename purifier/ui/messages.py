@@ -87,6 +87,7 @@ DEFENCES = (  # defences.py
     "nothing",
     "MDDA, noise {number}/255",
     *(family.title.replace("{:g}", "{number}") for family in FAMILIES.values()),
+    *(family.short for family in FAMILIES.values()),
 )
 ATTACKERS = (  # evaluation/attackers.py
     *(f"{title} ({{number}})" for title, _ in ATTACKS.values()),
@@ -96,6 +97,7 @@ ATTACKERS = (  # evaluation/attackers.py
     "PGD through the defence ({steps} steps of {samples} samples)",
     "BPDA through the defence ({steps} steps of {samples} samples)",
     "PGD, the noise known ({steps} steps)",
+    "PGD through a stand-in for the defence ({steps} steps)",
     "Square ({number} queries)",
     "Square on the defence ({number} queries)",
 )
@@ -104,6 +106,12 @@ PLOTS = (  # figures.py
     "epsilon, in 1/255",
     "{attack}: oblivious attacker",
     "{attack}: adaptive attacker",
+    "the strongest attack: adaptive attacker",
+    "accuracy through MDDA,\nadaptive attacker",
+    "steps",
+    "samples of the noise at each step",
+    "steps, of {samples} samples, {eps}/255",
+    "samples, in {steps} steps, {eps}/255",
     "cycles a picture",
     "strength, in 1/255",
 )

@@ -16,7 +16,7 @@ from purifier.evaluation.tables import (
     together,
     verdicts,
 )
-from purifier.figures import plot_epsilon
+from purifier.figures import plot_convergence, plot_epsilon
 from purifier.language import say, say_again, speaking, spoken
 from purifier.ui.handlers import in_language
 from purifier.ui.view import drawing
@@ -87,10 +87,10 @@ def _overview(groups: list[list[dict]]) -> str:
 
 
 def _run(records: list[dict], at_equal_cost: list[dict], is_open: bool) -> str:
-    figure = plot_epsilon(records)
-    plot = ""
-    if figure is not None:  # which says what the table says
-        plot = f'<div class="lp-plot" aria-hidden="true">{drawing(figure)}</div>'
+    plot = "".join(  # which say what the table says
+        f'<div class="lp-plot" aria-hidden="true">{drawing(figure)}</div>'
+        for figure in (plot_epsilon(records), plot_convergence(records)) if figure is not None
+    )  # fmt: skip
     return (
         f'<details class="lp-evaluation"{" open" if is_open else ""}><summary>{escape(run_title(records))}</summary>'
         f"{_says(records)}{plot}{_table(records)}{_verdicts(records, at_equal_cost)}{_strongest(records)}"
