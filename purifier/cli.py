@@ -143,7 +143,7 @@ def _device_option(command: argparse.ArgumentParser) -> None:
 def _kinds() -> str:
     return (
         f"{', '.join(examples())}; numbers are steps or queries, and after x samples of the defence's noise. eot, "
-        "bpda, fixed and defended-square know the defence"
+        "bpda, fixed, stand-in and defended-square know the defence"
     )
 
 

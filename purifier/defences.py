@@ -125,6 +125,7 @@ class Family:
     random: bool = False
     exact: bool = True
     copies: int = 1
+    whole: bool = False  # the number is a whole one
 
 
 # MDDA before it was tuned: where its tuning starts, and what its parts have where their one number does not say.
@@ -147,17 +148,17 @@ FAMILIES: dict[str, Family] = {
     "jpeg": Family(
         short="JPEG", title="JPEG of quality {:g}",
         function=lambda x, quality, g: as_jpeg(x, [int(quality)] * len(x)), exact=False,
-        low=1, high=100, default=20, values=(5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 85, 95),
+        whole=True, low=1, high=100, default=20, values=(5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 85, 95),
     ),
     "bits": Family(
         short="fewer bits", title="{:g} bits a channel",
         function=lambda x, bits, g: bit_depth(x, int(bits)), exact=False,
-        low=1, high=8, default=1, values=(1, 2, 3, 4, 5, 6),
+        whole=True, low=1, high=8, default=1, values=(1, 2, 3, 4, 5, 6),
     ),
     "median": Family(
         short="median", title="median, {:g} pixels a side", exact=False,
         function=lambda x, side, g: by_opencv(x, lambda image: cv2.medianBlur(image, int(side))),
-        low=3, high=31, default=7, values=(3, 5, 7, 9, 11),
+        whole=True, low=3, high=31, default=7, values=(3, 5, 7, 9, 11),
     ),
     "gaussian": Family(
         short="Gaussian", title="Gaussian of {:g} pixels",
@@ -203,7 +204,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "pyramid": Family(
         short="pyramid only", title="pyramid only, {:g} blocks", function=_pyramid,
-        low=1, high=8, default=4, values=(1, 2, 3, 4),
+        whole=True, low=1, high=8, default=4, values=(1, 2, 3, 4),
     ),
 }  # fmt: skip
 
@@ -254,6 +255,8 @@ def get_defence(
     value = family.default if number is None else number
     if not family.low <= value <= family.high:
         raise ValueError(f"The number of {kind} must lie between {family.low} and {family.high}, and is {value:g}.")
+    if family.whole and value % 1:
+        raise ValueError(f"The number of {kind} must be a whole one, and is {value:g}.")
     if kind == "median" and value % 2 != 1:
         raise ValueError(f"A median takes an odd number of pixels a side, and not {value:g}.")
     return Defence(

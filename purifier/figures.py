@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from purifier.defences import at_their_best, family_of
+from purifier.evaluation.tables import strongest
 
 # Okabe and Ito's, which the colour-blind can tell apart, without those that vanish on white or on black.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8a8a")
@@ -72,8 +73,8 @@ def plot_grid(records: list[dict]) -> Figure:
 
 def plot_epsilon(records: list[dict]) -> Figure | None:
     """Accuracy with its interval against epsilon, for every defence at its best setting: at the left under an oblivious
-    attacker, of those with a bound the one that most records have; at the right under the adaptive one that leaves
-    least. None for fewer than two sizes of epsilon, 0 among them where nobody attacks."""
+    attacker, of those with a bound the one that most records have; at the right under the one that leaves least of all
+    that were tried. None for fewer than two sizes of epsilon, 0 among them where nobody attacks."""
     records = [r for r in records if r["defence"] in at_their_best(r["defence"] for r in records)]
     panels, titles = {}, {}
     for threat in ("oblivious", "adaptive"):
@@ -83,10 +84,11 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
             attacks = [max(dict.fromkeys(attacks), key=attacks.count)]
             panels[threat] = [r for r in found if r["attack"] == attacks[0]]
         elif attacks:
-            by_strength = sorted(found, key=lambda r: -r["accuracy"])
-            panels[threat] = list({(r["defence"], r["eps"]): r for r in by_strength}.values())
+            panels[threat] = [r for eps in sorted({r["eps"] for r in found}) for r in strongest(records, eps)]
+            attacks = [r["attack"] for r in panels[threat]]
         attack = attacks[0] if len(set(attacks)) == 1 else "the strongest attack"
         titles[threat] = f"{attack}: {threat} attacker"
+    panels = {threat: shown for threat, shown in panels.items() if shown}
     sizes = {r["eps"] for shown in panels.values() for r in shown}
     if len(sizes) + any(r["attack"] == "none" for r in records) < 2:  # without an attack epsilon is 0
         return None

@@ -43,6 +43,7 @@ def test_attackers_who_know_are_checked_for_weakness():
     (line,) = masking([strong, weak, square, transfer])
     assert "**better**: transfer20" in line
     assert masking([record("none"), record("mdda")]) == []
+    assert masking([strong, record("mdda")]) == []  # the oblivious attack is no check
 
 
 def test_a_stand_in_that_leaves_less_than_the_identitys_gradient_is_the_stronger_attacker():
@@ -52,7 +53,7 @@ def test_a_stand_in_that_leaves_less_than_the_identitys_gradient_is_the_stronger
         record("jpeg20", None, 0.1, "stand-in10", **known),
     )
     (line,) = masking([identity, by_stand_in, record("jpeg20", None, 0.3)])
-    assert "PGD through it leaves 10.0 %" in line and "none does better" in line
+    assert "PGD through it leaves 10.0 %" in line and "pgd20 30.0 % (20 to 40)." in line
     assert "By the identity's gradient: 40.0 % (30 to 50); by a stand-in's: stand-in10 10.0 %" in line
 
 
@@ -61,13 +62,14 @@ def test_a_defence_is_as_strong_as_the_strongest_attack_on_it():
     records = [
         record("none", None, 0.0), record("jpeg20", None, 0.2), record("mdda", None, 0.5), record("rof0.08", None, 0.1),
         record("jpeg20", None, 0.3, "eot10x4", **known), record("mdda", None, 0.3, "eot10x4", **known),
-        record("mdda", None, 0.25, "eot10x16", **known), record("mdda", None, 0.1, "eot10x4", eps=4.0, **known),
+        record("mdda", None, 0.25, "eot10x16", **known), record("mdda", None, 0.0, "fixed20", **known),
+        record("mdda", None, 0.1, "eot10x4", eps=4.0, **known),
     ]  # fmt: skip
-    assert [(r["defence"], r["attack"]) for r in strongest(records)] == [("mdda", "eot10x16"), ("jpeg20", "pgd20")]
+    assert [(r["defence"], r["attack"]) for r in strongest(records, 2.0)] == [("mdda", "eot10x16"), ("jpeg20", "pgd20")]
     table = strongest_table([records, [record("mdda")]])
     assert table.splitlines()[0] == "| defence | `augmented`, 104 pictures |"
     assert "| mdda | 25.0 % (15–35), eot10x16 |" in table and "| jpeg20 | 20.0 % (10–30), pgd20 |" in table
-    assert strongest([{**r, "n": 99} for r in records]) == [] and strongest_table([]) == ""
+    assert strongest_table([[{**r, "n": 99} for r in records]]) == "" == strongest_table([])
 
 
 def test_an_attack_that_knows_no_defence_is_paid_for_once():

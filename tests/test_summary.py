@@ -21,7 +21,8 @@ def made_up(attack="none", defence="none", draws=1, threat="oblivious", eps=None
     for draw in range(draws):
         guesses = generator.choice(LABELS, COUNT)
         frames.append(pd.DataFrame({
-            "image": [f"{i:03d}" for i in range(COUNT)], "label": labels, "classifier": "made up", "attack": attack,
+            "image": [f"{i:03d}" for i in range(COUNT)], "lesion": [f"L{i}" for i in range(COUNT)],
+            "label": labels, "classifier": "made up", "attack": attack,
             "eps": np.nan if eps is None else eps, "threat": threat, "defence": defence, "draw": draw, "draws": draws,
             "linf": 0.0, "l2": 0.0, "l2_coarse": 0.0, "attack_seconds": 0.1, "seconds": 0.2,
             "psnr": np.inf, "ssim": 1.0,
@@ -71,6 +72,26 @@ def test_the_majority_is_the_answer_given_most_often():
     rows.loc[rows.draw == 2, "predicted"] = "none of them"
     found = summarise(rows)[0]
     assert found["majority"] == 1 and found["worst_of_draws"] == 0 and found["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_tie_of_the_draws_is_half_a_right_answer():
+    rows = made_up(draws=2)
+    rows.loc[rows.draw == 0, "predicted"], rows.loc[rows.draw == 1, "predicted"] = rows.label, "AAA"
+    assert summarise(rows)[0]["majority"] == 0.5
+
+
+def test_several_pictures_of_a_lesion_count_as_one_in_the_intervals(rows):
+    one_each = record(summarise(rows), "pgd20", "jpeg30")
+    five_times = pd.concat([rows.assign(image=rows.image + f"-{i}") for i in range(5)])
+    again = record(summarise(five_times), "pgd20", "jpeg30")
+    assert (again["n"], again["lesions"], one_each["lesions"]) == (5 * COUNT, COUNT, COUNT)
+    for name in ("accuracy", "balanced_accuracy", "mdda_ahead_by", "melanoma_sensitivity"):
+        for end in ("", "_low", "_high"):
+            assert again[f"{name}{end}"] == pytest.approx(one_each[f"{name}{end}"]), name
+
+
+def test_the_constant_answer_that_is_right_most_often_is_beside_the_scores(rows):
+    assert summarise(rows)[0]["constant_accuracy"] == pytest.approx(-(-COUNT // 8) / COUNT)
 
 
 def test_harm_is_counted_where_nobody_attacks():

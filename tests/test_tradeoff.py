@@ -34,7 +34,8 @@ def made_up(shares: dict[str, tuple[float, float]], count=400) -> pd.DataFrame:
     for name, pair in shares.items():
         for (attack, eps), share in zip((("none", np.nan), ("pgd20", 2.0)), pair, strict=True):
             frames.append(pd.DataFrame({
-                "image": range(count), "classifier": "made up", "attack": attack, "eps": eps, "threat": "oblivious",
+                "image": range(count), "lesion": range(count), "classifier": "made up",
+                "attack": attack, "eps": eps, "threat": "oblivious",
                 "defence": name, "draw": 0, "label": "NV",
                 "predicted": np.where(generator.random(count) < share, "NV", "MEL"),
             }))  # fmt: skip

@@ -106,7 +106,7 @@ FAMILIES: dict[str, Family] = {
         short="ART's SpatialSmoothing", title="ART's SpatialSmoothing, {:g} pixels a side",
         exact=False,
         function=lambda x, side, g: _preprocess(SpatialSmoothing(int(side), True, clip_values=(0.0, 1.0)), x),
-        low=2, high=31, default=3, values=(2, 3, 4, 5, 7),
+        whole=True, low=2, high=31, default=3, values=(2, 3, 4, 5, 7),
     ),
     "art-tvm": Family(
         short="ART's TotalVarMin", title="ART's TotalVarMin, lambda {:g}",

@@ -112,6 +112,7 @@ def run(
             bar.update(cost(part, grid))
     frames = [pd.read_parquet(out / "parts" / part.file) for part in everything]
     results = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    results["lesion"] = results.image.map({sample.image: sample.lesion for sample in kept})
     write_atomically(out / "results.parquet", results.to_parquet())
     return results
 

@@ -17,10 +17,16 @@ def wilson(mean: float, count: int) -> dict[str, float]:
     return {"value": float(mean), "low": float(max(0.0, centre - half)), "high": float(min(1.0, centre + half))}
 
 
-def bootstrap(score: Callable[[np.ndarray], float], count: int, seed: int = 0) -> dict[str, float]:
-    """``score`` of all images' indices, with the 95 % percentile interval over resampled images (Efron, 1979)."""
-    generator = np.random.default_rng(seed)
-    scores = [score(generator.integers(count, size=count)) for _ in range(RESAMPLES)]
+def bootstrap(
+    score: Callable[[np.ndarray], float], count: int, seed: int = 0, clusters: np.ndarray | None = None
+) -> dict[str, float]:
+    """``score`` of all images' indices, with the 95 % percentile interval over resampled images (Efron, 1979) or, where
+    several images belong to one of ``clusters`` (numbers from 0, an image each), over resampled clusters."""
+    generator, clusters = np.random.default_rng(seed), np.arange(count) if clusters is None else clusters
+    groups, scores = clusters.max() + 1, []
+    for _ in range(RESAMPLES):
+        times = np.bincount(generator.integers(groups, size=groups), minlength=groups)
+        scores.append(score(np.repeat(np.arange(count), times[clusters])))
     low, high = np.nanquantile(scores, [0.025, 0.975])
     return {"value": float(score(np.arange(count))), "low": float(low), "high": float(high)}
 

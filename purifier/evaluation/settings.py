@@ -13,7 +13,8 @@ COARSE = 28  # cycles a picture: shapes of 8 pixels and more at 224, which no pu
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What a run measures. ``eps`` are in 1/255. Raises ``ValueError`` for names and numbers that mean nothing."""
+    """What a run measures. ``eps`` are in 1/255; defences get their full names, each once. Raises ``ValueError`` for
+    names and numbers that mean nothing."""
 
     classifier: str = DEFAULT
     attacks: tuple[str, ...] = ("pgd20",)
@@ -30,7 +31,10 @@ class Grid:
             raise ValueError(f"eps must be positive numbers (in 1/255), and are {list(self.eps)}.")
         for attack in self.attacks:
             get_attacker(attack)
-        defences = [find_defence(name).name for name in self.defences]
+        if self.classifier == self.surrogate and any(name.startswith("transfer") for name in self.attacks):
+            raise ValueError(f"An attack made on {self.surrogate} does not transfer to itself: give another surrogate.")
+        defences = tuple(dict.fromkeys(find_defence(name).name for name in self.defences))
+        object.__setattr__(self, "defences", defences)  # by their full names, each once
         if any(attack.startswith("stand-in") for attack in self.attacks):
             from purifier.evaluation.stand_ins import stand_in_for  # kornia's import takes seconds
 

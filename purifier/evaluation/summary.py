@@ -48,12 +48,14 @@ def write_summary(rows: pd.DataFrame, out: Path) -> list[dict]:
 def summarise(rows: pd.DataFrame) -> list[dict]:
     """A record for each classifier, attack, epsilon and defence: the scores with 95 % intervals.
 
-    Intervals are Wilson's over images, and of ``balanced_accuracy``, ``melanoma_auroc`` and ``mdda_ahead_by`` the
-    bootstrap's. Scores are means over the draws, but for ``worst_of_draws`` (right in every draw) and ``majority`` (of
-    the draws' answers). ``recovered``: right behind the defence, of the pictures that the attack changed from right to
-    wrong. ``broken``: wrong behind the defence, of the pictures that are read right without one, where nobody attacks;
-    ``melanoma_made_benign`` of the melanomas among these, read as benign. ``mdda_ahead_by``: MDDA's accuracy minus this
-    defence's, on the same pictures. What cannot be said is None.
+    Intervals are Wilson's, with as many trials as there are lesions, and of ``balanced_accuracy``, ``melanoma_auroc``
+    and ``mdda_ahead_by`` the bootstrap's over lesions: several pictures of one are no independent trials. Scores are
+    means over the draws, but for ``worst_of_draws`` (right in every draw) and ``majority`` (of the draws' answers, ties
+    drawn by lot). ``constant_accuracy``: of the constant answer that is right most often. ``recovered``: right behind
+    the defence, of the pictures that the attack changed from right to wrong. ``broken``: wrong behind the defence, of
+    the pictures that are read right without one, where nobody attacks; ``melanoma_made_benign`` of the melanomas among
+    these, read as benign. ``mdda_ahead_by``: MDDA's accuracy minus this defence's, on the same pictures. What cannot be
+    said is None.
     """
     undefended = rows[rows.defence == "none"]
     clean = undefended[(undefended.attack == "none") & (undefended.draw == 0)].set_index("image")
@@ -70,7 +72,8 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
             "attack_title": get_attacker(record["attack"]).title,
             "defence_title": find_defence(record["defence"]).title,
         }
-        record |= {"n": images.count, "draws": int(group.draws.iloc[0])}
+        record |= {"n": images.count, "lesions": images.lesions, "draws": int(group.draws.iloc[0])}
+        record["constant_accuracy"] = float(pd.Series(images.truth).value_counts(normalize=True).max())
         scores = images.scores()
         was_right = (clean.predicted == clean.label).reindex(images.names).to_numpy()
         if record["attack"] == "none":
@@ -84,7 +87,7 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
         ours = groups.get((*key[:4], "mdda"))
         if ours is not None and key[4] != "mdda":
             ahead = Images(ours).right.mean(axis=1) - images.right.mean(axis=1)
-            scores["mdda_ahead_by"] = bootstrap(lambda chosen, ahead=ahead: ahead[chosen].mean(), images.count)
+            scores["mdda_ahead_by"] = images.bootstrap(lambda chosen, ahead=ahead: ahead[chosen].mean())
         for name in SCORES:
             record |= flat(name, scores.get(name))
         for name in ("psnr", "ssim", "linf", "l2", "l2_coarse"):
@@ -105,7 +108,10 @@ class Images:
         self.names = predicted.index
         self.count = len(predicted)
         self.predicted = predicted.to_numpy()
-        self.truth = group[group.draw == 0].set_index("image").label.reindex(self.names).to_numpy()
+        first = group[group.draw == 0].set_index("image").reindex(self.names)
+        self.truth = first.label.to_numpy()
+        _, self.lesion = np.unique(first.lesion.to_numpy(str), return_inverse=True)
+        self.lesions = int(self.lesion.max() + 1)
         self.right = self.predicted == self.truth[:, None]
         self.benign = np.isin(self.predicted, BENIGN)
         column = f"p_{MELANOMA}"
@@ -114,25 +120,29 @@ class Images:
 
     def scores(self) -> dict[str, dict[str, float]]:
         per_image = self.right.mean(axis=1)
-        majority = np.array([pd.Series(answers).mode()[0] for answers in self.predicted]) == self.truth
+        modes = [pd.Series(answers).mode().tolist() for answers in self.predicted]
+        majority = np.array([(truth in mode) / len(mode) for truth, mode in zip(self.truth, modes, strict=True)])
         is_melanoma, says_melanoma = self.truth == MELANOMA, self.predicted == MELANOMA
         scores = {
-            "accuracy": wilson(per_image.mean(), self.count),
-            "balanced_accuracy": bootstrap(self.balanced(per_image), self.count),
-            "worst_of_draws": wilson(self.right.all(axis=1).mean(), self.count),
-            "majority": wilson(majority.mean(), self.count),
+            "accuracy": wilson(per_image.mean(), self.lesions),
+            "balanced_accuracy": self.bootstrap(self.balanced(per_image)),
+            "worst_of_draws": wilson(self.right.all(axis=1).mean(), self.lesions),
+            "majority": wilson(majority.mean(), self.lesions),
             "melanoma_sensitivity": self.share(says_melanoma, is_melanoma),
             "melanoma_specificity": self.share(~says_melanoma, ~is_melanoma),
         }
         if hasattr(self, "melanoma") and 0 < is_melanoma.sum() < self.count:
-            scores["melanoma_auroc"] = bootstrap(self.auroc(is_melanoma), self.count)
+            scores["melanoma_auroc"] = self.bootstrap(self.auroc(is_melanoma))
         return scores
+
+    def bootstrap(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
+        return bootstrap(score, self.count, clusters=self.lesion)
 
     def share(self, values: np.ndarray, among: np.ndarray) -> dict[str, float] | None:
         """Mean of ``values`` (images, draws) over the images of a mask; None for an empty mask."""
         if not among.any():
             return None
-        return wilson(values[among].mean(), int(among.sum()))
+        return wilson(values[among].mean(), len(np.unique(self.lesion[among])))
 
     def balanced(self, per_image: np.ndarray) -> Callable[[np.ndarray], float]:
         _, codes = np.unique(self.truth, return_inverse=True)

@@ -1,5 +1,6 @@
 """Records of an evaluation (see ``summarise``) as Markdown, and those that come with the package."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,8 +16,15 @@ EVALUATION = ASSETS / "evaluation"
 
 
 def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
-    """The records of every stored run, by its name: ``folder/<name>/summary.json``."""
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))}
+    """The records of every stored run, by its name: ``folder/<name>/summary.json``. Each is given as its ``choice``
+    what tells the pictures, weights and purifier from those of other runs."""
+    runs = {}
+    for path in sorted(folder.glob("*/summary.json")):
+        settings = json.loads((path.parent / "settings.json").read_text())
+        told = json.dumps([settings[key] for key in ("images", "weights", "purifier")])
+        choice = hashlib.sha256(told.encode()).hexdigest()
+        runs[path.parent.name] = [{**record, "choice": choice} for record in json.loads(path.read_text())]
+    return runs
 
 
 def read_tradeoffs(folder: Path = EVALUATION) -> dict[str, list[dict]]:
@@ -28,8 +36,8 @@ def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
     """The records of runs of one classifier on one choice of pictures as if they were one run, each thing once."""
     groups: dict[tuple, dict] = {}
     for records in runs:
-        images = max(r["n"] for r in records)
-        group = groups.setdefault((records[0]["classifier"], images), {})
+        choice = records[0].get("choice", _images(records))
+        group = groups.setdefault((records[0]["classifier"], choice), {})
         group |= {(r["attack"], r["eps"], r["defence"]): r for r in records}
     return [sorted(group.values(), key=_order) for group in groups.values()]
 
@@ -43,6 +51,10 @@ def table(records: list[dict]) -> str:
     """The records as Markdown: accuracy by defence under each attack, MDDA's lead, and what each defence costs."""
     return "\n".join([
         accuracy_table(records),
+        "",
+        "Balanced accuracy: the mean of the diagnoses' recalls, whatever their number.",
+        "",
+        _by_condition(records, "balanced_accuracy"),
         "",
         "By how much MDDA's accuracy is ahead, on the same pictures:",
         "",
@@ -73,10 +85,12 @@ def run_title(records: list[dict]) -> str:
 
 def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str], list[list[str]]]:
     """With and without MDDA, where nobody attacks, under PGD by an attacker at ``eps``/255 who does not know it, and by
-    one who does: a row for each classifier and choice of at least ``ENOUGH`` pictures of ``together``, so that a row
-    can be compared along it. The header, and the rows; the largest choice of a classifier first."""
+    one who does, beside the constant answer that is right most often: a row for each classifier and choice of at least
+    ``ENOUGH`` pictures of ``together``, so that a row can be compared along it. The header, and the rows; the largest
+    choice of a classifier first."""
     header = [
-        say("classifier"), say("pictures"), say("nobody attacks"), say("nobody attacks, MDDA"),
+        say("classifier"), say("pictures"), say("always one answer"), say("nobody attacks"),
+        say("nobody attacks, MDDA"),
         say("oblivious, {eps:g}/255", eps=eps), say("oblivious, {eps:g}/255, MDDA", eps=eps),
         say("adaptive, {eps:g}/255, MDDA", eps=eps),
     ]  # fmt: skip
@@ -93,7 +107,9 @@ def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str],
         knowing = [r for r in records if r["defence"] == "mdda" and r["attack"].startswith("eot") and r["eps"] == eps]
         columns.append(min(knowing, key=lambda r: r["accuracy"], default=None))
         name = f"`{records[0]['classifier']}`"
-        rows.append([name, str(_images(records)), *map(_percent, columns)])
+        constant = next((r["constant_accuracy"] for r in records if "constant_accuracy" in r), None)
+        always = "–" if constant is None else f"{100 * constant:.1f} %"
+        rows.append([name, str(_images(records)), always, *map(_percent, columns)])
     return header, sorted(rows, key=lambda row: (row[0] != f"`{DEFAULT}`", row[0], -int(row[1])))
 
 
@@ -111,9 +127,14 @@ def _percent(record: dict | None) -> str:
 def accuracy_table(records: list[dict]) -> str:
     """Accuracy by defence under each attack, and how it was measured."""
     classifier, draws = records[0]["classifier"], max(r["draws"] for r in records)
+    known = next((r for r in records if "lesions" in r), None)
+    over, constant = "images", ""
+    if known is not None:
+        over = f"the images' {known['lesions']} lesions"
+        constant = f" The best constant answer is right in {known['constant_accuracy']:.3f}."
     return (
         f"Classifier `{classifier}`. Accuracy, the mean over {draws} draws of a defence that draws noise, with 95 %\n"
-        "intervals over images. An oblivious attacker does not know the defence, an adaptive one does.\n\n"
+        f"intervals over {over}.{constant} An oblivious attacker does not know the defence,\nan adaptive one does.\n\n"
         + _by_condition(records, "accuracy")
     )
 
@@ -193,19 +214,26 @@ def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
     return lines
 
 
-def strongest(records: Sequence[dict], eps: float = 2.0) -> list[dict]:
+def strongest(records: Sequence[dict], eps: float) -> list[dict]:
     """For every defence that was attacked at ``eps``/255 by someone who knows it, the record of the attack that left
-    least, of all at that size: who knows a defence may also do what others do. On at least ``ENOUGH`` pictures; MDDA
-    first."""
-    among = [r for r in records if r["eps"] == eps and r["defence"] != "none" and r["n"] >= ENOUGH]
+    least, of all at that size: who knows a defence may also do what others do, but not know the noise that will be
+    drawn. MDDA first."""
+    among = [r for r in records if r["eps"] == eps and r["defence"] != "none" and not knows_noise(r["attack"])]
+    among = [r for r in among if r["n"] == max(r["n"] for r in among)]  # targeted attacks are on some pictures only
     known = dict.fromkeys(r["defence"] for r in among if r["threat"] == "adaptive")
     names = sorted(known, key=lambda name: name != "mdda")
     return [min((r for r in among if r["defence"] == name), key=lambda r: r["accuracy"]) for name in names]
 
 
+def knows_noise(attack: str) -> bool:
+    """Whether an attack by its name is one that is told the very noise that the defence will draw."""
+    return attack.startswith("fixed")
+
+
 def strongest_table(groups: Iterable[list[dict]], eps: float = 2.0) -> str:
-    """``strongest`` of each classifier, a column each; "" where nothing was measured."""
-    columns = [{r["defence"]: r for r in found} for records in groups if (found := strongest(records, eps))]
+    """``strongest`` of each classifier on at least ``ENOUGH`` pictures, a column each; "" where there is none."""
+    large = [records for records in groups if _images(records) >= ENOUGH]
+    columns = [{r["defence"]: r for r in found} for records in large if (found := strongest(records, eps))]
     header = [f"`{r['classifier']}`, {r['n']} pictures" for r in (next(iter(column.values())) for column in columns)]
 
     def cell(record: dict | None) -> str:

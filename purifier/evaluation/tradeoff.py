@@ -8,7 +8,7 @@ chosen on the pictures that they are scored on, MDDA's and its peers' alike, and
 pictures that the intervals are over.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,7 @@ def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> lis
         return []
     right = rows.assign(right=(rows.predicted == rows.label).astype(float))
     clean = right[right.attack == "none"].pivot_table("right", "image", "defence")
+    lesions = right.drop_duplicates("image").set_index("image").lesion
     attacks = right[(right.threat == "oblivious") & right.eps.notna()]
     return [
         {
@@ -55,29 +56,38 @@ def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> lis
             "eps": eps, "threat": "oblivious", **record,
         }
         for (attack, eps), group in attacks.groupby(["attack", "eps"], sort=False)
-        for record in _records(clean, group.pivot_table("right", "image", "defence"), families, budgets)
+        for record in _records(clean, group.pivot_table("right", "image", "defence"), lesions, families, budgets)
     ]  # fmt: skip
 
 
 def _records(
-    clean: pd.DataFrame, attacked: pd.DataFrame, families: dict[str, list[str]], budgets: Sequence[float]
-) -> Iterator[dict]:
-    """Of accuracies (images, defences) clean and under one attack."""
+    clean: pd.DataFrame, attacked: pd.DataFrame, lesions: pd.Series, families: dict[str, list[str]],
+    budgets: Sequence[float],
+) -> Iterator[dict]:  # fmt: skip
+    """Of accuracies (images, defences) clean and under one attack; ``lesions`` says which lesion an image shows."""
     clean = clean.loc[attacked.index]
+    _, clusters = np.unique(lesions.loc[attacked.index].to_numpy(str), return_inverse=True)
 
     def kept(family: str, budget: float, chosen: np.ndarray) -> float:
         settings = ["none", *families[family]]
         means = [part[settings].to_numpy()[chosen].mean(axis=0) for part in (clean, attacked)]
         return best_mixture(*means, least=means[0][0] - budget / 100)
 
+    def interval(score: Callable[[np.ndarray], float]) -> dict[str, float]:
+        return bootstrap(score, len(attacked), clusters=clusters)
+
     for budget in budgets:
         for family, settings in families.items():
             title = "MDDA" if family == "mdda" else families_with(family)[family].short
-            record = {"n": len(attacked), "budget": budget, "defence": family, "defence_title": title}
-            accuracy = bootstrap(lambda chosen, of=(family, budget): kept(*of, chosen), len(attacked))
-            ahead = bootstrap(
-                lambda chosen, of=(family, budget): kept("mdda", of[1], chosen) - kept(*of, chosen), len(attacked)
-            )
+            record = {
+                "n": len(attacked),
+                "lesions": int(clusters.max() + 1),
+                "budget": budget,
+                "defence": family,
+                "defence_title": title,
+            }
+            accuracy = interval(lambda chosen, of=(family, budget): kept(*of, chosen))
+            ahead = interval(lambda chosen, of=(family, budget): kept("mdda", of[1], chosen) - kept(*of, chosen))
             yield {
                 **record, "settings": settings, **flat("accuracy", accuracy),
                 **flat("mdda_ahead_by", None if family == "mdda" else ahead),

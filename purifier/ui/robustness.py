@@ -8,6 +8,7 @@ from html import escape
 import gradio as gr
 
 from purifier.evaluation.tables import (
+    ENOUGH,
     overview,
     read_evaluations,
     read_tradeoffs,
@@ -27,6 +28,7 @@ IN_SHORT = (
     "along a row: each has its own choice of pictures, the large ones as they come, most of them nevi, the small ones "
     "balanced over the diagnoses and so harder."
 )
+EPS = 2.0  # in 1/255, at which the strongest attacks are shown
 AT_EQUAL_COST = (
     "Each family of defences may use the best of its settings, doing nothing among them, or the best mixture of two, "
     "that gives up at most so many points of accuracy where nobody attacks."
@@ -139,14 +141,14 @@ def _verdicts(records: list[dict], at_equal_cost: list[dict]) -> str:
 
 def _strongest(records: list[dict]) -> str:
     """What the strongest attack on each defence leaves."""
-    found = strongest(records)
-    if not found:
+    found = strongest(records, EPS)
+    if not found or found[0]["n"] < ENOUGH:
         return ""
     shares = "".join(
         f"<li>{escape(say_again(r['defence_title']))}: {_share(r, 'accuracy')} "
         f"({escape(say_again(r['attack_title']))})</li>" for r in found
     )  # fmt: skip
-    title = say("What the strongest attacker who knows the defence leaves, at {eps:g}/255", eps=found[0]["eps"])
+    title = say("What the strongest attacker who knows the defence leaves, at {eps:g}/255", eps=EPS)
     return f"<h3>{title}</h3><ul>{shares}</ul>"
 
 
