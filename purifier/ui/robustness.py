@@ -24,9 +24,10 @@ from purifier.ui.view import drawing
 
 IN_SHORT = (
     "The share of held-out pictures that are read rightly, with its 95 % interval: without an attack, attacked by "
-    "someone who <b>does not know</b> the purifier (oblivious), and by someone who <b>knows</b> it (adaptive). Compare "
-    "along a row: each has its own choice of pictures, the large ones as they come, most of them nevi, the small ones "
-    "balanced over the diagnoses and so harder."
+    "someone who <b>does not know</b> the purifier (oblivious), and by someone who <b>knows</b> it (adaptive). "
+    "Compare along a row: each has its own choice of pictures. A choice is balanced over the diagnoses as far as "
+    "there are pictures, but for that of 504, which is as they come; what one would reach by always giving the same "
+    "answer stands beside it."
 )
 EPS = 2.0  # in 1/255, at which the strongest attacks are shown
 AT_EQUAL_COST = (
