@@ -79,6 +79,14 @@ def test_runs_on_the_same_pictures_are_shown_as_one():
     assert [r["attack"] for r in first] == ["none", "pgd20", "eot20x4"] and second == other
 
 
+def test_a_run_without_mdda_does_not_hide_its_lead():
+    with_mdda = [{**record("none", None, "oblivious", "jpeg20", 0.7), "mdda_ahead_by": 0.1}]
+    without = [record("none", None, "oblivious", "jpeg20", 0.7), record("stand-in10", 2.0, "adaptive", "jpeg20", 0.1)]
+    for runs in ([with_mdda, without], [without, with_mdda]):
+        (group,) = together(runs)
+        assert [r["mdda_ahead_by"] for r in group] == [0.1, None]
+
+
 def test_the_section_is_sent_once_in_each_language(monkeypatch):
     monkeypatch.setattr(robustness, "section_in", lambda language: f"drawn in {language}")
     assert drawn("") == ("drawn in en", "en") and drawn("en") == (gr.skip(), "en")

@@ -55,7 +55,8 @@ TUNING = """## Settings
 
 chose these on {images} validation pictures by one rule: of the settings whose worst accuracy (clean, PGD-20 at 2/255,
 at 8/255; oblivious) is within one standard error of the best, measured again over fresh draws, the one that costs least
-on clean pictures.
+on clean pictures. The worst is nearly always that at 8/255; who fears 2/255 alone would choose weaker settings, of MDDA
+and of its peers (see "At equal cost").
 """
 SENSITIVITY = """
 What each setting of MDDA does when the others stay as chosen, on the same validation pictures (one draw). `decay`

@@ -38,7 +38,10 @@ def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
     for records in runs:
         choice = records[0].get("choice", _images(records))
         group = groups.setdefault((records[0]["classifier"], choice), {})
-        group |= {(r["attack"], r["eps"], r["defence"]): r for r in records}
+        for r in records:
+            known = group.get(key := (r["attack"], r["eps"], r["defence"]))
+            if known is None or known["mdda_ahead_by"] is None:  # a run without MDDA says nothing of its lead
+                group[key] = r
     return [sorted(group.values(), key=_order) for group in groups.values()]
 
 
@@ -49,6 +52,14 @@ def _order(record: dict) -> tuple:
 
 def table(records: list[dict]) -> str:
     """The records as Markdown: accuracy by defence under each attack, MDDA's lead, and what each defence costs."""
+    lead = [
+        "By how much MDDA's accuracy is ahead, on the same pictures:",
+        "",
+        _by_condition(records, "mdda_ahead_by"),
+        "",
+    ]
+    if all(r["mdda_ahead_by"] is None for r in records):
+        lead = []
     return "\n".join([
         accuracy_table(records),
         "",
@@ -56,10 +67,7 @@ def table(records: list[dict]) -> str:
         "",
         _by_condition(records, "balanced_accuracy"),
         "",
-        "By how much MDDA's accuracy is ahead, on the same pictures:",
-        "",
-        _by_condition(records, "mdda_ahead_by"),
-        "",
+        *lead,
         "What each costs where nobody attacks: right answers that it breaks, melanomas read right before and benign",
         "after, and scores of melanoma against the rest; likeness to the picture; seconds a picture, and megabytes.",
         "",
