@@ -164,7 +164,6 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     from purifier.evaluation.grid import in_turn, run
     from purifier.evaluation.summary import write_summary
-    from purifier.evaluation.tables import table
 
     grid = Grid(
         classifier=options.classifier, attacks=tuple(options.attacks), eps=tuple(options.eps),
@@ -179,7 +178,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError("--address is that of a Ray cluster, and needs --engine ray.")
     rows = run(grid, _samples(options), options.out, device=torch.device(options.device), engine=engine)
     _keep_command(options)
-    print(table(write_summary(rows, options.out)))
+    write_summary(rows, options.out)
+    print((options.out / "table.md").read_text())
     skipped = json.loads((options.out / "skipped.json").read_text())
     for image, why in skipped.items():
         print(f"Skipped: {image}: {why}", file=sys.stderr)

@@ -43,6 +43,8 @@ def test_the_table_is_tidy(small_isic2019, tmp_path, capsys):
     # nobody and PGD behind three defences, of which one draws twice; EOT behind two
     assert len(rows) == 20 * (2 * (1 + 2 + 1) + (2 + 1))
     assert rows.image.nunique() == 20
+    lesions = {sample.image: sample.lesion for sample in read_isic2019(small_isic2019)}
+    assert (rows.lesion == rows.image.map(lesions)).all()
     assert set(rows[rows.attack == "eot1x2"].threat) == {"adaptive"}
     assert set(rows[rows.attack != "eot1x2"].threat) == {"oblivious"}
     assert (rows[rows.attack != "none"].linf <= 4 / 255 + 1e-6).all()
@@ -161,6 +163,18 @@ def test_who_knows_the_noise_meets_just_that_noise(small_isic2019, monkeypatch):
     cpu = module.torch.device("cpu")
     module.measure(module.Work(part=part, grid=Grid(draws=3), device=cpu, pixels=pixels, samples=kept))
     assert met == known and len(met) == 1
+
+
+def test_a_defence_named_twice_is_measured_once(small_isic2019, tmp_path):
+    grid = Grid(attacks=(), defences=("none", "jpeg", "jpeg20", "mdda"), draws=1)
+    assert grid.defences == ("none", "jpeg20", "mdda")
+    rows = run(grid, read_isic2019(small_isic2019)[:2], tmp_path)
+    assert not rows.duplicated(["image", "defence"]).any()
+
+
+def test_an_attack_does_not_transfer_to_where_it_was_made():
+    with pytest.raises(ValueError, match="give another surrogate"):
+        Grid(classifier="surrogate", attacks=("transfer20",))
 
 
 def test_peak_memory_grows_with_what_a_defence_keeps():
