@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--eps", nargs="+", type=float, default=EPS, help="in 1/255 (default 2 8)")
     tune.add_argument("--trials", type=int, default=TRIALS, help="at most, of each defence (default %(default)s)")
     tune.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
+    tune.add_argument(
+        "--no-sensitivity", action="store_true", help="leave out what each setting of MDDA does beside the best"
+    )
     tune.set_defaults(run=_tune)
 
     train = commands.add_parser("train", help="what made the bundled weights").add_subparsers(
@@ -199,7 +202,7 @@ def _tune(options: argparse.Namespace) -> None:
     classifier = load_classifier(options.classifier).to(options.device)
     best = tune(
         classifier, _samples(options), options.out, defences=options.defences, eps=options.eps, trials=options.trials,
-        seed=options.seed,
+        seed=options.seed, sensitivity=not options.no_sensitivity,
     )  # fmt: skip
     _keep_command(options)
     print(json.dumps(best, indent=2))

@@ -10,6 +10,7 @@ from purifier.evaluation.datasets import (
     label_indices,
     read_isic2019,
     read_pixels,
+    source_of,
     split_of,
 )
 
@@ -103,3 +104,8 @@ def test_the_real_data_are_read(isic2019):
         assert {s.label for s in part} == set(LABELS)
     lesions = [{s.lesion for s in part} for part in parts.values()]
     assert not (lesions[0] & lesions[1] or lesions[0] & lesions[2] or lesions[1] & lesions[2])
+
+
+def test_the_source_of_a_picture_is_in_its_number():
+    names = ["ISIC_0024305", "ISIC_0024306", "ISIC_0034320", "ISIC_0034321", "lesion"]
+    assert [source_of(name) for name in names] == ["MSK", "HAM10000", "HAM10000", "BCN20000", ""]

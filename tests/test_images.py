@@ -7,7 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from purifier.images import centre_square, open_picture, quantise, read_image, to_batch, to_picture, to_png
+from purifier.images import (
+    centre_square,
+    jpeg_quality,
+    open_picture,
+    quantise,
+    read_image,
+    to_batch,
+    to_picture,
+    to_png,
+)
 from tests.conftest import lesion_like
 
 
@@ -210,3 +219,13 @@ def test_real_pictures_are_read(isic2019):
     for path in sorted((isic2019 / "ISIC_2019_Training_Input").glob("*.jpg"))[::2000]:
         x = read_image(path)
         assert x.shape == (1, 3, 224, 224) and x.std() > 0.01
+
+
+@pytest.mark.parametrize("quality", [25, 50, 75, 90])
+def test_the_quality_of_a_jpeg_file_is_read_from_its_tables(quality):
+    file = io.BytesIO()
+    lesion_like(0).save(file, "JPEG", quality=quality)
+    assert jpeg_quality(file.getvalue()) == pytest.approx(quality, abs=0.5)
+    file = io.BytesIO()
+    lesion_like(0).save(file, "PNG")
+    assert jpeg_quality(file.getvalue()) is None

@@ -6,8 +6,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_scor
 
 from purifier.evaluation.datasets import LABELS
 from purifier.evaluation.intervals import wilson
-from purifier.evaluation.summary import summarise
-from purifier.evaluation.tables import table
+from purifier.evaluation.summary import by_source, summarise
+from purifier.evaluation.tables import sources_table, table
 from purifier.figures import plot_convergence, plot_grid, plot_sensitivity
 
 COUNT, DRAWS = 60, 3
@@ -22,6 +22,7 @@ def made_up(attack="none", defence="none", draws=1, threat="oblivious", eps=None
         guesses = generator.choice(LABELS, COUNT)
         frames.append(pd.DataFrame({
             "image": [f"{i:03d}" for i in range(COUNT)], "lesion": [f"L{i}" for i in range(COUNT)],
+            "source": "", "jpeg_quality": np.nan,
             "label": labels, "classifier": "made up", "attack": attack,
             "eps": np.nan if eps is None else eps, "threat": threat, "defence": defence, "draw": draw, "draws": draws,
             "linf": 0.0, "l2": 0.0, "l2_coarse": 0.0, "attack_seconds": 0.1, "seconds": 0.2,
@@ -92,6 +93,22 @@ def test_several_pictures_of_a_lesion_count_as_one_in_the_intervals(rows):
 
 def test_the_constant_answer_that_is_right_most_often_is_beside_the_scores(rows):
     assert summarise(rows)[0]["constant_accuracy"] == pytest.approx(-(-COUNT // 8) / COUNT)
+
+
+def test_sources_are_told_apart_where_each_has_enough_pictures(rows):
+    many = pd.concat([rows.assign(image=rows.image + f"-{i}", lesion=rows.lesion + f"-{i}") for i in range(4)])
+    first = many.image.str[:3].astype(int) < COUNT // 2
+    many = many.assign(source=np.where(first, "A", "B"), jpeg_quality=np.where(first, 75.0, 90.0))
+    found = {(r["source"], r["attack"], r["defence"]): r for r in by_source(many)}
+    own = many[first & (many.attack == "pgd20") & (many.defence == "mdda")]
+    ours, theirs = found["A", "pgd20", "mdda"], found["A", "pgd20", "jpeg30"]
+    assert ours["accuracy"] == pytest.approx((own.predicted == own.label).mean()) and ours["n"] == 2 * COUNT
+    assert theirs["mdda_ahead_by"] == pytest.approx(ours["accuracy"] - theirs["accuracy"])
+    assert found["B", "none", "jpeg30"]["mdda_ahead_by"] is not None
+    assert {(r["source"], r["jpeg_quality"]) for r in found.values()} == {("A", 75.0), ("B", 90.0)}
+    text = sources_table(list(found.values()))
+    assert "A's were of quality 75 and B's were of quality 90" in text and "| jpeg30 | 0." in text
+    assert by_source(rows) == [] == by_source(many.assign(source="A")) and sources_table([]) == ""
 
 
 def test_harm_is_counted_where_nobody_attacks():

@@ -19,6 +19,7 @@ from purifier.taxonomy import DIAGNOSES, code_of
 
 SPLITS = ("train", "val", "test")
 LABELS = list(DIAGNOSES)
+FIRST_HAM10000 = 24306  # ids below it are MSK's, UDA's and SONIC's
 LAST_HAM10000 = 34320  # ids above it are BCN20000's
 
 
@@ -39,6 +40,14 @@ class Sample:
 def is_bcn20000(image: str) -> bool:
     """Whether an ISIC 2019 picture comes from BCN20000, by its number."""
     return image.startswith("ISIC_") and image[5:].isdigit() and int(image[5:]) > LAST_HAM10000
+
+
+def source_of(image: str) -> str:
+    """Which of ISIC 2019's collections a picture comes from, by its number; "" for pictures of other names."""
+    number = image.removeprefix("ISIC_")
+    if not number.isdigit():
+        return ""
+    return "MSK" if int(number) < FIRST_HAM10000 else "BCN20000" if is_bcn20000(image) else "HAM10000"
 
 
 def split_of(lesion: str, image: str) -> str:

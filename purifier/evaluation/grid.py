@@ -22,11 +22,11 @@ from purifier import __version__
 from purifier.classifiers import Classifier, default_device, digest_of, folder_of, load_classifier
 from purifier.defences import Defence
 from purifier.evaluation.attackers import Attacker, Task
-from purifier.evaluation.datasets import Sample, read_readable
+from purifier.evaluation.datasets import Sample, read_readable, source_of
 from purifier.evaluation.evaluate import BATCH, targets
 from purifier.evaluation.settings import COARSE, Grid, find_defence
 from purifier.folders import begin, write_atomically
-from purifier.images import SIZE
+from purifier.images import SIZE, jpeg_quality
 from purifier.pipeline import Purifier
 
 
@@ -112,9 +112,19 @@ def run(
             bar.update(cost(part, grid))
     frames = [pd.read_parquet(out / "parts" / part.file) for part in everything]
     results = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
-    results["lesion"] = results.image.map({sample.image: sample.lesion for sample in kept})
+    for name, values in about(kept).items():
+        results[name] = results.image.map(values)
     write_atomically(out / "results.parquet", results.to_parquet())
     return results
+
+
+def about(samples: Sequence[Sample]) -> dict[str, dict]:
+    """What is known of each image beside its label: its lesion, its source, and the quality of its JPEG file."""
+    return {
+        "lesion": {sample.image: sample.lesion for sample in samples},
+        "source": {sample.image: source_of(sample.image) for sample in samples},
+        "jpeg_quality": {sample.image: jpeg_quality(sample.path.read_bytes()) for sample in samples},
+    }
 
 
 def cost(part: Part, grid: Grid) -> int:

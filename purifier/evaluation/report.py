@@ -13,8 +13,10 @@ from purifier.evaluation.tables import (
     overview,
     purifier_text,
     read_evaluations,
+    read_sources,
     read_tradeoffs,
     run_title,
+    sources_table,
     strongest_table,
     table,
     together,
@@ -136,7 +138,7 @@ def plots_together(groups: Sequence[list[dict]]) -> Iterator[tuple[str, Figure]]
 
 def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evaluation") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``folder``."""
-    runs, tradeoffs = read_evaluations(folder), read_tradeoffs(folder)
+    runs, tradeoffs, sources = read_evaluations(folder), read_tradeoffs(folder), read_sources(folder)
     groups = together(runs.values())
     parts = [INTRO, "## In short\n", markdown(*overview(groups)), BESIDE_PEERS]
     parts += [line for records in groups for line in verdicts(records)]
@@ -163,7 +165,9 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
         command = folder / name / "command.txt"
         if command.exists():
             parts.append(f"    {command.read_text().strip()}\n")
-        parts.append(table(records) + at_equal_cost_table(tradeoffs.get(name, [])))
+        parts.append(
+            table(records) + at_equal_cost_table(tradeoffs.get(name, [])) + sources_table(sources.get(name, []))
+        )
         parts += [
             f"![{what}]({shown_as}/{name}/{path.name})\n"
             for plot, what in PLOTS.items() for path in sorted((folder / name).glob(f"{plot}.png"))

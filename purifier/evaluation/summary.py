@@ -11,7 +11,7 @@ from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.grid import peak_memory
 from purifier.evaluation.intervals import bootstrap, flat, wilson
 from purifier.evaluation.settings import find_defence
-from purifier.evaluation.tables import at_equal_cost_table, table
+from purifier.evaluation.tables import ENOUGH, at_equal_cost_table, sources_table, table
 from purifier.evaluation.tradeoff import at_equal_cost
 from purifier.figures import plot_convergence, plot_epsilon, plot_grid, plot_tradeoffs, save_figure
 from purifier.folders import write_atomically
@@ -28,13 +28,15 @@ SCORES = (
 
 def write_summary(rows: pd.DataFrame, out: Path) -> list[dict]:
     """Write ``summary.json``, ``table.md`` and the plots (PNG and SVG) of a run's rows to ``out``, and where MDDA comes
-    in several strengths ``tradeoff.json``; the records."""
-    records, equal_cost = summarise(rows), at_equal_cost(rows)
-    for name, what in (("summary", records), ("tradeoff", equal_cost)):
+    in several strengths ``tradeoff.json``, and of pictures from several sources ``sources.json``; the records."""
+    records, equal_cost, sources = summarise(rows), at_equal_cost(rows), by_source(rows)
+    for name, what in (("summary", records), ("tradeoff", equal_cost), ("sources", sources)):
         if what:
             text = json.dumps(what, indent=2, allow_nan=False) + "\n"
             write_atomically(out / f"{name}.json", text.encode())
-    write_atomically(out / "table.md", (table(records) + at_equal_cost_table(equal_cost)).encode())
+    write_atomically(
+        out / "table.md", (table(records) + at_equal_cost_table(equal_cost) + sources_table(sources)).encode()
+    )
     figures = {
         "accuracy": plot_grid(records), "epsilon": plot_epsilon(records), "convergence": plot_convergence(records)
     }  # fmt: skip
@@ -97,6 +99,33 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
         record["attack_seconds_per_image"] = float(group.attack_seconds.mean())
         record["peak_memory_mb"] = memory[record["defence"]]
         records.append(record)
+    return records
+
+
+def by_source(rows: pd.DataFrame) -> list[dict]:
+    """A record of accuracy for each source of pictures, oblivious attack, epsilon and defence, with MDDA's lead and the
+    mean quality of the source's JPEG files; of runs in which two sources have ``ENOUGH`` pictures."""
+    counts = rows.drop_duplicates("image").source.value_counts()
+    sources = [source for source, count in counts.items() if source and count >= ENOUGH]
+    records = []
+    for source in sources if len(sources) > 1 else []:
+        own = rows[(rows.source == source) & (rows.threat == "oblivious")]
+        groups = {
+            (attack, None if pd.isna(eps) else eps, defence): Images(group)
+            for (attack, eps, defence), group in own.groupby(["attack", "eps", "defence"], sort=False, dropna=False)
+        }
+        for (attack, eps, defence), images in groups.items():
+            record = {
+                "source": source, "jpeg_quality": float(own.drop_duplicates("image").jpeg_quality.mean()),
+                "attack": attack, "eps": eps, "threat": "oblivious", "defence": defence,
+                "n": images.count, "lesions": images.lesions,
+            }  # fmt: skip
+            record |= flat("accuracy", wilson(images.right.mean(), images.lesions))
+            ours, lead = groups.get((attack, eps, "mdda")), None
+            if ours is not None and defence != "mdda":
+                ahead = ours.right.mean(axis=1) - images.right.mean(axis=1)
+                lead = images.bootstrap(lambda chosen, ahead=ahead: ahead[chosen].mean())
+            records.append(record | flat("mdda_ahead_by", lead))
     return records
 
 

@@ -32,6 +32,11 @@ def read_tradeoffs(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/tradeoff.json"))}
 
 
+def read_sources(folder: Path = EVALUATION) -> dict[str, list[dict]]:
+    """The records by source of the pictures of the stored runs that have them, by the run's name."""
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/sources.json"))}
+
+
 def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
     """The records of runs of one classifier on one choice of pictures as if they were one run, each thing once."""
     groups: dict[tuple, dict] = {}
@@ -325,6 +330,25 @@ def at_equal_cost_table(records: list[dict]) -> str:
         "\nAt equal cost: accuracy under an attack whose attacker does not know the defence, with the best of a\n"
         "family's settings, doing nothing among them, or the best mixture of two, that gives up at most so many\n"
         f"points of accuracy where nobody attacks. {records[0]['n']} pictures.\n\n" + markdown(header, body) + "\n"
+    )
+
+
+def sources_table(records: list[dict]) -> str:
+    """Accuracy by defence and source of the pictures, of ``summary.by_source``'s records; "" of none."""
+    if not records:
+        return ""
+    sources = {r["source"]: r for r in records}
+    conditions = {(r["source"], r["attack"], r["eps"]): f"{r['source']}, {_condition(r)}" for r in records}
+    by_key = {(r["source"], r["attack"], r["eps"], r["defence"]): r for r in records}
+    body = [
+        [name, *(_with_interval(by_key[*condition, name], "accuracy") for condition in conditions)]
+        for name in dict.fromkeys(r["defence"] for r in records)
+    ]  # fmt: skip
+    files = " and ".join(f"{name}'s were of quality {r['jpeg_quality']:.0f}" for name, r in sources.items())
+    return (
+        f"\nThe same accuracy by where the pictures come from. They came as JPEG files: {files}, on average.\n\n"
+        + markdown(["defence", *conditions.values()], body)
+        + "\n"
     )
 
 
