@@ -63,6 +63,13 @@ def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_tru
     assert "| jpeg | jpeg20 | 0." in table and "at most 20 points given up" in table
 
 
+def test_mdda_at_one_scale_is_mdda_too():
+    rows = made_up({"none": NOTHING, "mdda": (0.6, 0.5), "mdda8": (0.7, 0.5), "noisy-rof0.03": (0.88, 0.8)})
+    found = {r["defence"]: r for r in at_equal_cost(rows, budgets=(5.0,))}
+    assert found["mdda"]["settings"] == ["mdda", "mdda8", "noisy-rof0.03"]
+    assert found["mdda"]["accuracy"] == found["noisy-rof"]["accuracy"] > 0.75
+
+
 def test_one_strength_of_mdda_has_no_tradeoff():
     assert at_equal_cost(made_up({"none": NOTHING, "mdda": (0.8, 0.7), "jpeg20": (0.8, 0.3)})) == []
     assert at_equal_cost_table([]) == ""

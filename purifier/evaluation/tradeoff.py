@@ -5,7 +5,7 @@ But each picture may be given to one of two settings by the toss of a coin, so t
 can be had as well (Provost & Fawcett, 2001, of ROC curves), and doing nothing is a setting of every family. So every
 family keeps something for each number of points of clean accuracy that one is ready to give up. The settings are
 chosen on the pictures that they are scored on, MDDA's and its peers' alike, and anew for each of the choices of
-pictures that the intervals are over.
+pictures that the intervals are over. MDDA's settings are those of any scales, of one alone too (``noisy-rof``).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +18,7 @@ from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import bootstrap, flat
 from purifier.evaluation.settings import families_with
 
+OF_MDDA = ("mdda", "noisy-rof")
 BUDGETS = (2.0, 5.0, 10.0)  # points of clean accuracy given up at most
 
 
@@ -46,6 +47,7 @@ def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> lis
     del families["none"]
     if len(families.get("mdda", [])) < 2:
         return []
+    families["mdda"] = [name for family in OF_MDDA for name in families.get(family, [])]
     right = rows.assign(right=(rows.predicted == rows.label).astype(float))
     clean = right[right.attack == "none"].pivot_table("right", "image", "defence")
     lesions = right.drop_duplicates("image").set_index("image").lesion
