@@ -92,5 +92,5 @@ def _records(
             ahead = interval(lambda chosen, of=(family, budget): kept("mdda", of[1], chosen) - kept(*of, chosen))
             yield {
                 **record, "settings": settings, **flat("accuracy", accuracy),
-                **flat("mdda_ahead_by", None if family == "mdda" else ahead),
+                **flat("mdda_ahead_by", None if family in OF_MDDA else ahead),
             }  # fmt: skip
