@@ -106,9 +106,8 @@ def test_jpeg_costs_less_where_the_pictures_were_compressed_more():
     of = {(r["source"], r["attack"], r["defence"]): r for r in read_sources()["standard-balanced"]}
     assert of["HAM10000", "none", "none"]["jpeg_quality"] < of["MSK", "none", "none"]["jpeg_quality"] - 10
     for jpeg in ("jpeg20", "jpeg30", "jpeg50"):
-        ham, msk = (
-            of[source, "none", "none"]["accuracy"] - of[source, "none", jpeg]["accuracy"] for source in ("HAM10000", "MSK")
-        )  # fmt: skip
+        clean = {key: r["accuracy"] for key, r in of.items()}
+        ham, msk = (clean[name, "none", "none"] - clean[name, "none", jpeg] for name in ("HAM10000", "MSK"))
         assert ham < msk
         for attack in ("none", "pgd20"):
             assert of["MSK", attack, "noisy-rof0.03"]["accuracy"] > of["MSK", attack, jpeg]["accuracy"]
