@@ -159,7 +159,7 @@ def plot_tradeoffs(records: list[dict]) -> dict[str, Figure]:
 
 
 def plot_convergence(records: list[dict]) -> Figure | None:
-    """Accuracy of MDDA against the steps and the samples of ``eot``, where a run has more than one of either."""
+    """Accuracy of MDDA against the steps and the samples of ``eot``, where a run has three numbers or more of them."""
     found = []
     for record in records:
         name = re.fullmatch(r"eot(\d+)x(\d+)", record["attack"])
@@ -173,22 +173,23 @@ def plot_convergence(records: list[dict]) -> Figure | None:
     for label, along, fixed, value in axes:
         for eps in sorted({f[0] for f in found}):
             line = sorted((f[along], f[3]) for f in found if f[fixed] == value and f[0] == eps)
-            if len(line) > 1:
+            if len(line) > 2:
                 lines[f"{label}, {eps:g}/255"] = (along, line)
     if not lines:
         return None
-    figure = Figure(figsize=(8, 3.5), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    names = {1: "steps", 2: "samples of the noise at each step"}
+    names = {along: name for along, name in names.items() if along in {along for along, _ in lines.values()}}
+    figure = Figure(figsize=(1 + 3.5 * len(names), 3.5), layout="constrained")
+    panels = dict(zip(names, figure.subplots(1, len(names), sharey=True, squeeze=False)[0], strict=True))
     for label, (along, line) in lines.items():
-        panels[along - 1].plot(*zip(*line, strict=True), "o-", label=label)
-    for panel, name in zip(panels, ("steps", "samples of the noise at each step"), strict=True):
-        panel.set(xlabel=name, xscale="log", ylim=(0, 1))
+        panels[along].plot(*zip(*line, strict=True), "o-", label=label)
+    for along, panel in panels.items():
+        panel.set(xlabel=names[along], xscale="log", ylim=(0, 1))
         panel.minorticks_off()
-        if panel.lines:
-            ticks = sorted({value for line in panel.lines for value in line.get_xdata()})
-            panel.set_xticks(ticks, map(str, ticks))
-            panel.legend(fontsize=8)
-    panels[0].set_ylabel("accuracy through MDDA,\nadaptive attacker")
+        ticks = sorted({value for line in panel.lines for value in line.get_xdata()})
+        panel.set_xticks(ticks, map(str, ticks))
+        panel.legend(fontsize=8)
+    figure.axes[0].set_ylabel("accuracy through MDDA,\nadaptive attacker")
     return figure
 
 

@@ -171,11 +171,14 @@ def test_plots_show_what_the_records_say(rows):
 
 
 def test_convergence_is_drawn_along_steps_and_samples():
-    names = [("eot20x1", 1.0), ("eot100x1", 0.5), ("eot20x8", 0.25)]
+    names = [("eot20x1", 1.0), ("eot50x1", 0.75), ("eot100x1", 0.5), ("eot20x4", 0.5), ("eot20x8", 0.25)]
     records = [{"attack": name, "eps": 2.0, "defence": "mdda", "accuracy": value} for name, value in names]
     steps, samples = plot_convergence(records).axes
-    assert steps.lines[0].get_xydata().tolist() == [[20, 1.0], [100, 0.5]]
-    assert samples.lines[0].get_xydata().tolist() == [[1, 1.0], [8, 0.25]]
+    assert steps.lines[0].get_xydata().tolist() == [[20, 1.0], [50, 0.75], [100, 0.5]]
+    assert samples.lines[0].get_xydata().tolist() == [[1, 1.0], [4, 0.5], [8, 0.25]]
+    (only,) = plot_convergence(records[:3] + records[4:]).axes
+    assert only.get_xlabel() == "steps"
+    assert plot_convergence(records[:2]) is None
 
 
 def test_sensitivity_has_a_panel_for_each_setting():
