@@ -83,8 +83,10 @@ ERRORS = (
     "HF_TOKEN or run `hf auth login`.",
     "The download of {repository} from the Hub failed: {reason} Check the network and try again.",
 )
-DEFENCES = (  # defences.py
+DEFENCES = (  # defences.py, evaluation/art.py
     "nothing",
+    "ART's SpatialSmoothing, {number} pixels a side",
+    "ART's TotalVarMin, lambda {number}",
     "MDDA, noise {number}/255",
     *(family.title.replace("{:g}", "{number}") for family in FAMILIES.values()),
     *(family.short for family in FAMILIES.values()),
