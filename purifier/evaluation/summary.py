@@ -88,8 +88,7 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
                 scores["recovered"] = images.share(images.right, was_right & ~Images(fooled).right[:, 0])
         ours = groups.get((*key[:4], "mdda"))
         if ours is not None and key[4] != "mdda":
-            ahead = Images(ours).right.mean(axis=1) - images.right.mean(axis=1)
-            scores["mdda_ahead_by"] = images.bootstrap(lambda chosen, ahead=ahead: ahead[chosen].mean())
+            scores["mdda_ahead_by"] = Images(ours).ahead_of(images)
         for name in SCORES:
             record |= flat(name, scores.get(name))
         for name in ("psnr", "ssim", "linf", "l2", "l2_coarse"):
@@ -123,8 +122,7 @@ def by_source(rows: pd.DataFrame) -> list[dict]:
             record |= flat("accuracy", wilson(images.right.mean(), images.lesions))
             ours, lead = groups.get((attack, eps, "mdda")), None
             if ours is not None and defence != "mdda":
-                ahead = ours.right.mean(axis=1) - images.right.mean(axis=1)
-                lead = images.bootstrap(lambda chosen, ahead=ahead: ahead[chosen].mean())
+                lead = ours.ahead_of(images)
             records.append(record | flat("mdda_ahead_by", lead))
     return records
 
@@ -166,6 +164,11 @@ class Images:
 
     def bootstrap(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
         return bootstrap(score, self.count, clusters=self.lesion)
+
+    def ahead_of(self, other: "Images") -> dict[str, float]:
+        """By how much the accuracy is ahead of another's on the same images."""
+        ahead = self.right.mean(axis=1) - other.right.mean(axis=1)
+        return self.bootstrap(lambda chosen: ahead[chosen].mean())
 
     def share(self, values: np.ndarray, among: np.ndarray) -> dict[str, float] | None:
         """Mean of ``values`` (images, draws) over the images of a mask; None for an empty mask."""

@@ -29,12 +29,16 @@ def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
 
 def read_tradeoffs(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     """What ``tradeoff.py`` found in the stored runs that have it, by the run's name."""
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/tradeoff.json"))}
+    return _stored(folder, "tradeoff")
 
 
 def read_sources(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     """The records by source of the pictures of the stored runs that have them, by the run's name."""
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/sources.json"))}
+    return _stored(folder, "sources")
+
+
+def _stored(folder: Path, kind: str) -> dict[str, list[dict]]:
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{kind}.json"))}
 
 
 def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
