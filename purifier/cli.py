@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         command = train.add_parser(name, help=what)
         if name == "classifier":
             command.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file of your own")
-            _device_option(command)
+        _device_option(command)
         command.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
         command.add_argument(
             "--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added"
@@ -224,7 +224,7 @@ def _train_generator(options: argparse.Namespace) -> None:
     _set_threads(options.threads)
     generator.train(
         options.data, options.work, thumbnails=options.thumbnails, steps=options.steps, seed=options.seed,
-        limit=options.limit,
+        limit=options.limit, device=options.device,
     )  # fmt: skip
 
 

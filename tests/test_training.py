@@ -18,10 +18,11 @@ from skimage import data
 from torch import nn
 from torch.testing import assert_close
 
+from purifier.attacks import loss_gradient
 from purifier.classifiers import bundled_classifiers, load_classifier
 from purifier.cli import main
 from purifier.evaluation import intervals
-from purifier.evaluation.datasets import LABELS, read_isic2019
+from purifier.evaluation.datasets import LABELS, Sample, read_isic2019
 from purifier.evaluation.evaluate import evaluate_clean
 from purifier.figures import plot_training
 from purifier.images import centre_square, read_image, to_batch
@@ -319,6 +320,17 @@ def test_attacked_raises_the_loss_within_its_bounds_and_leaves_the_rest(small_ne
     assert all(p.grad is None for p in small_network.parameters())
 
 
+def test_a_step_from_further_noise_leaves_the_ball_by_no_more_than_the_noise(small_network):
+    x, y = torch.full((8, 3, 37, 53), 0.5), torch.arange(8) % 4
+    phase = Phase(name="x", size=37, steps=10, lr=(1e-3, 1e-4), eps=(4.0, 4.0), attacked=0.75, noise=2.0)
+    adv = attacked(small_network, x, y, phase, 5, 1, seeded())
+    assert torch.equal(adv[6:], x[6:])
+    assert 8 / 255 < (adv - x).abs().max() <= 12 / 255 + 1e-6
+    noise = 8 / 255 * (2 * torch.rand(6, 3, 37, 53, generator=seeded()) - 1)
+    gradient = loss_gradient(lambda z: small_network((z - 0.5) / 0.5), x[:6] + noise, y[:6])
+    assert_close(adv[:6] - x[:6] - noise, 4 / 255 * gradient.sign())
+
+
 class Masked(nn.Module):
     """The right answer (0) everywhere but for pictures about ``danger`` brighter than grey: a long step leaps over."""
 
@@ -483,7 +495,6 @@ def test_purification_like_leaves_half_of_the_batch():
 def test_an_interrupted_generator_ends_where_an_uninterrupted_one_does(
     small_isic2019, tmp_path, small_batches, monkeypatch
 ):
-    monkeypatch.setattr(generator, "without_black_corners", lambda pixels: torch.ones(len(pixels), dtype=bool))
     generator.train(small_isic2019, tmp_path / "whole", steps=2)
     undo = interrupted(monkeypatch, generator, "loss_of", 1)
     with pytest.raises(KeyboardInterrupt):
@@ -512,7 +523,6 @@ def test_examples_are_drawn_chosen_and_accounted_for(tmp_path, monkeypatch):
 
 
 def test_training_is_a_command(small_isic2019, tmp_path, small_batches, monkeypatch):
-    monkeypatch.setattr(generator, "without_black_corners", lambda pixels: torch.ones(len(pixels), dtype=bool))
     command = ["train", "generator", "--data", str(small_isic2019), "--work", str(tmp_path), "--steps", "1"]
     assert main([*command, "--limit", "4"]) == 0
     assert (tmp_path / "checkpoint.pt").is_file()
@@ -541,7 +551,7 @@ def test_the_denoiser_s_preconditioning():
     torch.manual_seed(0)
     model, x = generator.Denoiser().eval(), torch.rand(2, 3, 64, 64) - 0.5
     with torch.no_grad():
-        assert_close(model(x, torch.full((2,), 1e-5), torch.tensor([0, 1])), x, rtol=0, atol=1e-3)
+        assert_close(model(x, torch.full((2,), 1e-5), torch.tensor([0, 1]), torch.tensor([0, 6])), x, rtol=0, atol=1e-3)
 
 
 def test_without_a_checkpoint_the_remedy_is_named(tmp_path):
@@ -552,7 +562,30 @@ def test_without_a_checkpoint_the_remedy_is_named(tmp_path):
 def test_microscope_frames_are_recognised():
     skin, frame = torch.full((2, 3, 64, 64), 150, dtype=torch.uint8)
     frame[:, :8, :8] = 5
-    assert generator.without_black_corners(torch.stack([skin, frame])).tolist() == [True, False]
+    pictures = torch.stack([skin, frame, frame, skin])
+    assert generator.without_black_corners(pictures).tolist() == [True, False, False, True]
+    names = ("ISIC_0030000", "ISIC_0000001", "ISIC_0060000", "mine")
+    samples = [Sample(name, Path(name), "NV", name) for name in names]
+    assert generator.origins_of(samples, pictures).tolist() == [0, 4, 5, generator.NO_ORIGIN]
+
+
+def test_the_averages_weigh_a_step_by_its_power(small_isic2019, tmp_path, small_batches, monkeypatch):
+    """Karras et al. (2024), eq. 1, for weights that are known at each of three steps."""
+    steps = iter([1.0, 2.0, 3.0])
+
+    def step(optimizer):
+        optimizer.param_groups[0]["params"][0].fill_(next(steps))
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    monkeypatch.setattr(generator, "loss_of", lambda model, *_: next(model.parameters()).sum())
+    with torch.no_grad():
+        monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)
+        generator.train(small_isic2019, tmp_path, steps=3)
+    averages = load_checkpoint(tmp_path / "checkpoint.pt")["averages"]
+    for power, average in zip(generator.POWERS, averages, strict=True):
+        edges = torch.arange(4.0).pow(power + 1) / 3 ** (power + 1)  # of the steps' shares
+        expected = (edges.diff() * torch.tensor([1.0, 2.0, 3.0])).sum()
+        assert_close(next(iter(average.values())).flatten()[0], expected)
 
 
 def test_enlarging_keeps_the_colours_and_adds_texture():

@@ -23,7 +23,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from purifier.attacks import pgd
+from purifier.attacks import loss_gradient, pgd
 from purifier.classifiers import load_classifier
 from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indices, read_isic2019, read_pixels
 from purifier.evaluation.evaluate import predict, predict_purified
@@ -248,12 +248,17 @@ def attacked(
     network: nn.Module, x: Tensor, y: Tensor, phase: Phase, at: int, steps: int, generator: torch.Generator
 ) -> Tensor:
     """The batch with its first ``phase.attacked`` attacked from a random start: a single step of 1.25 epsilon (Wong,
-    Rice & Kolter, 2020) or, with ``steps`` 2, two of 0.75 epsilon. ``at`` is the step of the phase."""
+    Rice & Kolter, 2020), one of epsilon from further noise (``phase.noise``: N-FGSM, de Jorge et al., 2022) or, with
+    ``steps`` 2, two of 0.75 epsilon. ``at`` is the step of the phase."""
     count, eps = round(phase.attacked * len(x)), epsilon(phase, at)
     if count == 0:
         return x
-    length = eps * (1.25 if steps == 1 else 0.75)
     model = functools.partial(normalised, network)
+    if phase.noise and steps == 1:
+        start = x[:count] + phase.noise * eps * (2 * torch.rand(x[:count].shape, generator=generator) - 1).to(x)
+        adv = start + eps * loss_gradient(model, start, y[:count]).sign()
+        return torch.cat([adv.clamp(0, 1), x[count:]])
+    length = eps * (1.25 if steps == 1 else 0.75)
     settings = dict(eps=eps, step=length, steps=steps, random_start=True, generator=generator)
     return torch.cat([pgd(model, x[:count], y[:count], **settings), x[count:]])
 

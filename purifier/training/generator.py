@@ -1,19 +1,28 @@
-"""A small class-conditional diffusion model of skin lesions, and the example pictures drawn from it.
+"""A small diffusion model of skin lesions, conditioned on the diagnosis and on where a picture comes from.
 
 Preconditioning, loss and noise levels as in Karras et al. (2022), "Elucidating the design space of
 diffusion-based generative models" (EDM). Pictures are 64 x 64, in [-1, 1] inside the model.
 """
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from purifier.evaluation.datasets import LABELS, is_bcn20000, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.datasets import (
+    LABELS,
+    Sample,
+    is_bcn20000,
+    label_indices,
+    read_isic2019,
+    read_pixels,
+    source_of,
+)
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.classifier import sampling_weights
 
@@ -21,12 +30,29 @@ SIDE = 64  # pixels
 BATCH = 32
 SIGMA_DATA = 0.5
 NO_CLASS = len(LABELS)  # the label of a picture whose diagnosis was dropped
+ORIGINS = ("HAM10000", "MSK", "BCN20000", "HAM10000 framed", "MSK framed", "BCN20000 framed")  # framed: black corners
+NO_ORIGIN = len(ORIGINS)
 CHECKPOINT_EVERY = 200  # steps
+SNAPSHOT_EVERY = 2000  # steps
 LEARNING_RATE = 4e-4
+# Exponents of the averages of the weights, which weigh step t by t**exponent (Karras et al., 2024, "Analyzing and
+# improving the training dynamics of diffusion models", eq. 1): relative widths of 0.05 and 0.1.
+POWERS = (16.97, 6.94)
+
+
+class Condition(nn.Module):
+    """An embedding of ``y * (NO_ORIGIN + 1) + origin``: the sum of the diagnosis's and the origin's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.diagnosis, self.origin = nn.Embedding(NO_CLASS + 1, width), nn.Embedding(NO_ORIGIN + 1, width)
+
+    def forward(self, both: Tensor) -> Tensor:
+        return self.diagnosis(both // (NO_ORIGIN + 1)) + self.origin(both % (NO_ORIGIN + 1))
 
 
 class Denoiser(nn.Module):
-    """The best guess of the clean picture from a noisy one, its noise level and its diagnosis."""
+    """The best guess of the clean picture from a noisy one, its noise level, its diagnosis and its origin."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,29 +63,34 @@ class Denoiser(nn.Module):
             layers_per_block=1,
             attention_head_dim=32,
             block_out_channels=(64, 96, 128),
-            num_class_embeds=len(LABELS) + 1,
+            num_class_embeds=1,  # replaced below
             down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
             up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
         )
+        self.unet.class_embedding = Condition(self.unet.class_embedding.weight.shape[1])
 
-    def forward(self, x: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
-        """``x`` (B, 3, 64, 64), ``sigma`` (B,), ``y`` (B,) indices into ``LABELS`` or ``NO_CLASS``."""
+    def forward(self, x: Tensor, sigma: Tensor, y: Tensor, origin: Tensor) -> Tensor:
+        """``x`` (B, 3, 64, 64), ``sigma`` (B,), ``y`` (B,) indices into ``LABELS`` or ``NO_CLASS``, ``origin`` (B,)
+        into ``ORIGINS`` or ``NO_ORIGIN``."""
         s = sigma.reshape(-1, 1, 1, 1)
         norm = (s**2 + SIGMA_DATA**2).sqrt()
         # 250 ln(sigma) spreads the noise levels over the range that sinusoidal embeddings resolve.
-        inner = self.unet(F.pixel_unshuffle(x / norm, 2), 250 * sigma.log(), class_labels=y).sample
+        inner = self.unet(
+            F.pixel_unshuffle(x / norm, 2), 250 * sigma.log(), class_labels=y * (NO_ORIGIN + 1) + origin
+        ).sample
         inner = F.pixel_shuffle(inner.float(), 2)
         return x * (SIGMA_DATA / norm) ** 2 + inner * s * SIGMA_DATA / norm  # EDM, eq. 7 and table 1
 
 
-def loss_of(model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+def loss_of(model: nn.Module, x: Tensor, y: Tensor, origin: Tensor, generator: torch.Generator) -> Tensor:
     """EDM's weighted denoising error on clean pictures ``x``."""
-    sigma = (torch.randn(len(x), generator=generator) * 1.2 - 1.2).exp()
-    noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator)
-    y = torch.where(torch.rand(len(y), generator=generator) < 0.1, NO_CLASS, y)
+    sigma = (torch.randn(len(x), generator=generator) * 1.2 - 1.2).exp().to(x)
+    noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator).to(x)
+    dropped = (torch.rand(2, len(y), generator=generator) < 0.1).to(y.device)
+    y, origin = torch.where(dropped[0], NO_CLASS, y), torch.where(dropped[1], NO_ORIGIN, origin)
     weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
-    with torch.autocast("cpu", torch.bfloat16):
-        guess = model(noisy, sigma, y)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        guess = model(noisy, sigma, y, origin)
     return (weight * (guess - x).square().mean(dim=(1, 2, 3))).mean()
 
 
@@ -70,6 +101,13 @@ def without_black_corners(pixels: Tensor) -> Tensor:
     return torch.stack([corner.float().mean(dim=(1, 2, 3)) for corner in corners]).amin(dim=0) > 70
 
 
+def origins_of(samples: Sequence[Sample], pixels: Tensor) -> Tensor:
+    """Where each picture comes from and whether it has a frame, as indices into ``ORIGINS``, (N,)."""
+    sources = torch.tensor([ORIGINS.index(source_of(s.image)) if source_of(s.image) else NO_ORIGIN for s in samples])
+    framed = ~without_black_corners(pixels) & (sources < NO_ORIGIN)
+    return sources + len(ORIGINS) // 2 * framed
+
+
 def train(
     data: Path,
     work: Path,
@@ -78,24 +116,28 @@ def train(
     steps: int = 4000,
     seed: int = 0,
     limit: int | None = None,
+    device: str = "cpu",
 ) -> None:
-    """Train on the training split of ``data`` and BCN20000's ``thumbnails``; resumes from ``work/checkpoint.pt``."""
+    """Train on the training split of ``data`` and BCN20000's ``thumbnails``; resumes from ``work/checkpoint.pt``.
+
+    Every ``SNAPSHOT_EVERY`` steps the averages of the weights go to ``work/snapshots``, from which others can be put
+    together after the training (post-hoc EMA, Karras et al., 2024).
+    """
     samples = read_isic2019(data, "train")[:limit]
     if thumbnails:
         samples += [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit]
     pixels, y = read_pixels(samples, SIDE), label_indices(samples)
-    keep = without_black_corners(pixels)
-    pixels, y = pixels[keep], y[keep]
-    odds = sampling_weights(y, balance=0.5)
+    origins, odds = origins_of(samples, pixels), sampling_weights(y, balance=0.5)
 
     torch.manual_seed(seed)
-    model = Denoiser().train()
-    average = ModelEmaV3(model, decay=0.999, use_warmup=True)
+    model = Denoiser().train().to(device)
+    averages = [copy.deepcopy(model).requires_grad_(False) for _ in POWERS]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     first = 1
     if state := load_checkpoint(work / "checkpoint.pt"):
         model.load_state_dict(state["model"])
-        average.module.load_state_dict(state["average"])
+        for average, kept in zip(averages, state["averages"], strict=True):
+            average.load_state_dict(kept)
         optimizer.load_state_dict(state["optimizer"])
         first = state["done"] + 1
 
@@ -105,48 +147,52 @@ def train(
         x = pixels[chosen].float() / 127.5 - 1
         turns = int(torch.randint(8, (), generator=generator))  # the eight symmetries of the square
         x = x.rot90(turns % 4, (2, 3)) if turns < 4 else x.flip(3).rot90(turns % 4, (2, 3))
-        loss = loss_of(model, x, y[chosen], generator)
+        loss = loss_of(model, *(t.to(device) for t in (x, y[chosen], origins[chosen])), generator)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, done / 200, 0.05 + 2 * (1 - done / steps))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        average.update(model, step=done)
+        for average, power in zip(averages, POWERS, strict=True):
+            share = 1 - (1 - 1 / done) ** (power + 1)  # of the newest weights
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), share)
         if done % 20 == 0:
             append_row(work / "log.csv", {"step": done, "loss": loss.item()})
         if done % CHECKPOINT_EVERY == 0 or done == steps:
-            save_checkpoint(
-                work / "checkpoint.pt",
-                {
-                    "model": model.state_dict(),
-                    "average": average.module.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "done": done,
-                },
-            )
+            kept = {"averages": [average.state_dict() for average in averages], "done": done}
+            trained = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(work / "checkpoint.pt", {**trained, **kept})
+            if done % SNAPSHOT_EVERY == 0:
+                save_checkpoint(work / "snapshots" / f"{done:07d}.pt", kept)
 
 
 def load_denoiser(work: Path) -> Denoiser:
-    """The averaged model of ``work/checkpoint.pt``."""
+    """The averaged model of ``work/checkpoint.pt``, with the shorter average."""
     state = load_checkpoint(work / "checkpoint.pt")
     if state is None:
         raise FileNotFoundError(f"{work} holds no checkpoint.pt; run `purifier train generator` first.")
     model = Denoiser()
-    model.load_state_dict(state["average"])
+    model.load_state_dict(state["averages"][0])
     return model.eval().requires_grad_(False)
 
 
-def draw(model: Denoiser, y: Tensor, *, steps: int = 20, guidance: float = 1.5, generator: torch.Generator) -> Tensor:
-    """Pictures (B, 3, 64, 64) in [0, 1] of diagnoses ``y``, by Heun's method (EDM, algorithm 1).
+def draw(
+    model: Denoiser, y: Tensor, origin: Tensor | None = None, *,
+    steps: int = 20, guidance: float = 1.5, generator: torch.Generator,
+) -> Tensor:  # fmt: skip
+    """Pictures (B, 3, 64, 64) in [0, 1] of diagnoses ``y`` and origins ``origin`` (by default those of HAM10000 without
+    a frame), by Heun's method (EDM, algorithm 1).
 
     ``guidance`` above 1 exaggerates the diagnosis (Ho & Salimans, 2021).
     """
 
+    origin = torch.zeros_like(y) if origin is None else origin
+
     def guess(x: Tensor, sigma: Tensor) -> Tensor:
-        level = sigma.expand(2 * len(x))
+        labels, level = torch.cat([y, torch.full_like(y, NO_CLASS)]), sigma.expand(2 * len(x))
         with torch.autocast("cpu", torch.bfloat16):
-            guided, plain = model(torch.cat([x, x]), level, torch.cat([y, torch.full_like(y, NO_CLASS)])).chunk(2)
+            guided, plain = model(torch.cat([x, x]), level, labels, torch.cat([origin, origin])).chunk(2)
         return plain + guidance * (guided - plain)
 
     ramp = torch.linspace(0, 1, steps)

@@ -20,6 +20,9 @@ class Phase:
     purified: float = 0.0  # share of batches of which one half is changed as a purifier would
     eps: tuple[float, float] = (0.0, 0.0)  # of adversarial training in 1/255, at the start and the end of the phase
     attacked: float = 0.0  # share of each batch that is attacked
+    noise: float = (
+        0.0  # in epsilons: the start of N-FGSM's single step, which leaves the ball; 0: start and stay inside
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
