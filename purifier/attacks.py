@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from purifier.pixels import check_labels, check_pixels
+
 Model = Callable[[Tensor], Tensor]
 
 
@@ -22,7 +24,7 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False, sa
     """Gradient with respect to the pixels of the loss that the attacker raises: the cross-entropy, or its negative.
 
     The mean over ``samples`` calls of a model that draws noise: expectation over transformation (EOT, Athalye,
-    Engstrom, Ilyas & Kwok, 2018).
+    Engstrom, Ilyas & Kwok, 2018). Raises ``ValueError`` where it is not finite: no step could follow it.
     """
     total = torch.zeros_like(x)
     for _ in range(samples):
@@ -30,6 +32,8 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False, sa
         with torch.enable_grad():
             loss = F.cross_entropy(model(z), y, reduction="sum")
         total += torch.autograd.grad(loss, z)[0]
+    if not total.isfinite().all():
+        raise ValueError("The gradient is not finite (NaN or infinity): look for it in what the model gives.")
     return total / (-samples if targeted else samples)
 
 
@@ -71,6 +75,7 @@ def pgd(
 ) -> Tensor:
     """Projected gradient ascent (Madry et al., 2018) in the ball of radius ``eps`` around ``x``.
 
+    Raises ``ValueError`` for anything but pictures in [0, 1], and for settings out of range.
     ``norm`` is ``linf`` (signed steps) or ``l2`` (steps along the gradient of length ``step``). ``samples`` as in
     ``loss_gradient``.
     ``generator`` draws the random start, uniform in the cube or ball.
@@ -108,9 +113,10 @@ def pgd_iterates(
     generator: torch.Generator | None = None,
 ) -> Iterator[Tensor]:
     """What ``pgd`` has after each of its steps."""
-    _check(eps, steps, samples)
     if norm not in ("linf", "l2"):
         raise ValueError(f"norm must be 'linf' or 'l2', and is {norm!r}.")
+    _check(eps, steps, samples, norm)
+    _check_batch(x, y)
     adv = x.detach()
     if random_start:
         adv = _project(x, adv + _random_start(x, eps, norm, generator), eps, norm)
@@ -153,6 +159,7 @@ def mi_fgsm_iterates(
 ) -> Iterator[Tensor]:
     """What ``mi_fgsm`` has after each of its steps."""
     _check(eps, steps, samples)
+    _check_batch(x, y)
     adv, momentum = x.detach(), torch.zeros_like(x)
     for _ in range(steps):
         gradient = loss_gradient(model, adv, y, targeted, samples)
@@ -161,13 +168,19 @@ def mi_fgsm_iterates(
         yield adv
 
 
-def _check(eps: float, steps: int, samples: int = 1) -> None:
-    if not 0 <= eps < math.inf:
-        raise ValueError(f"eps must be a number of at least 0, and is {eps}.")
-    if steps < 0:
-        raise ValueError(f"steps must not be negative, and is {steps}.")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, and is {samples}.")
+def _check(eps: float, steps: int, samples: int = 1, norm: str = "linf") -> None:
+    most = 1 if norm == "linf" else math.inf  # an L-infinity ball of 1 holds every picture
+    if not 0 <= eps <= most or eps == math.inf:
+        hint = f"; write {eps:g} / 255 for {eps:g} levels of 255" if most < eps < math.inf else ""
+        raise ValueError(f"eps must be a number from 0 to {most:g}, in units of the pixel range, and is {eps}{hint}.")
+    for name, value, least in (("steps", steps, 0), ("samples", samples, 1)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be at least {least} and a whole number, and is {value}.")
+
+
+def _check_batch(x: Tensor, y: Tensor) -> None:
+    check_pixels(x)
+    check_labels(y, len(x))
 
 
 def _last(x: Tensor, iterates: Iterator[Tensor]) -> Tensor:

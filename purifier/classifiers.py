@@ -18,6 +18,7 @@ from torchvision.transforms.v2.functional import center_crop, resize
 
 from purifier.bundled import ASSETS
 from purifier.hub import CONFIG, PREPROCESSOR, WEIGHTS, Progress, download, missing_file
+from purifier.pixels import check_pixels
 from purifier.taxonomy import code_of
 from purifier.transformers_models import in_transformers_format, load_network, read_labels
 
@@ -74,7 +75,8 @@ class Classifier(nn.Module):
             self.register_buffer(name, torch.tensor(config[name]).reshape(1, -1, 1, 1), persistent=False)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Pixels in [0, 1] of any size as the network wants them."""
+        """Pixels in [0, 1] of any size as the network wants them. Raises ``ValueError`` for anything else."""
+        check_pixels(x, channels=3)
         size = [math.floor(side / self.crop) for side in self.size]
         if list(x.shape[-2:]) != size:
             x = resize(x, size, interpolation=self.interpolation, antialias=True)

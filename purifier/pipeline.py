@@ -15,6 +15,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from purifier.denoise import rof
 from purifier.diffusion import diffuse, split_generator
+from purifier.pixels import check_pixels
 from purifier.pyramid import build_pyramid, merge_pyramid, resample
 
 ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
@@ -80,8 +81,10 @@ class Purifier:
     def stages(self, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Stage]:
         """Purify ``x`` and yield every scale of every block, finest scale first.
 
-        Every image of the batch is its own problem with its own noise (see ``split_generator``).
+        Every image of the batch is its own problem with its own noise (see ``split_generator``). Raises ``ValueError``
+        for anything but pictures (B, 3, H, W) in [0, 1].
         """
+        check_pixels(x, channels=3)
         generators = split_generator(generator, len(x))
         levels, strength = build_pyramid(x, self.scales), [scale**self.decay for scale in self.scales]
         for block in range(1, self.blocks + 1):

@@ -113,7 +113,7 @@ def certified(session: Session, smoothing: float, samples: int, *settings) -> It
     own = torch.Generator().manual_seed(0)
 
     def base(z: Tensor) -> Tensor:
-        return classifier(purifier(z, own))
+        return classifier(purifier(z.clamp(0, 1), own))  # a base classifier may do anything to the noisy picture
 
     x, generator = session.source.to(classifier.mean.device), torch.Generator().manual_seed(1)
     started, counts, found = time.monotonic(), [], None
