@@ -1,13 +1,14 @@
 """Many picture files, one after the other: what ``purifier classify``, ``attack``, ``purify`` and ``report`` do.
 
-``out/results.csv`` has a row for each picture. A stopped run goes on where it was: a picture is done again only if its
-file has changed.
+``out/results.csv`` has a row for each picture. A stopped run goes on where it was. A picture is done again where its
+file or the weights have changed, or where something that was written of it is missing.
 """
 
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,30 +17,38 @@ from torch import Tensor
 from purifier import __version__
 from purifier.classifiers import Classifier
 from purifier.folders import begin, write_atomically
-from purifier.images import SUFFIXES, quantise, read_image, to_png
+from purifier.images import SUFFIXES, looks_like_a_picture, quantise, read_image, to_png
 from purifier.readings import is_foreign, read
 from purifier.runs import Run, Settings, run
 
 Row = dict[str, str | float | bool]
-# Of a picture's file and what was made of it, what is to be written besides, by file name.
-Extra = Callable[[Run, Classifier], dict[str, bytes]]
+# What is written of a picture besides, by file name: its content from what was done and the classifier.
+Extra = Mapping[str, Callable[[Run, Classifier], bytes]]
+# Pictures that are not read, and are said so rather than passed over.
+UNREAD = (
+    ".heic", ".heif", ".avif", ".gif", ".jxl", ".jp2", ".j2k", ".jpx", ".psd", ".svg", ".eps", ".ico", ".tga", ".ppm",
+    ".pgm", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".raw",
+)  # fmt: skip
+RESULTS = "results.csv"
 
 
-def find_pictures(paths: Sequence[Path]) -> dict[str, Path]:
+def find_pictures(paths: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
     """Files, and the pictures in folders and the folders below them, by the name that their results have.
 
-    Raises ``FileNotFoundError`` for what is not there and for folders without pictures, ``ValueError`` where two
-    pictures would have the same name.
+    What is hidden (``._a.png``, ``.ipynb_checkpoints``) and what lies in ``out``, where results go, is left out. Raises
+    ``FileNotFoundError`` for what is not there and for folders without pictures, ``ValueError`` where two pictures
+    would have the same name, and where ``out`` is one of the folders.
     """
     found: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-            named = {file.relative_to(path).as_posix(): file for file in files}
+            if out is not None and out.resolve() == path.resolve():
+                raise ValueError(f"Results cannot go to {out}, where the pictures are. Choose another --out.")
+            named = {name: file for name, file in files_in(path, out) if _is_meant(file)}
             if not named:
                 raise FileNotFoundError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
         elif path.is_file():
-            named = {path.name: path}
+            named = {printable(path.name): path}
         else:
             raise FileNotFoundError(f"There is no file or folder {path}.")
         twice = sorted(set(named) & set(found))
@@ -47,6 +56,54 @@ def find_pictures(paths: Sequence[Path]) -> dict[str, Path]:
             raise ValueError(f"Two pictures are called {twice[0]}: give the folder that both lie in.")
         found |= named
     return found
+
+
+def passed_over(paths: Sequence[Path], out: Path | None = None) -> list[str]:
+    """The files in the folders of ``paths`` that ``find_pictures`` takes for no pictures, by name."""
+    return [name for path in paths if path.is_dir() for name, file in files_in(path, out) if not _is_meant(file)]
+
+
+def files_in(folder: Path, out: Path | None) -> Iterator[tuple[str, Path]]:
+    """Every file below ``folder`` with its name from there, in order, and folders that cannot be opened; without what
+    is hidden and what is in ``out``. Links are followed, each folder once."""
+    found: list[Path] = []
+    seen = {folder.resolve()} | ({out.resolve()} if out is not None else set())
+
+    def closed(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=closed):
+        inner = [name for name in folders if not _is_hidden(name) and Path(root, name).resolve() not in seen]
+        seen |= {Path(root, name).resolve() for name in inner}
+        folders[:] = inner
+        found += [file for name in files if not _is_hidden(name) and _is_stored(file := Path(root, name))]
+    for file in sorted(found):
+        yield printable(file.relative_to(folder).as_posix()), file
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _is_stored(file: Path) -> bool:
+    """A file, or a link to nowhere, which is to be said; no pipe or device, where reading could wait for ever."""
+    return file.is_file() or (file.is_symlink() and not file.exists())
+
+
+def printable(name: str) -> str:
+    """A file's name, in which bytes that are no UTF-8, as old archives have them, are written as ``\\xe9``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _is_meant(file: Path) -> bool:
+    """Whether somebody who gives the folder means this file: by its suffix or, of another or none, by its first bytes.
+    What cannot be opened is meant, so that it is said."""
+    if file.suffix.lower() in (*SUFFIXES, *UNREAD):
+        return True
+    try:
+        return looks_like_a_picture(file)
+    except OSError:
+        return True
 
 
 def work_through(
@@ -58,46 +115,54 @@ def work_through(
     A row has ``error`` where a picture cannot be read. Raises ``ValueError`` where ``out`` holds a run of other
     settings.
     """
-    table = None
+    table, extra = None, extra or {}
+    weights = "+".join(used.digest() for used in (classifier, attacker) if used is not None)
     if out is not None:
-        source = {"classifier_source": classifier.source, "version": __version__}
-        begin(out, {"settings": asdict(settings), "report": extra is not None, **source})
-        table = Table(out / "results.csv", columns(classifier, settings))
+        begin(out, {"settings": asdict(settings), "report": bool(extra), "version": __version__})
+        table = Table(out / RESULTS, columns(classifier, settings), weights)
+    written = [*(f"{kind}.png" for kind in kinds(settings)[1:]), *extra]
     for name, path in pictures.items():
-        content = path.read_bytes()
-        key = {"file": name, "sha256": hashlib.sha256(content).hexdigest()}
-        known = table.known(key) if table is not None else None
-        if known is not None:
-            yield known
-            continue
+        key = {"file": name, "sha256": "", "weights": weights}
         try:
+            content = path.read_bytes()
+            key["sha256"] = hashlib.sha256(content).hexdigest()
+            known = None if table is None else table.known(key)
+            if known is not None and all((out / name / file).is_file() for file in written):
+                yield known
+                continue
             x = read_image(content)
-        except ValueError as error:
-            row = {**key, "error": str(error)}
+        except (ValueError, OSError) as error:
+            row = {**key, "error": _reason(error)}
         else:
             done = run(settings, x, classifier, attacker)
             row = {**key, "error": "", **readings_row(done, classifier)}
             if out is not None:
-                write_pictures(done, out, name)
-                for file, data in (extra(done, classifier) if extra else {}).items():
+                made = {f"{kind}.png": to_png(x) for kind, x in done.pictures().items() if kind != "original"}
+                made |= {file: make(done, classifier) for file, make in extra.items()}
+                for file, data in made.items():
+                    (out / name).mkdir(parents=True, exist_ok=True)
                     write_atomically(out / name / file, data)
         if table is not None:
             table.add(row)
         yield row
 
 
-def write_pictures(done: Run, out: Path, name: str) -> None:
-    """What was made of a picture, as PNG: ``out/<name>/attacked.png`` and ``purified.png``."""
-    for kind, x in done.pictures().items():
-        if kind != "original":
-            (out / name).mkdir(parents=True, exist_ok=True)
-            write_atomically(out / name / f"{kind}.png", to_png(x))
+def _reason(error: Exception) -> str:
+    """Of an error of the operating system without the path, which stands beside it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"It cannot be opened: {error.strerror}."
+    return str(error)
+
+
+def kinds(settings: Settings) -> list[str]:
+    """The names of the pictures that a run of ``settings`` has."""
+    return ["original"] + ["attacked"] * (settings.attack is not None) + ["purified"] * (settings.purifier is not None)
 
 
 def columns(classifier: Classifier, settings: Settings) -> list[str]:
-    kinds = ["original"] + ["attacked"] * (settings.attack is not None) + ["purified"] * (settings.purifier is not None)
     scores = ("read_as", "unsure", "malignant", *(f"p_{label}" for label in classifier.labels))
-    return ["file", "sha256", "error", "dermoscopic", *(f"{kind}_{score}" for kind in kinds for score in scores)]
+    of_kinds = (f"{kind}_{score}" for kind in kinds(settings) for score in scores)
+    return ["file", "sha256", "weights", "error", "dermoscopic", *of_kinds]
 
 
 def readings_row(done: Run, classifier: Classifier) -> Row:
@@ -116,25 +181,34 @@ def readings_row(done: Run, classifier: Classifier) -> Row:
 
 
 class Table:
-    """The rows of a CSV file that grows; what a stop cut off in its last line is forgotten."""
+    """The rows of a CSV file that grows, one for each picture. Those of other ``weights`` are forgotten, and so is what
+    a stop cut off in the last line."""
 
-    def __init__(self, path: Path, names: list[str]) -> None:
+    def __init__(self, path: Path, names: list[str], weights: str) -> None:
         self.path, self.names = path, names
-        with path.open(newline="") if path.exists() else io.StringIO() as file:
+        with path.open(newline="", encoding="utf-8-sig") if path.exists() else io.StringIO() as file:
             rows = [row for row in csv.DictReader(file) if list(row) == names and None not in row.values()]
-        self.rows = {(row["file"], row["sha256"]): row for row in rows}
-        write_atomically(path, self._text([dict(zip(names, names, strict=True)), *self.rows.values()]).encode())
+        self.rows = {row["file"]: row for row in rows if row["weights"] == weights}
+        self._rewrite()
 
     def known(self, key: Row) -> Row | None:
-        """The row of a picture that was done before; None for one that could not be read then."""
-        row = self.rows.get((key["file"], key["sha256"]))
-        return row if row is not None and not row["error"] else None
+        """The row of a picture that was done before; None for one that could not be read then, or was another."""
+        row = self.rows.get(key["file"])
+        return row if row is not None and not row["error"] and all(row[name] == key[name] for name in key) else None
 
     def add(self, row: Row) -> None:
-        with self.path.open("a", newline="") as file:
+        """Add a row, in the place of the one that the picture has."""
+        if row["file"] in self.rows:
+            del self.rows[row["file"]]
+            self._rewrite()
+        self.rows[row["file"]] = row
+        with self.path.open("ab") as file:
             file.write(self._text([row]))
 
-    def _text(self, rows: list[Row]) -> str:
+    def _rewrite(self) -> None:
+        write_atomically(self.path, self._text([dict(zip(self.names, self.names, strict=True)), *self.rows.values()]))
+
+    def _text(self, rows: list[Row]) -> bytes:
         file = io.StringIO()
         csv.DictWriter(file, self.names, restval="").writerows(rows)
-        return file.getvalue()
+        return file.getvalue().encode("utf-8")

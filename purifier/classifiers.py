@@ -93,6 +93,18 @@ class Classifier(nn.Module):
         """Softmax of the logits over the temperature, (B, len(labels)). The temperature is 1 where none was fitted."""
         return (self(x) / self.measured.temperature).softmax(dim=1)
 
+    def digest(self) -> str:
+        """SHA-256 of all that its answers depend on: weights, labels, preprocessing and what was fitted after training.
+
+        Wherever it was loaded from, and whatever has happened to the files since.
+        """
+        said = [self.labels, self.outputs, self.size, self.crop, self.interpolation.value, asdict(self.measured)]
+        found = hashlib.sha256(json.dumps(said).encode())
+        for name, value in [*self.named_buffers(), *self.named_parameters()]:
+            found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return found.hexdigest()
+
     def stage_means(self, x: Tensor) -> Tensor:
         """Mean of every channel after each stage of the network, (B, channels of all stages)."""
         stages = self.network.forward_intermediates(self.prepare(x), intermediates_only=True)
@@ -120,6 +132,22 @@ def bundled_classifiers() -> list[str]:
 def default_device() -> torch.device:
     """The GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def find_device(name: str) -> torch.device:
+    """A device by torch's name, that is there. Raises ``ValueError``."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"{name!r} is no device. Write cpu, cuda or, for the second GPU of several, cuda:1.") from None
+    there = {
+        "cpu": device.index in (None, 0),
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise ValueError(f"There is no device {name!r} here. Leave it out to use {default_device().type}.")
+    return device
 
 
 _shared: dict[str, Classifier] = {}  # by name, the one used last at the end

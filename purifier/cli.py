@@ -2,31 +2,68 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 
-from purifier.classifiers import DEFAULT, SURROGATE, default_device
+from purifier.classifiers import DEFAULT, SURROGATE, default_device, find_device
 from purifier.cli_pictures import add_picture_commands
 from purifier.defences import FAMILIES
 from purifier.evaluation.attackers import examples
 from purifier.evaluation.settings import EPS, TRIALS, Grid
+from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
+
+STOPPED = 130  # exit code after Ctrl-C, as shells have it
+# What each number may be, in the unit in which it is given; None: anything above.
+LIMITS: dict[str, tuple[float, float | None]] = {
+    "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1), "eps": (0, 255),
+    "steps": (1, None), "blocks": (1, None), "draws": (1, None), "trials": (1, None), "limit": (1, None),
+    "per_class": (1, None), "threads": (1, None),
+    "seed": (0, MAX_SEED), "attack_seed": (0, MAX_SEED), "noise_seed": (0, MAX_SEED),
+}  # fmt: skip
+EXTRAS = {"ray": "ray", "transformers": "transformers", "pydicom": "dicom"}  # of the package, by what is missing
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0 for success, 1 where some pictures could not be read, 2 for input that cannot be used."""
+    """Run a command; 0 for success, 1 where some pictures could not be read, 2 for input that cannot be used, 130 after
+    Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the console cannot show must not end the run
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     options.arguments = arguments
     try:
+        _check_numbers(options)
+        if hasattr(options, "device"):
+            find_device(options.device)
         return options.run(options) or 0
+    except KeyboardInterrupt:
+        print("\npurifier: stopped. Commands with --out or --work go on from here.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # who read the output has left, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ModuleNotFoundError as error:
-        print(f"purifier: {error}. Install what this command needs: the extra 'train' of the package.", file=sys.stderr)
+        extra = EXTRAS.get(error.name, "train")
+        print(f"purifier: {error}. Install what this command needs: the package's extra {extra!r}.", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         print(f"purifier: {error}", file=sys.stderr)
         return 2
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Raise ``ValueError`` for a number out of ``LIMITS``."""
+    for name, (low, high) in LIMITS.items():
+        given = getattr(options, name, None)
+        for value in given if isinstance(given, (list, tuple)) else [given]:
+            if value is not None and not low <= value <= (float("inf") if high is None else high):
+                limits = f"at least {low}" if high is None else f"from {low} to {high}"
+                unit = ", in 1/255" if name in ("epsilon", "sigma", "eps") else ""
+                raise ValueError(f"--{name.replace('_', '-')} must be {limits}{unit}, and is {value:.15g}.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,7 +220,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     _keep_command(options)
     write_summary(rows, options.out)
     print((options.out / "table.md").read_text())
-    skipped = json.loads((options.out / "skipped.json").read_text())
+    skipped = json.loads((options.out / "skipped.json").read_text(encoding="utf-8"))
     for image, why in skipped.items():
         print(f"Skipped: {image}: {why}", file=sys.stderr)
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from purifier.attacks import ATTACKS, AttackSettings
-from purifier.classifiers import DEFAULT, Classifier, load_classifier
+from purifier.batch import Extra, find_pictures, passed_over, work_through
+from purifier.classifiers import DEFAULT, load_classifier
 from purifier.pipeline import ALL_SCALES, Purifier
-from purifier.runs import ANY, Attack, Run, Settings
+from purifier.runs import ANY, Attack, Settings
 from purifier.taxonomy import full_name
 
 FORMATS = ("html", "pdf", "zip", "json")
 UNREADABLE = 1  # exit code where some pictures could not be read
+PASSED_OVER = 5  # of the files that are no pictures are named
 
 
 def add_picture_commands(commands: argparse._SubParsersAction, device_option: Callable) -> None:
@@ -60,7 +62,7 @@ def _attack_options(command: argparse.ArgumentParser) -> None:
         "--epsilon", type=float, default=round(attack.eps * 255), help="largest change, in 1/255 (default %(default)s)"
     )
     group.add_argument("--steps", type=int, default=attack.steps, help="(default %(default)s)")
-    group.add_argument("--target", default=ANY, help="label to be read as, such as NV (default: any other)")
+    group.add_argument("--target", default=ANY, help="to be read as: a label or its full name (default: any other)")
     group.add_argument("--attacker", metavar="CLASSIFIER", help="the one that the attacker has (default: the reading)")
     group.add_argument("--knows-purifier", action="store_true", help="the attacker attacks through the purifier")
     group.add_argument("--attack-seed", type=int, default=0)
@@ -90,7 +92,7 @@ def _listed(scales: tuple[float, ...]) -> str:
 def settings_from(options: argparse.Namespace) -> Settings:
     """What the options ask for. Raises ``ValueError`` for settings out of range."""
     if getattr(options, "settings", None) is not None:
-        return Settings.from_json(options.settings.read_text())
+        return Settings.from_json(options.settings.read_bytes())
     purifier = attack = None
     if options.attacks or options.purifies:
         scales = tuple(sorted(options.scales, reverse=True))
@@ -108,9 +110,10 @@ def settings_from(options: argparse.Namespace) -> Settings:
 def _run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from purifier.batch import find_pictures, work_through
-
-    settings, pictures = settings_from(options), find_pictures(options.pictures)
+    settings, pictures = settings_from(options), find_pictures(options.pictures, options.out)
+    if others := passed_over(options.pictures, options.out):
+        named = ", ".join(others[:PASSED_OVER]) + (", ..." if len(others) > PASSED_OVER else "")
+        print(f"Passed over, since they are no pictures: {len(others)} ({named})", file=sys.stderr)
     classifier = load_classifier(settings.classifier).to(options.device)
     attacker = None
     if settings.attack is not None and settings.attack.classifier != settings.classifier:
@@ -140,18 +143,15 @@ def _line(row: dict) -> str:
     return f"{row['file']}: {' -> '.join(said)}"
 
 
-def _reports(formats: list[str]) -> Callable[[Run, Classifier], dict[str, bytes]]:
-    """What writes the files of a report."""
+def _reports(formats: list[str]) -> Extra:
+    """What makes the files of a report."""
 
     from purifier.reports import html_report, pdf_report, record, stages_zip
 
-    def files(done: Run, classifier: Classifier) -> dict[str, bytes]:
-        makers = {
-            "html": ("report.html", lambda: html_report(done, classifier).encode()),
-            "pdf": ("report.pdf", lambda: pdf_report(done, classifier)),
-            "zip": ("stages.zip", lambda: stages_zip(done, classifier)),
-            "json": ("run.json", lambda: (json.dumps(record(done, classifier), indent=2) + "\n").encode()),
-        }
-        return {name: make() for name, make in (makers[kind] for kind in formats)}
-
-    return files
+    makers = {
+        "html": ("report.html", lambda done, classifier: html_report(done, classifier).encode()),
+        "pdf": ("report.pdf", pdf_report),
+        "zip": ("stages.zip", stages_zip),
+        "json": ("run.json", lambda done, classifier: (json.dumps(record(done, classifier), indent=2) + "\n").encode()),
+    }
+    return dict(makers[kind] for kind in formats)

@@ -2,25 +2,44 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+MISSING = object()
+SHORT = 80  # characters of a value that is written out
 
 
 def begin(out: Path, settings: dict) -> None:
     """Write the settings into a new folder; in one that has some, they must be the same.
 
-    Raises ``ValueError`` where they are not.
+    Raises ``ValueError`` naming those that are not, and where ``out`` is a file.
     """
     settings = json.loads(json.dumps(settings))
     path = out / "settings.json"
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file, and results go to a folder. Choose another name.")
     if path.exists():
-        before = json.loads(path.read_text())
-        differing = [key for key in settings if settings[key] != before.get(key)]
-        if differing:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if found := list(differences(before, settings)):
             raise ValueError(
-                f"{out} holds a run of other settings ({', '.join(differing)} differ). Choose another one or delete it."
+                f"{out} holds a run of other settings ({', '.join(dict.fromkeys(name for name, _ in found))} differ). "
+                f"Choose another one or delete it. {' '.join(said for _, said in found)}"
             )
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(settings, indent=2).encode())
+
+
+def differences(before: object, now: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Where ``now`` has another value than ``before``: the outermost name, and a sentence. Of a dict in ``before``,
+    names that ``now`` lacks do not count. Long values are not written out."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in now:
+            inner = f"{path}.{name}" if path else name
+            yield from differences(before.get(name, MISSING), now[name], inner)
+    elif before != now:
+        there, here = ("nothing" if value is MISSING else json.dumps(value) for value in (before, now))
+        short = len(there) <= SHORT and len(here) <= SHORT
+        yield path.partition(".")[0], f"{path}: {there} there, {here} now." if short else f"{path} is another."
 
 
 def write_atomically(path: Path, content: bytes) -> None:

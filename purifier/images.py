@@ -56,6 +56,19 @@ def open_picture(source: str | PathLike | bytes) -> Image.Image:
                 raise _damaged(error) from error
 
 
+def looks_like_a_picture(path: Path) -> bool:
+    """Whether a file of any name begins as those do that ``open_picture`` reads."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except OSError as error:
+        if not isinstance(error, UnidentifiedImageError):
+            raise
+        return is_dicom(path)
+    except Exception:  # it begins as a picture, which is damaged
+        return True
+
+
 def jpeg_quality(data: bytes) -> float | None:
     """The quality (1 to 100) at which a JPEG file was written, as its luminance quantisation table tells; of the
     tables in the standard's annex K, scaled as libjpeg does; below 20 it comes out too high. None for other files."""

@@ -6,6 +6,7 @@ that a run depends on besides the picture, and go to JSON and back.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
@@ -18,17 +19,23 @@ from purifier.classifiers import DEFAULT, Classifier, default_device
 from purifier.images import quantise, to_picture
 from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
+from purifier.taxonomy import code_of
 
 AT_ONCE = 4  # purifications, of many
 SAMPLES = 4  # of the purifier's noise, at each step of an attacker who knows it
 ANY = "any other"  # in place of a target: get away from the present reading
+MAX_SEED = 2**32 - 1
 Cell = tuple[Tensor, Reading]  # a picture and its reading
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
     """How a picture was attacked: by whom, with what aim. ``classifier`` is the one that the attacker has, which need
-    not be the one that reads; ``known`` the purifier that the attacker attacks through, averaging over its noise."""
+    not be the one that reads; ``known`` the purifier that the attacker attacks through, averaging over its noise.
+
+    The attacked picture has 8-bit values, so that its bound is the whole number of levels (1/255) in ``settings.eps``;
+    ``ValueError`` where that is none.
+    """
 
     settings: AttackSettings = field(default_factory=AttackSettings)
     target: str = ANY  # a label, or ANY: flee the reading of the original
@@ -36,6 +43,26 @@ class Attack:
     known: Purifier | None = None
     seed: int = 0
     stopped_after: int | None = None  # steps, where it did not go to its end
+
+    def __post_init__(self) -> None:
+        _check_seed(self.seed)
+        if self.levels < 1:
+            raise ValueError(
+                f"Epsilon is {255 * self.settings.eps:.3g}/255. A picture's values are whole numbers of 1/255, so with less "
+                "than 1/255 nothing can change."
+            )
+        if self.settings.steps < 1:
+            raise ValueError(f"An attack has at least 1 step, and this one {self.settings.steps}.")
+
+    @property
+    def levels(self) -> int:
+        """The largest change of a value, in 1/255."""
+        return math.floor(255 * self.settings.eps + 1e-6)  # 255 * (2 / 255) may come out below 2
+
+
+def _check_seed(seed: int) -> None:
+    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"Seed must be a whole number from 0 to {MAX_SEED}, and is {seed}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +73,9 @@ class Settings:
     attack: Attack | None = None
     purifier: Purifier | None = None
     seed: int = 0  # of the purifier's noise
+
+    def __post_init__(self) -> None:
+        _check_seed(self.seed)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -131,18 +161,28 @@ def attack_steps(classifier: Classifier, x: Tensor, attack: Attack) -> Iterator[
     Without a target it flees the classifier's own reading of ``x``. An attacker who knows the purifier averages over
     ``SAMPLES`` of its noise. Raises ``ValueError`` for a target that the classifier does not know.
     """
-    if attack.target != ANY and attack.target not in classifier.labels:
-        raise ValueError(f"The target must be one of {', '.join(classifier.labels)}, and is {attack.target!r}.")
-    label = read(classifier, x)[0].top if attack.target == ANY else attack.target
+    target = find_target(attack.target, classifier.labels)
+    label = read(classifier, x)[0].top if target == ANY else target
     y = torch.tensor([classifier.labels.index(label)], device=classifier.mean.device)
     generator = torch.Generator().manual_seed(attack.seed)
     noise = torch.Generator().manual_seed(attack.seed + 1)
     known = attack.known
     model = classifier if known is None else lambda z: classifier(known(z, noise))
-    settings = replace(attack.settings, samples=1 if known is None else SAMPLES)
-    steps = settings.iterates(model, x.to(y.device), y, targeted=attack.target != ANY, generator=generator)
+    settings = replace(attack.settings, eps=attack.levels / 255, samples=1 if known is None else SAMPLES)
+    steps = settings.iterates(model, x.to(y.device), y, targeted=target != ANY, generator=generator)
     # eps is a whole number of levels and x has 8-bit values, so rounding does not leave the ball.
     return (quantise(adv).cpu() for adv in islice(steps, attack.stopped_after))
+
+
+def find_target(target: str, labels: list[str]) -> str:
+    """``ANY``, or the one of ``labels`` that ``target`` means: itself, or the same diagnosis in other words
+    (``Melanoma`` for ``MEL``). Raises ``ValueError`` for anything else."""
+    if target in (ANY, *labels):
+        return target
+    same = [label for label in labels if code_of(label).lower() == code_of(target).lower()]
+    if len(same) != 1:
+        raise ValueError(f"The target must be one of {', '.join(labels)}, and is {target!r}.")
+    return same[0]
 
 
 def purify_stages(

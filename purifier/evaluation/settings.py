@@ -27,8 +27,8 @@ class Grid:
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, and is {self.draws}.")
-        if not self.eps or min(self.eps) <= 0:
-            raise ValueError(f"eps must be positive numbers (in 1/255), and are {list(self.eps)}.")
+        if not self.eps or not all(0 < eps <= 255 for eps in self.eps):
+            raise ValueError(f"eps must be positive numbers (in 1/255), at most 255, and are {list(self.eps)}.")
         for attack in self.attacks:
             get_attacker(attack)
         if self.classifier == self.surrogate and any(name.startswith("transfer") for name in self.attacks):

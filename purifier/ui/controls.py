@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from purifier.language import say
+from purifier.runs import MAX_SEED
 
 
 @dataclass(frozen=True)
@@ -15,15 +16,16 @@ class Range:
     step: float
 
     def check(self, value: float | None) -> float:
-        """``value``, a whole number where the step is one; ``ValueError`` for an empty field or outside the range."""
-        if not isinstance(value, (int, float)) or not self.low <= value <= self.high:
-            raise ValueError(
-                say(
-                    "{name} must be a number from {low} to {high}, and is {value}.",
-                    name=say(self.name), low=self.low, high=self.high, value=value,
-                )
-            )  # fmt: skip
-        return int(value) if isinstance(self.step, int) else float(value)
+        """``value`` as a whole number where the step is one; ``ValueError`` for an empty field, for what is no such
+        number, and outside the range."""
+        whole = isinstance(self.step, int)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        values = dict(name=say(self.name), low=self.low, high=self.high, value=value)
+        if not is_number or not self.low <= value <= self.high:
+            raise ValueError(say("{name} must be a number from {low} to {high}, and is {value}.", **values))
+        if whole and value != int(value):
+            raise ValueError(say("{name} must be a whole number from {low} to {high}, and is {value}.", **values))
+        return int(value) if whole else float(value)
 
 
 EPSILON = Range("Epsilon, in 1/255", 1, 16, 1)  # whole levels, so that an 8-bit picture keeps the bound
@@ -35,4 +37,4 @@ DRAWS = Range("Purifications of each picture", 8, 400, 1)
 SMOOTHING = Range("Smoothing noise, in 1/255", 4, 64, 1)
 CERTIFY_SAMPLES = Range("Noisy draws", 50, 2000, 1)
 COMPARE_DRAWS = Range("Draws", 1, 50, 1)
-SEED = Range("Seed", 0, 2**32 - 1, 1)
+SEED = Range("Seed", 0, MAX_SEED, 1)
