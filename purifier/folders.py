@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MISSING = object()
-SHORT = 80  # characters of a value that is written out
+SHORT = 60  # characters of a value that is written out
 
 
 def begin(out: Path, settings: dict) -> None:

@@ -48,8 +48,8 @@ class Attack:
         _check_seed(self.seed)
         if self.levels < 1:
             raise ValueError(
-                f"Epsilon is {255 * self.settings.eps:.3g}/255. A picture's values are whole numbers of 1/255, so with less "
-                "than 1/255 nothing can change."
+                f"Epsilon is {255 * self.settings.eps:.3g}/255. A picture's values are whole numbers of 1/255, so with "
+                "less than 1/255 nothing can change."
             )
         if self.settings.steps < 1:
             raise ValueError(f"An attack has at least 1 step, and this one {self.settings.steps}.")

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import base64
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -18,12 +19,15 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from purifier import Purifier, read_image
+from purifier import Purifier, load_classifier, read_image
+from purifier.attacks import AttackSettings
+from purifier.classifiers import MODELS
 from purifier.defences import FAMILIES
 from purifier.images import quantise, to_batch
-from purifier.readings import read
+from purifier.readings import is_foreign, read
+from purifier.runs import Attack, attack_steps
 from purifier.taxonomy import full_name
 from purifier.ui.page import LAUNCH, build_page
 from tests.conftest import lesion_like
@@ -62,8 +66,10 @@ def test_the_api_has_four_named_endpoints_with_their_parameters(client):
     assert set(endpoints) == {"/classify", "/attack", "/purify", "/compare"}
     names = {name: [p["parameter_name"] for p in e["parameters"]] for name, e in endpoints.items()}
     assert names["/classify"] == ["picture", "classifier"]
-    assert names["/attack"] == ["picture", "classifier", "method", "epsilon", "steps", "target", "seed"]
-    assert names["/purify"] == ["picture", "classifier", "blocks", "sigma", "weight", "scales", "seed"]
+    purifier = ["blocks", "sigma", "weight", "scales"]
+    own = ["method", "epsilon", "steps", "target", "seed", "knows_purifier"]
+    assert names["/attack"] == ["picture", "classifier", *own, *purifier]
+    assert names["/purify"] == ["picture", "classifier", *purifier, "seed"]
     assert names["/compare"] == ["picture", "classifier", "draws", "original"]
     assert all("not a medical device" in e["description"] for e in endpoints.values())
 
@@ -71,8 +77,52 @@ def test_the_api_has_four_named_endpoints_with_their_parameters(client):
 def test_classify_says_what_the_package_says(client, file, classifier):
     reading = client.predict(handle_file(file), api_name="/classify")
     x = quantise(read_image(file))
-    assert list(reading.values()) == pytest.approx(classifier.probabilities(x)[0].sort(descending=True).values.tolist())
-    assert set(reading) >= {"Melanoma", "Melanocytic nevus"}
+    assert list(reading["probabilities"].values()) == pytest.approx(
+        classifier.probabilities(x)[0].sort(descending=True).values.tolist()
+    )
+    assert set(reading["probabilities"]) >= {"Melanoma", "Melanocytic nevus"}
+    assert reading["diagnosis"] == next(iter(reading["probabilities"]))
+    assert reading["malignant"] == pytest.approx(read(classifier, x)[0].malignant())
+
+
+def drawn_house():
+    """No dermoscopy: a red house under a blue sky."""
+    picture = Image.new("RGB", (256, 256), (120, 180, 250))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 180, 256, 256), fill=(60, 160, 60))
+    draw.rectangle((70, 110, 190, 220), fill=(200, 60, 50))
+    draw.polygon([(60, 110), (200, 110), (130, 50)], fill=(110, 40, 30))
+    draw.rectangle((115, 160, 145, 220), fill=(90, 60, 30))
+    return picture
+
+
+def test_a_reading_says_how_far_to_trust_it(client, file, tmp_path, classifier):
+    path = tmp_path / "house.png"
+    drawn_house().save(path)
+    house = client.predict(handle_file(path), api_name="/classify")
+    lesion = client.predict(handle_file(file), api_name="/classify")
+    assert house["unlike_dermoscopy"] is True
+    for reading, source in ((house, path), (lesion, file)):
+        x = quantise(read_image(source))
+        assert reading["unsure"] is read(classifier, x)[0].unsure
+        assert reading["unlike_dermoscopy"] is is_foreign(classifier, x)
+    scores = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]
+    rate = lesion["recognition_rate"]
+    assert rate["accuracy"] == scores["accuracy"] and rate["balanced_accuracy"] == scores["balanced_accuracy"]
+    assert rate["of_this_diagnosis"] == scores["recall"][read(classifier, quantise(read_image(file)))[0].top]
+
+
+def test_an_attacker_may_know_the_purifier_and_name_the_target_in_full(client, file):
+    few = dict(epsilon=4, steps=3, blocks=1, scales=[1], sigma=6, weight=0.02, seed=3)
+    attacked, reading = client.predict(
+        handle_file(file), target="Melanocytic nevus", knows_purifier=True, **few, api_name="/attack"
+    )
+    known = Purifier(blocks=1, scales=(1,), sigma=6 / 255, weight=0.02)
+    how = Attack(settings=AttackSettings(eps=4 / 255, steps=3), target="NV", known=known, seed=3)
+    *_, expected = attack_steps(load_classifier(), quantise(read_image(file)), how)
+    assert torch.equal(to_batch(Image.open(attacked)), expected)
+    oblivious, _ = client.predict(handle_file(file), target="nevus", **few, api_name="/attack")
+    assert not torch.equal(to_batch(Image.open(oblivious)), expected)
 
 
 def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, classifier):
@@ -81,14 +131,14 @@ def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, cl
     original, adv = read_image(file), read_image(attacked, size=None)
     assert adv.shape == (1, 3, 224, 224)
     assert 0 < (adv - original).abs().max() <= 4 / 255 + 1e-6
-    assert sum(reading.values()) == pytest.approx(1)
+    assert sum(reading["probabilities"].values()) == pytest.approx(1)
     y = classifier(original).argmax(1)
     assert classifier.probabilities(adv)[0, y] < classifier.probabilities(original)[0, y]
 
     clean, reading = client.predict(handle_file(attacked), seed=3, api_name="/purify")
     expected = quantise(Purifier()(adv, torch.Generator().manual_seed(3)))
     assert torch.equal(to_batch(Image.open(clean)), expected)
-    assert list(reading.values()) == pytest.approx(
+    assert list(reading["probabilities"].values()) == pytest.approx(
         classifier.probabilities(expected)[0].sort(descending=True).values.tolist(), abs=1e-5
     )
 
@@ -122,7 +172,7 @@ def test_the_endpoints_are_tools_for_assistants(page, client, file, classifier):
     assert all("not a medical device" in described[name] for name in ("classify", "attack", "purify", "compare"))
     assert not answer.isError
     reading = ast.literal_eval(answer.content[0].text)  # Gradio writes it so
-    assert max(reading, key=reading.get) == full_name(read(classifier, quantise(read_image(file)))[0].top)
+    assert reading["diagnosis"] == full_name(read(classifier, quantise(read_image(file)))[0].top)
 
 
 def test_a_tool_s_error_says_what_is_wrong(page, file):
@@ -154,6 +204,30 @@ def test_settings_reach_the_purifier(client, file):
         ("/attack", dict(steps=10**9), "Attack steps must"),
         ("/attack", dict(epsilon=0), "Epsilon, in 1/255 must"),
         ("/attack", dict(seed=2**70), "Seed must"),
+        ("/attack", dict(epsilon=1.5), "Epsilon, in 1/255 must be a whole number"),
+        ("/attack", dict(steps=2.5), "Attack steps must be a whole number"),
+        *(
+            (endpoint, {name: value}, f"{said} must be")
+            for endpoint, name, said in (
+                ("/attack", "method", "method"),
+                ("/attack", "target", "target"),
+                ("/attack", "knows_purifier", "knows_purifier"),
+                ("/attack", "epsilon", "Epsilon, in 1/255"),
+                ("/attack", "steps", "Attack steps"),
+                ("/attack", "seed", "Seed"),
+                ("/purify", "blocks", "Blocks"),
+                ("/purify", "sigma", "Noise sigma, in 1/255"),
+                ("/purify", "weight", "Denoising weight"),
+                ("/purify", "seed", "Seed"),
+                ("/compare", "draws", "Draws"),
+            )
+            for value in (None, [1], {"a": 1})
+        ),
+        ("/classify", dict(classifier=None), "classifier must be a text, and is null"),
+        ("/classify", dict(classifier=[1]), "no bundled classifier"),
+        ("/purify", dict(scales={"a": 1}), "scales must be a list of numbers"),
+        ("/purify", dict(scales=["1"]), "scales must be a list of numbers"),
+        ("/purify", dict(scales=1), "scales must be a list of numbers"),
     ],
 )
 def test_bad_settings_are_answered_with_the_reason(client, file, endpoint, settings, message):
@@ -176,7 +250,7 @@ def test_no_picture_is_answered_with_the_reason(client):
 def test_real_pictures_work(client, isic2019, classifier):
     for path in sorted((isic2019 / "ISIC_2019_Training_Input").glob("*.jpg"))[::4000]:
         reading = client.predict(handle_file(path), api_name="/classify")
-        assert len(reading) == 8
+        assert len(reading["probabilities"]) == 8
         clean, _ = client.predict(handle_file(path), api_name="/purify")
         assert np.asarray(Image.open(clean)).shape == (224, 224, 3)
 

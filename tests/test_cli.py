@@ -151,7 +151,7 @@ def test_a_changed_picture_is_done_again_and_other_settings_are_refused(folder, 
         (["evaluate", "--data", "nowhere", *OUT, "--limit", "0"], "--limit must be at least 1"),
         (["evaluate", "--data", "nowhere", *OUT, "--seed", str(2**70)], "--seed must be from 0"),
         (["tune", "--data", "nowhere", *OUT, "--trials", "0"], "--trials must be at least 1"),
-        (["train", "generator", "--data", "nowhere", "--work", "OUT", "--threads", "-1"], "--threads must be at least 1"),
+        (["train", "generator", "--data", "x", "--work", "OUT", "--threads", "-1"], "--threads must be at least 1"),
         (
             ["report", ONE, *OUT, "--settings", str(ROOT / "LICENSE")],
             "not the settings",

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import torch
 from pandas.testing import assert_frame_equal
 from torch.testing import assert_close
 
+from purifier.classifiers import MODELS
 from purifier.cli import main
 from purifier.defences import get_defence
 from purifier.evaluation import grid as module
@@ -83,7 +85,7 @@ def test_a_folder_that_holds_another_run_is_left_alone(small_isic2019, tmp_path,
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
     before = sorted(path.read_bytes() for path in (tmp_path / "out" / "parts").iterdir())
     assert main([*command, "--out", str(tmp_path / "out"), "--seed", "1"]) == 2
-    assert "holds a run of other settings (seed, images differ)" in capsys.readouterr().err
+    assert "holds a run of other settings (seed, images, pixels differ)" in capsys.readouterr().err
     assert sorted(path.read_bytes() for path in (tmp_path / "out" / "parts").iterdir()) == before
 
 
@@ -209,3 +211,22 @@ def test_a_ground_truth_without_a_diagnosis_is_refused(small_isic2019, tmp_path,
     path.write_text(path.read_text().replace("SCC", "OTHER", 1))
     assert main(["evaluate", "--data", str(small_isic2019), "--out", str(tmp_path / "out")]) == 2
     assert "lacks the columns SCC" in capsys.readouterr().err
+
+
+def test_a_changed_picture_and_changed_weights_are_no_resumption(small_isic2019, tmp_path):
+    """Of the same names: what was measured on the old ones does not come back."""
+    out, model = tmp_path / "out", tmp_path / "model"
+    shutil.copytree(MODELS / "surrogate", model)
+    grid = Grid(classifier=f"local-dir:{model}", attacks=(), defences=("none",), draws=1)
+    samples = read_isic2019(small_isic2019)[:2]
+    run(grid, samples, out)
+    assert len(run(grid, samples, out)) == 2
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config["pretrained_cfg"]["mean"] = [0.4] * 3
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\(classifiers differ\).*classifiers\.local-dir:.* is another"):
+        run(grid, samples, out)
+    shutil.copytree(MODELS / "surrogate", model, dirs_exist_ok=True)
+    lesion_like(99).save(samples[0].path)
+    with pytest.raises(ValueError, match=r"\(pixels differ\)"):
+        run(grid, samples, out)

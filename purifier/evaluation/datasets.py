@@ -6,6 +6,7 @@
 
 import csv
 import hashlib
+import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -177,3 +178,9 @@ def read_readable(samples: Sequence[Sample], size: int) -> tuple[Tensor, list[Sa
 def label_indices(samples: Sequence[Sample]) -> Tensor:
     """The labels as indices into ``LABELS``, (N,) int64."""
     return torch.tensor([LABELS.index(sample.label) for sample in samples])
+
+
+def digest_of_samples(samples: Sequence[Sample]) -> str:
+    """SHA-256 of which pictures they are, in their order, with their labels and lesions; not of the pixels."""
+    said = [(sample.image, sample.label, sample.lesion) for sample in samples]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -94,7 +94,8 @@ def run(
     pixels, kept, skipped = read_readable(samples, SIZE)
     targets(load_classifier(grid.classifier), kept)  # that it knows every diagnosis is seen at once
     (out / "parts").mkdir(parents=True, exist_ok=True)
-    begin(out, {**asdict(grid), **provenance(grid), "images": [sample.image for sample in kept]})
+    pictures = {"images": [sample.image for sample in kept], "pixels": digest_of_pixels(pixels)}
+    begin(out, {**asdict(grid), **provenance(grid), **pictures})
     write_atomically(out / "skipped.json", json.dumps(skipped, indent=2).encode())
     everything = list(parts(grid, -(-len(kept) // BATCH)))
     todo = [part for part in everything if not (out / "parts" / part.file).exists()]
@@ -133,15 +134,25 @@ def cost(part: Part, grid: Grid) -> int:
 
 
 def provenance(grid: Grid) -> dict:
-    """What else the numbers depend on."""
+    """What else the numbers depend on: digests of the weights' files and of all that a classifier's reading depends on,
+    the purifier's settings, and the version."""
 
     def digest(name: str) -> str:
         if name.startswith("hf-hub:"):
             return load_classifier(name).source
         return digest_of(folder_of(name))
 
-    weights = {name: digest(name) for name in (grid.classifier, grid.surrogate)}
-    return {"weights": weights, "purifier": asdict(Purifier()), "version": __version__}
+    names = (grid.classifier, grid.surrogate)
+    return {
+        "weights": {name: digest(name) for name in names},
+        "classifiers": {name: load_classifier(name).digest() for name in names},
+        "purifier": asdict(Purifier()), "version": __version__,
+    }  # fmt: skip
+
+
+def digest_of_pixels(pixels: Tensor) -> str:
+    """SHA-256 of pictures in uint8, in their order."""
+    return hashlib.sha256(pixels.numpy()).hexdigest()
 
 
 def seed_of(*what) -> int:

@@ -26,7 +26,7 @@ from purifier.classifiers import Classifier
 from purifier.defences import FAMILIES, FIRST_GUESS, Defence, get_defence
 from purifier.evaluation.datasets import Sample, read_pixels
 from purifier.evaluation.evaluate import BATCH, over_batches, targets
-from purifier.evaluation.grid import seed_of
+from purifier.evaluation.grid import digest_of_pixels, seed_of
 from purifier.evaluation.settings import EPS, TRIALS
 from purifier.figures import plot_sensitivity, plot_tradeoff, save_figure
 from purifier.folders import begin, write_atomically
@@ -66,9 +66,10 @@ def tune(
     unknown = [name for name in defences if name != "mdda" and name not in FAMILIES]
     if unknown or trials < 1:
         raise ValueError(f"Tuned are mdda, {', '.join(FAMILIES)}, in 1 or more trials; asked: {unknown}, {trials}.")
-    settings = {"classifier": classifier.source, "eps": list(eps), "seed": seed}
-    begin(out, {**settings, "images": [sample.image for sample in samples]})
-    pictures, y = attacked_pictures(classifier, samples, eps, seed, out)
+    settings = {"classifier": classifier.source, "weights": classifier.digest(), "eps": list(eps), "seed": seed}
+    pixels = read_pixels(samples, SIZE)
+    begin(out, {**settings, "images": [sample.image for sample in samples], "pixels": digest_of_pixels(pixels)})
+    pictures, y = attacked_pictures(classifier, samples, pixels, eps, seed, out)
     kept = Trials(out / "trials.jsonl")
 
     def score(setting: str | Purifier, draws: Sequence[int] = (0,)) -> dict[str, float]:
@@ -171,7 +172,7 @@ def try_mdda(score: Callable[[Purifier], dict[str, float]], trials: int, seed: i
 
 
 def attacked_pictures(
-    classifier: Classifier, samples: Sequence[Sample], eps: Sequence[float], seed: int, out: Path
+    classifier: Classifier, samples: Sequence[Sample], pixels: Tensor, eps: Sequence[float], seed: int, out: Path
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The pictures clean and under each attack, by name, kept in ``out``; and their labels."""
     y, path = targets(classifier, samples), out / "pictures.pt"
@@ -185,7 +186,7 @@ def attacked_pictures(
 
         return over_batches(classifier, samples, attacked, f"PGD {value:g}/255")
 
-    pictures = {"clean": read_pixels(samples, SIZE) / 255, **{f"PGD {value:g}/255": pgd(value) for value in eps}}
+    pictures = {"clean": pixels / 255, **{f"PGD {value:g}/255": pgd(value) for value in eps}}
     file = io.BytesIO()
     torch.save(pictures, file)
     write_atomically(path, file.getvalue())

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import timm
@@ -25,10 +25,19 @@ from tqdm import tqdm
 
 from purifier.attacks import loss_gradient, pgd
 from purifier.classifiers import load_classifier
-from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.datasets import (
+    LABELS,
+    Sample,
+    digest_of_samples,
+    is_bcn20000,
+    label_indices,
+    read_isic2019,
+    read_pixels,
+)
 from purifier.evaluation.evaluate import predict, predict_purified
 from purifier.evaluation.metrics import clean_scores
 from purifier.figures import plot_training
+from purifier.folders import begin
 from purifier.pipeline import Purifier
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
 from purifier.training.calibrate import calibrate
@@ -129,6 +138,8 @@ def train(
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     samples, validation = (read_isic2019(data, split)[:limit] for split in ("train", "val"))
     extra = [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit] if thumbnails else []
+    settings = {"recipe": asdict(recipe), "seed": seed, "train": digest_of_samples([*samples, *extra])}
+    begin(work, {**settings, "validation": digest_of_samples(validation)})
     torch.manual_seed(seed)  # a new head is random
     state = State.new(new_network(recipe).to(device))
     state.load(work / "checkpoint.pt")

@@ -17,12 +17,14 @@ from tqdm import tqdm
 from purifier.evaluation.datasets import (
     LABELS,
     Sample,
+    digest_of_samples,
     is_bcn20000,
     label_indices,
     read_isic2019,
     read_pixels,
     source_of,
 )
+from purifier.folders import begin
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.classifier import sampling_weights
 
@@ -126,6 +128,7 @@ def train(
     samples = read_isic2019(data, "train")[:limit]
     if thumbnails:
         samples += [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit]
+    begin(work, {"seed": seed, "train": digest_of_samples(samples)})
     pixels, y = read_pixels(samples, SIDE), label_indices(samples)
     origins, odds = origins_of(samples, pixels), sampling_weights(y, balance=0.5)
 

@@ -1,23 +1,36 @@
-"""The endpoints for programs: the page's actions, with a picture file in and a picture file out."""
+"""The endpoints for programs: the page's actions, with a picture file in and a picture file out.
 
+A reading is a dict: ``diagnosis`` (the likeliest), ``probabilities`` (full name to calibrated probability, likeliest
+first), ``unsure`` (its confidence is below the classifier's threshold), ``unlike_dermoscopy`` (None where the
+classifier cannot tell), ``malignant`` (the probability of all malignant and precancerous diagnoses together; None where
+a label is not one of ISIC 2019's), and ``recognition_rate``, what was measured of the classifier on test pictures that
+nobody attacked (None for classifiers from elsewhere).
+"""
+
+import json
 import math
 from dataclasses import asdict
 
 from PIL import Image
 from torch import Tensor
 
-from purifier.images import read_image, to_picture
+from purifier.classifiers import Classifier, measured_scores
+from purifier.images import quantise, read_image, to_picture
+from purifier.language import say
 from purifier.pipeline import Purifier
-from purifier.readings import read
+from purifier.readings import is_foreign, read
 from purifier.runs import Attack, attack_steps, purified_picture
+from purifier.taxonomy import full_name
 from purifier.ui.compare import all_defences, defend
 from purifier.ui.controls import COMPARE_DRAWS, SEED
 from purifier.ui.handlers import attack_from, purifier_from
 from purifier.ui.session import Session, classifier_for_page
 
+Told = dict[str, object]  # a reading, as above
 
-def classify(picture: str, classifier: str) -> dict[str, float]:
-    """Read a dermoscopic picture: the probability of every diagnosis, likeliest first.
+
+def classify(picture: str, classifier: str) -> Told:
+    """Read a dermoscopic picture: the probability of every diagnosis, and how far to trust it.
 
     Research and teaching; not a medical device.
 
@@ -26,15 +39,16 @@ def classify(picture: str, classifier: str) -> dict[str, float]:
         classifier: a bundled name, or 'hf-hub:owner/name@revision'.
 
     Returns:
-        Full name of the diagnosis to probability.
+        The reading: diagnosis, probabilities, unsure, unlike_dermoscopy, malignant and recognition_rate.
     """
-    return read(classifier_for_page(classifier), _batch(picture))[0].as_dict()
+    return _told(_classifier(classifier), _batch(picture), classifier)
 
 
 def attack(
-    picture: str, classifier: str, method: str, epsilon: int, steps: int, target: str, seed: int
-) -> tuple[Image.Image, dict[str, float]]:
-    """Perturb a picture so that the classifier misreads it; the attacker does not know the purifier.
+    picture: str, classifier: str, method: str, epsilon: int, steps: int, target: str, seed: int,
+    knows_purifier: bool, blocks: int, sigma: float, weight: float, scales: list[float],
+) -> tuple[Image.Image, Told]:  # fmt: skip
+    """Perturb a picture so that the classifier misreads it.
 
     Research and teaching; not a medical device.
 
@@ -44,21 +58,31 @@ def attack(
         method: pgd, bim, mi_fgsm or fgsm.
         epsilon: the largest change of any value, in levels of 255; a whole number from 1 to 16.
         steps: number of steps, at most 100; without meaning for fgsm.
-        target: label to be taken for (such as NV), or 'any other'.
+        target: label to be taken for or its full name (such as NV or Melanocytic nevus), or 'any other'.
         seed: of the random start.
+        knows_purifier: whether the attacker attacks through the purifier with the settings that follow, averaging over
+            its noise; otherwise these have no meaning.
+        blocks: how often the purifier diffuses, denoises and aggregates.
+        sigma: standard deviation of its noise, in levels of 255.
+        weight: of the total variation in its denoising.
+        scales: of its pyramid, 1 among them.
 
     Returns:
         The attacked picture (PNG, 224 x 224) and its reading.
     """
-    adv, loaded = _batch(picture), classifier_for_page(classifier)
-    settings = Attack(settings=attack_from(method, epsilon, steps), target=target, seed=SEED.check(seed))
-    *_, adv = attack_steps(loaded, adv, settings)
-    return to_picture(adv), read(loaded, adv)[0].as_dict()
+    x, loaded = _batch(picture), _classifier(classifier)
+    known = purifier_from(blocks, sigma, weight, scales) if _flag("knows_purifier", knows_purifier) else None
+    settings = Attack(
+        settings=attack_from(_text("method", method), epsilon, steps), target=_text("target", target),
+        classifier=classifier, known=known, seed=SEED.check(seed),
+    )  # fmt: skip
+    *_, adv = attack_steps(loaded, quantise(x), settings)
+    return to_picture(adv), _told(loaded, adv, classifier)
 
 
 def purify(
     picture: str, classifier: str, blocks: int, sigma: float, weight: float, scales: list[float], seed: int
-) -> tuple[Image.Image, dict[str, float]]:
+) -> tuple[Image.Image, Told]:
     """Purify a picture by multiscale diffusive and denoising aggregation (MDDA), and read the result.
 
     Research and teaching; not a medical device.
@@ -75,9 +99,9 @@ def purify(
     Returns:
         The purified picture (PNG, 224 x 224) and its reading.
     """
-    x, loaded = _batch(picture), classifier_for_page(classifier)
+    x, loaded = _batch(picture), _classifier(classifier)
     clean = purified_picture(purifier_from(blocks, sigma, weight, scales), x, seed=SEED.check(seed))
-    return to_picture(clean), read(loaded, clean)[0].as_dict()
+    return to_picture(clean), _told(loaded, clean, classifier)
 
 
 def compare(picture: str, classifier: str, draws: int, original: str | None = None) -> list[dict]:
@@ -95,7 +119,7 @@ def compare(picture: str, classifier: str, draws: int, original: str | None = No
         A record for each defence: its commonest reading, how often (in per cent) the original's reading, draws, PSNR
         and SSIM to the original, milliseconds.
     """
-    x, loaded = _batch(picture), classifier_for_page(classifier)
+    x, loaded = _batch(picture), _classifier(classifier)
     session = Session(original=x if original is None else _batch(original), attacked=x)
     reference, draws = read(loaded, session.original)[0].top, COMPARE_DRAWS.check(draws)
     rows = (defend(session, defence, loaded, reference, draws)[0] for defence in all_defences(Purifier()))
@@ -106,3 +130,47 @@ def _batch(picture: str | None) -> Tensor:
     if picture is None:
         raise ValueError("No picture was given.")
     return read_image(picture)
+
+
+def _classifier(name: str | None) -> Classifier:
+    return classifier_for_page(_text("classifier", name))
+
+
+def _text(name: str, value: str | None) -> str:
+    if not isinstance(value, str):
+        raise ValueError(say("{name} must be a text, and is {value}.", name=name, value=json.dumps(value)))
+    return value
+
+
+def _flag(name: str, value: bool | None) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(say("{name} must be true or false, and is {value}.", name=name, value=json.dumps(value)))
+    return value
+
+
+def _told(classifier: Classifier, x: Tensor, name: str) -> Told:
+    """The reading of a picture by the loaded classifier of that name."""
+    reading = read(classifier, x)[0]
+    can_tell = classifier.measured.non_lesion is not None
+    return {
+        "diagnosis": full_name(reading.top),
+        "probabilities": reading.as_dict(),
+        "unsure": reading.unsure,
+        "unlike_dermoscopy": is_foreign(classifier, x) if can_tell else None,
+        "malignant": reading.malignant(),
+        "recognition_rate": _recognition_rate(name.strip(), reading.top),
+    }
+
+
+def _recognition_rate(name: str, top: str) -> dict[str, object] | None:
+    """How often a bundled classifier is right, and how many pictures of the diagnosis ``top`` it recognises, each with
+    its 95 % interval."""
+    scores = measured_scores(name)
+    if scores is None:
+        return None
+    return {
+        "measured_on": f"{scores['images']} test pictures of ISIC 2019 that nobody attacked",
+        "accuracy": scores["accuracy"],
+        "balanced_accuracy": scores["balanced_accuracy"],
+        "of_this_diagnosis": scores["recall"].get(top),
+    }

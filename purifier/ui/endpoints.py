@@ -32,12 +32,14 @@ def add_endpoints() -> None:
         scales = gr.JSON(list(purifier.scales), label="Scales")
         scales.api_info = lambda: {"type": "array", "items": {"type": "number"}}  # JSON's own is no valid schema
         seed = gr.Number(0, label="Seed")
+        knows = gr.Checkbox(False, label="The attacker knows the purifier")
         draws = gr.Number(8, label=COMPARE_DRAWS.name)
         result, reading = gr.Image(label="Result", format="png"), gr.JSON(label="Reading")
         gr.Button().click(readable(api.classify), [picture, classifier], reading, api_name="classify", **shared)
         gr.Button().click(
-            readable(api.attack), [picture, classifier, method, epsilon, steps, target, seed], [result, reading],
-            api_name="attack", **shared,
+            readable(api.attack),
+            [picture, classifier, method, epsilon, steps, target, seed, knows, blocks, sigma, weight, scales],
+            [result, reading], api_name="attack", **shared,
         )  # fmt: skip
         gr.Button().click(
             readable(api.purify), [picture, classifier, blocks, sigma, weight, scales, seed], [result, reading],

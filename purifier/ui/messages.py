@@ -48,6 +48,10 @@ ERRORS = (
     "{name} must lie between {least} and {most}, and is {value}.",
     "method must be one of {methods}, and is {method}.",
     "The target must be one of {labels}, and is {target}.",
+    "Epsilon is {value}/255. A picture's values are whole numbers of 1/255, so with less than 1/255 nothing can "
+    "change.",
+    "An attack has at least 1 step, and this one {count}.",
+    "{name} must be a whole number from {low} to {high}, and is {value}.",
     "These are not the settings of a run: {reason}",
     # classifiers.py, transformers_models.py, session.py, api.py
     "No picture was given.",

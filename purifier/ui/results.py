@@ -1,11 +1,9 @@
 """The result strip of 'Try it': what the classifier reads of the original, the attacked and the purified picture."""
 
-import functools
-import json
 from dataclasses import replace
 from html import escape
 
-from purifier.classifiers import MODELS, Classifier, bundled_classifiers
+from purifier.classifiers import Classifier, measured_scores
 from purifier.language import say
 from purifier.readings import Reading, change, headline, is_foreign, read, together
 from purifier.runs import amplified
@@ -78,17 +76,11 @@ def _agreement(original: Reading | None, attacked: Reading | None, purified: Rea
     return sign + together(original, attacked, purified) or "&nbsp;"
 
 
-@functools.cache
-def _clean_scores(name: str) -> dict:
-    """What a bundled classifier reached on test pictures that nobody attacked."""
-    return json.loads((MODELS / name / "metrics.json").read_text())["clean"]
-
-
 def _how_good(name: str) -> str:
     """How often a bundled classifier is right on test pictures that nobody attacked, melanomas first."""
-    if name not in bundled_classifiers():
+    clean = measured_scores(name)
+    if clean is None:
         return say(NOT_MEASURED)
-    clean = _clean_scores(name)
     melanomas, nevi = clean["recall"]["MEL"], clean["recall"]["NV"]
     return say(
         "How often is <b>{classifier}</b> right where nobody attacks? Of {melanomas} melanomas of the test split it "
