@@ -219,7 +219,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     rows = run(grid, _samples(options), options.out, device=torch.device(options.device), engine=engine)
     _keep_command(options)
     write_summary(rows, options.out)
-    print((options.out / "table.md").read_text())
+    print((options.out / "table.md").read_text(encoding="utf-8"))
     skipped = json.loads((options.out / "skipped.json").read_text(encoding="utf-8"))
     for image, why in skipped.items():
         print(f"Skipped: {image}: {why}", file=sys.stderr)
@@ -229,7 +229,7 @@ def _keep_command(options: argparse.Namespace) -> None:
     """Write the command, without this machine's folders, beside its results."""
     names = {str(options.data): "ISIC2019", str(options.out): "DIR"}
     typed = shlex.join(["purifier", *(names.get(argument, argument) for argument in options.arguments)])
-    (options.out / "command.txt").write_text(f"{typed}\n")
+    (options.out / "command.txt").write_text(f"{typed}\n", encoding="utf-8")
 
 
 def _tune(options: argparse.Namespace) -> None:

@@ -42,7 +42,7 @@ def plot_training(work: Path) -> None:
 
 def _read(path: Path) -> list[dict[str, str]]:
     """The rows of each step once: a resumed run writes those since its checkpoint again."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list({row["step"]: row for row in csv.DictReader(file)}.values())
 
 

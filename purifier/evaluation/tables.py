@@ -20,10 +20,12 @@ def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     what tells the pictures, weights and purifier from those of other runs."""
     runs = {}
     for path in sorted(folder.glob("*/summary.json")):
-        settings = json.loads((path.parent / "settings.json").read_text())
+        settings = json.loads((path.parent / "settings.json").read_text(encoding="utf-8"))
         told = json.dumps([settings[key] for key in ("images", "weights", "purifier")])
         choice = hashlib.sha256(told.encode()).hexdigest()
-        runs[path.parent.name] = [{**record, "choice": choice} for record in json.loads(path.read_text())]
+        runs[path.parent.name] = [
+            {**record, "choice": choice} for record in json.loads(path.read_text(encoding="utf-8"))
+        ]
     return runs
 
 
@@ -38,7 +40,9 @@ def read_sources(folder: Path = EVALUATION) -> dict[str, list[dict]]:
 
 
 def _stored(folder: Path, kind: str) -> dict[str, list[dict]]:
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{kind}.json"))}
+    return {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*/{kind}.json"))
+    }
 
 
 def together(runs: Iterable[list[dict]]) -> list[list[dict]]:

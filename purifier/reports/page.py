@@ -33,7 +33,7 @@ from purifier.reports.words import (
 )
 from purifier.runs import Cell, Run
 
-STYLE = (Path(__file__).parent / "style.css").read_text()
+STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 def html_report(

@@ -23,7 +23,7 @@ def load_checkpoint(path: Path) -> dict | None:
 def append_row(path: Path, row: dict[str, float]) -> None:
     """Add ``row`` to a CSV file, with a header where the file is new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, row)
         if file.tell() == 0:
             writer.writeheader()

@@ -58,7 +58,7 @@ def write_examples(work: Path, out: Path, *, seed: int = 0) -> None:
     text = SOURCES.format(
         size=SIZE, candidates=CANDIDATES, classifier=classifier.source, seed=seed, rows="\n".join(rows)
     )
-    (out / "SOURCES.md").write_text(text)
+    (out / "SOURCES.md").write_text(text, encoding="utf-8")
 
 
 def candidates(model: Denoiser, index: int, generator: torch.Generator) -> Tensor:

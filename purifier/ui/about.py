@@ -43,5 +43,5 @@ def digests() -> dict[str, str]:
 
 def card(name: str) -> str:
     """A bundled classifier's model card without its front matter, its headings two levels further down."""
-    text = (MODELS / name / "README.md").read_text().split("---\n", 2)[2]
+    text = (MODELS / name / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
     return "".join(f"##{line}" if line.startswith("#") else line for line in text.splitlines(keepends=True))

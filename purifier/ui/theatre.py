@@ -22,7 +22,7 @@ from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import ZOOM, drawing, mark, scale_name, step_names, within, zoomable
 
 HINT = '<p class="lp-note">Choose a picture in <b>Try it</b>; here you then see it purified, scale by scale.</p>'
-SCRIPTS = ZOOM + (Path(__file__).parent / "theatre.js").read_text()
+SCRIPTS = ZOOM + (Path(__file__).parent / "theatre.js").read_text(encoding="utf-8")
 STEP_OF = (0, 1, 2, 2, 3)  # the step at which each column appears
 
 

@@ -16,7 +16,7 @@ from purifier.readings import Reading, bars, diagnosis, headline, is_malignant
 from purifier.reports.words import scale_name, step_names
 from purifier.runs import Cell
 
-ZOOM = (Path(__file__).parent / "zoom.js").read_text()  # of components whose pictures open large
+ZOOM = (Path(__file__).parent / "zoom.js").read_text(encoding="utf-8")  # of components whose pictures open large
 WIPED = "Left of the line: {left}. Right: {right}."  # zoom.js puts the pictures' names in
 
 

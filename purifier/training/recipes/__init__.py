@@ -57,7 +57,7 @@ def read_recipe(source: str | Path) -> Recipe:
             f"or give the path of a .toml file of your own."
         )
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
         phases = [Phase(**{k: tuple(v) if isinstance(v, list) else v for k, v in p.items()}) for p in table["phases"]]
         return Recipe(**{**table, "name": path.stem, "phases": tuple(phases)})
     except (tomllib.TOMLDecodeError, TypeError, KeyError, AttributeError) as error:
