@@ -61,7 +61,7 @@ def test_the_readme_holds_the_report():
     readme = (ROOT / "README.md").read_text()
     assert report() in readme
     assert markdown(*overview(together(read_evaluations().values()))) in readme
-    assert set(bundled_classifiers()) == set(recipe_names())
+    assert set(bundled_classifiers()) <= set(recipe_names())
 
 
 LEADS = {  # points of accuracy by which the README has MDDA ahead, on the same pictures
