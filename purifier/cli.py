@@ -18,9 +18,9 @@ from purifier.training.recipes import read_recipe, recipe_names
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
 # What each number may be, in the unit in which it is given; None: anything above.
 LIMITS: dict[str, tuple[float, float | None]] = {
-    "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1), "eps": (0, 255),
+    "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1),
     "steps": (1, None), "blocks": (1, None), "draws": (1, None), "trials": (1, None), "limit": (1, None),
-    "per_class": (1, None), "threads": (1, None),
+    "threads": (1, None),
     "seed": (0, MAX_SEED), "attack_seed": (0, MAX_SEED), "noise_seed": (0, MAX_SEED),
 }  # fmt: skip
 EXTRAS = {"ray": "ray", "transformers": "transformers", "pydicom": "dicom"}  # of the package, by what is missing
@@ -62,7 +62,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
         for value in given if isinstance(given, (list, tuple)) else [given]:
             if value is not None and not low <= value <= (float("inf") if high is None else high):
                 limits = f"at least {low}" if high is None else f"from {low} to {high}"
-                unit = ", in 1/255" if name in ("epsilon", "sigma", "eps") else ""
+                unit = ", in 1/255" if name in ("epsilon", "sigma") else ""
                 raise ValueError(f"--{name.replace('_', '-')} must be {limits}{unit}, and is {value:.15g}.")
 
 

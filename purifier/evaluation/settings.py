@@ -1,5 +1,6 @@
 """What an evaluation measures, with the defaults that the command line shows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from purifier.classifiers import DEFAULT, SURROGATE
@@ -27,8 +28,7 @@ class Grid:
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, and is {self.draws}.")
-        if not self.eps or not all(0 < eps <= 255 for eps in self.eps):
-            raise ValueError(f"eps must be positive numbers (in 1/255), at most 255, and are {list(self.eps)}.")
+        check_eps(self.eps)
         for attack in self.attacks:
             get_attacker(attack)
         if self.classifier == self.surrogate and any(name.startswith("transfer") for name in self.attacks):
@@ -44,6 +44,12 @@ class Grid:
     def attackers(self) -> list[Attacker]:
         """The attackers; first of all, without being asked for, nobody."""
         return [get_attacker(name) for name in dict.fromkeys(("none", *self.attacks))]
+
+
+def check_eps(eps: Sequence[float]) -> None:
+    """``ValueError`` for an epsilon, in 1/255, that no attack has."""
+    if not eps or not all(0 < value <= 255 for value in eps):
+        raise ValueError(f"eps must be positive numbers (in 1/255), at most 255, and are {list(eps)}.")
 
 
 def families_with(name: str) -> dict[str, Family]:

@@ -27,7 +27,7 @@ from purifier.defences import FAMILIES, FIRST_GUESS, Defence, get_defence
 from purifier.evaluation.datasets import Sample, read_pixels
 from purifier.evaluation.evaluate import BATCH, over_batches, targets
 from purifier.evaluation.grid import digest_of_pixels, seed_of
-from purifier.evaluation.settings import EPS, TRIALS
+from purifier.evaluation.settings import EPS, TRIALS, check_eps
 from purifier.figures import plot_sensitivity, plot_tradeoff, save_figure
 from purifier.folders import begin, write_atomically
 from purifier.images import SIZE
@@ -66,6 +66,7 @@ def tune(
     unknown = [name for name in defences if name != "mdda" and name not in FAMILIES]
     if unknown or trials < 1:
         raise ValueError(f"Tuned are mdda, {', '.join(FAMILIES)}, in 1 or more trials; asked: {unknown}, {trials}.")
+    check_eps(eps)
     settings = {"classifier": classifier.source, "weights": classifier.digest(), "eps": list(eps), "seed": seed}
     pixels = read_pixels(samples, SIZE)
     begin(out, {**settings, "images": [sample.image for sample in samples], "pixels": digest_of_pixels(pixels)})
