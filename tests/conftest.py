@@ -94,7 +94,7 @@ def small_isic2019(tmp_path: Path) -> Path:
         truth.append({"image": name, **{code: float(code == label) for code in LABELS}, "UNK": 0.0})
         metadata.append({"image": name, "lesion_id": f"HAM_{i // 2:07d}" if i >= 8 else ""})
     for kind, rows in (("GroundTruth", truth), ("Metadata", metadata)):
-        with (folder / f"ISIC_2019_Training_{kind}.csv").open("w", newline="") as file:
+        with (folder / f"ISIC_2019_Training_{kind}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)

@@ -237,7 +237,7 @@ def test_bad_settings_are_answered_with_the_reason(client, file, endpoint, setti
 
 def test_a_file_that_is_no_picture_is_answered_with_the_reason(client, tmp_path):
     path = tmp_path / "text.png"
-    path.write_text("no picture")
+    path.write_text("no picture", encoding="utf-8")
     with pytest.raises(AppError, match="JPEG, PNG, WebP, TIFF or BMP"):
         client.predict(handle_file(path), api_name="/classify")
 
@@ -264,13 +264,15 @@ def test_app_py_starts_within_15_seconds_where_it_is_told_to(tmp_path):
         port = free.getsockname()[1]
     env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
     started = time.monotonic()
-    with (tmp_path / "log").open("w") as log:
+    with (tmp_path / "log").open("w", encoding="utf-8") as log:
         server = subprocess.Popen(
             [sys.executable, "app.py"], cwd=Path(__file__).parent.parent, env=env, stdout=log, stderr=log
         )
     try:
         while True:
-            assert server.poll() is None and time.monotonic() - started < 30, (tmp_path / "log").read_text()
+            assert server.poll() is None and time.monotonic() - started < 30, (tmp_path / "log").read_text(
+                encoding="utf-8"
+            )
             try:
                 body = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
                 break

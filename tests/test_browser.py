@@ -126,7 +126,7 @@ def test_a_bad_file_is_refused_and_the_picture_kept(page, file, tmp_path):
     card(page, "Original").get_by_role("img").wait_for()
     before = card(page, "Original").get_by_role("img").get_attribute("src")
     bad = tmp_path / "bad.png"
-    bad.write_text("this is no picture")
+    bad.write_text("this is no picture", encoding="utf-8")
     page.get_by_role("button", name="Upload file").click()
     upload(page, bad)
     page.get_by_text("This is not a picture that can be read.").first.wait_for()
@@ -322,7 +322,7 @@ def test_every_defence_on_one_picture(page):
         assert table.get_by_text(name).first.is_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the table as CSV").click()
-    rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 14 and rows[0]["defence"] == "nothing" and float(rows[1]["ssim"]) < 1
     assert float(rows[0]["kept"]) == 0  # the attack worked
 

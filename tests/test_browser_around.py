@@ -83,9 +83,9 @@ def test_a_run_is_taken_away_and_repeated_to_the_bit(page, served, tmp_path):
     page.get_by_text("Take it away").click()
     press(page, "Make the report")
     page.get_by_text("The report is ready.").wait_for()
-    first = json.loads(download(page, "Settings (JSON)").read_text())
+    first = json.loads(download(page, "Settings (JSON)").read_text(encoding="utf-8"))
     assert download(page, "Report to print (PDF)").read_bytes().startswith(b"%PDF-")
-    assert "not a medical device" in download(page, "Report to read (HTML)").read_text()
+    assert "not a medical device" in download(page, "Report to read (HTML)").read_text(encoding="utf-8")
     with zipfile.ZipFile(download(page, "All pictures (ZIP)")) as archive:
         for name in ("original", "attacked", "purified"):
             x = quantise(read_image(archive.read(f"{name}.png")))
@@ -105,7 +105,7 @@ def test_a_run_is_taken_away_and_repeated_to_the_bit(page, served, tmp_path):
     page.get_by_text("Purified.", exact=True).wait_for()
     press(page, "Make the report")
     page.get_by_text("The report is ready.").wait_for()
-    again = json.loads(download(page, "Settings (JSON)").read_text())
+    again = json.loads(download(page, "Settings (JSON)").read_text(encoding="utf-8"))
     assert again["pictures"] == first["pictures"] and again["settings"] == first["settings"]
 
 

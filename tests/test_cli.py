@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 
 def rows_of(out):
-    with (out / "results.csv").open(newline="") as file:
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -77,7 +77,7 @@ def test_attack_and_purify_write_what_the_page_s_defaults_give(tmp_path, capsys)
 
 def test_a_folder_is_worked_through_and_what_cannot_be_read_is_said(folder, tmp_path, capsys):
     (folder / "more" / "bad.png").write_bytes(b"no picture")
-    (folder / "notes.txt").write_text("not for us")
+    (folder / "notes.txt").write_text("not for us", encoding="utf-8")
     out = tmp_path / "out"
     assert main(["purify", str(folder), "--out", str(out), *QUICK[2:]]) == 1
     rows = rows_of(out)
@@ -101,7 +101,7 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path):
     process.wait()
     done = rows_of(out)
     assert 3 <= len(done) < 15
-    with (out / "results.csv").open("a") as file:
+    with (out / "results.csv").open("a", encoding="utf-8") as file:
         file.write("cut,of")
     first = {row["file"]: (out / row["file"] / "attacked.png").stat().st_mtime_ns for row in done}
     arguments = ["attack", str(folder), "--steps", "10", "--out"]
@@ -183,7 +183,7 @@ def test_a_report_s_settings_give_the_same_run_again(folder, tmp_path):
     for kind in ("attacked", "purified"):
         with Image.open(first / "b.png" / f"{kind}.png") as a, Image.open(second / "b.png" / f"{kind}.png") as b:
             assert a.tobytes() == b.tobytes()
-    one, two = (json.loads((out / "b.png" / "run.json").read_text()) for out in (first, second))
+    one, two = (json.loads((out / "b.png" / "run.json").read_text(encoding="utf-8")) for out in (first, second))
     assert one["pictures"] == two["pictures"] and one["settings"] == two["settings"]
     adv = read_image(second / "b.png" / "attacked.png")
     assert one["pictures"]["attacked"]["sha256"] == hash_of(adv)

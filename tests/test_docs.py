@@ -31,14 +31,14 @@ def site(tmp_path_factory) -> Path:
 
 
 def test_the_plots_of_the_evaluation_are_on_their_page(site):
-    linked = re.findall(r"!\[[^]]*]\((.*?)\)", (DOCS / "robustness.md").read_text())
-    shown = re.findall(r'<img [^>]*src="([^"]+)"', (site / "robustness.html").read_text())
+    linked = re.findall(r"!\[[^]]*]\((.*?)\)", (DOCS / "robustness.md").read_text(encoding="utf-8"))
+    shown = re.findall(r'<img [^>]*src="([^"]+)"', (site / "robustness.html").read_text(encoding="utf-8"))
     assert len(linked) == len(shown) > 0
     assert all((site / name).is_file() for name in shown)
 
 
 def test_every_command_and_its_options_are_described(site):
-    page = unescape(re.sub("<[^>]+>", "", (site / "command-line.html").read_text()))
+    page = unescape(re.sub("<[^>]+>", "", (site / "command-line.html").read_text(encoding="utf-8")))
     commands = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)][0].choices
     assert {"evaluate", "tune", "train"} <= set(commands)
     for name, command in commands.items():
@@ -50,14 +50,14 @@ def test_every_command_and_its_options_are_described(site):
 def test_every_module_is_described(site):
     modules = [*(ROOT / "purifier").glob("*.py"), *(ROOT / "purifier" / "evaluation").glob("*.py")]
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules if path.stem not in UNDESCRIBED}
-    pages = "".join(path.read_text() for path in (site / "api").glob("*.html"))
+    pages = "".join(path.read_text(encoding="utf-8") for path in (site / "api").glob("*.html"))
     left_out = {name for name in names if f'id="module-{name}"' not in pages}
     assert not left_out, f"{left_out} belong on a page of docs/api."
 
 
 def test_the_pages_need_no_network_and_know_nothing_of_this_machine(site):
     for path in site.rglob("*.html"):
-        page = path.read_text()
+        page = path.read_text(encoding="utf-8")
         assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"(https?:)?//", page), path.name
         assert str(ROOT) not in page and str(Path.home()) + "/" not in page, path.name
 

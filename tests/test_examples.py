@@ -14,7 +14,7 @@ def folder(tmp_path, monkeypatch):
 def test_every_diagnosis_has_a_bundled_example_of_which_the_source_is_told(classifier):
     captions = [caption(path) for _, path in example_gallery()]
     assert set(captions) == {diagnosis.name for diagnosis in DIAGNOSES.values()}
-    sources = (BUNDLED / "SOURCES.md").read_text()
+    sources = (BUNDLED / "SOURCES.md").read_text(encoding="utf-8")
     assert all(path.name in sources for path in example_files())
     assert "purifier examples --generator" in sources and "CC BY-NC 4.0" in sources
 
@@ -32,7 +32,7 @@ def test_most_bundled_examples_are_read_as_intended(classifier):
 def test_a_teacher_s_folder_takes_their_place(folder):
     lesion_like(0).save(folder / "MEL-mine.JPG", format="JPEG")
     lesion_like(1).save(folder / "a mole.tif")
-    (folder / "notes.txt").write_text("not shown")
+    (folder / "notes.txt").write_text("not shown", encoding="utf-8")
     gallery = example_gallery()
     named = [(caption(path), path.name) for _, path in gallery]
     assert named == [("Melanoma", "MEL-mine.JPG"), ("a mole", "a mole.tif")]
@@ -41,7 +41,7 @@ def test_a_teacher_s_folder_takes_their_place(folder):
 
 def test_an_unreadable_example_is_named_and_left_out(folder):
     lesion_like(0).save(folder / "good.png")
-    (folder / "bad.png").write_text("no picture")
+    (folder / "bad.png").write_text("no picture", encoding="utf-8")
     (folder / "folder.png").mkdir()
     with pytest.warns(UserWarning, match="bad.png is left out"):
         assert [path.name for _, path in example_gallery()] == ["good.png"]

@@ -349,6 +349,6 @@ def test_the_examples_are_what_the_ground_truth_says_and_no_classifier_was_train
 
 def test_the_example_melanomas_and_nevi_are_cc0(isic2019):
     (metadata,) = isic2019.glob("*Metadata.csv")
-    with metadata.open(newline="") as file:
+    with metadata.open(newline="", encoding="utf-8") as file:
         licences = {row["image"]: row.get("licence", "CC0-1.0") for row in csv.DictReader(file)}
     assert {licences[name] for name, code in EXAMPLES if code in ("MEL", "NV")} == {"CC0-1.0"}

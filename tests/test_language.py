@@ -37,7 +37,7 @@ def modules() -> list[Path]:
 def handed_over(path: Path, translators: dict[str, int]) -> list[ast.expr]:
     """What a module hands to ``say``, ``label`` and their like."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and (name := getattr(node.func, "id", "")) in translators:
             found += node.args[translators[name] :][:1]
     return found

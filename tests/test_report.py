@@ -80,14 +80,14 @@ def test_an_attack_that_knows_no_defence_is_paid_for_once():
 
 
 def test_the_page_is_what_the_command_writes_from_what_is_stored():
-    assert (ROOT / "docs" / "robustness.md").read_text() == robustness_page()
+    assert (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8") == robustness_page()
     assert all(accuracy_table(records) in robustness_page() for records in read_evaluations().values())
     links = re.findall(r"\]\((\.\./[^)]+)\)", robustness_page())
     assert links and all((ROOT / "docs" / link).is_file() for link in links)
 
 
 def test_settings_that_ship_are_those_that_tuning_found():
-    best = json.loads((EVALUATION / "tuning" / "best.json").read_text())
+    best = json.loads((EVALUATION / "tuning" / "best.json").read_text(encoding="utf-8"))
     assert best["mdda"]["purifier"] == json.loads(json.dumps(asdict(Purifier())))
     defaults = {name: f"{name}{family.default:g}" for name, family in FAMILIES.items()}
     assert {name: defaults[name] for name in best if name != "mdda"} == {

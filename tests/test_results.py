@@ -43,7 +43,7 @@ def test_the_readings_stand_in_one_line_in_their_order(session, classifier):
 
 
 def test_how_often_the_classifier_is_right_stands_under_its_readings(session, classifier):
-    clean = json.loads((MODELS / "augmented" / "metrics.json").read_text())["clean"]
+    clean = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]
     html = result_cards(session, classifier)
     assert f"Of {clean['recall']['MEL']['images']} melanomas" in html
     assert f"<b>{100 * clean['recall']['MEL']['value']:.0f} %" in html

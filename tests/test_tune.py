@@ -59,12 +59,12 @@ def test_tuning_is_kept_and_nothing_is_tried_twice(small_isic2019, tmp_path, mon
     best = tune(classifier, samples, tmp_path, **settings)
     assert best["jpeg"]["trials"] == 3 and best["jpeg"]["defence"] in ("jpeg5", "jpeg10", "jpeg15")
     assert list(best["mdda"]["accuracy"]) == ["clean", "PGD 8/255"]
-    lines = (tmp_path / "trials.jsonl").read_text().splitlines()
-    assert json.loads((tmp_path / "best.json").read_text()) == json.loads(json.dumps(best))
+    lines = (tmp_path / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads((tmp_path / "best.json").read_text(encoding="utf-8")) == json.loads(json.dumps(best))
     assert (tmp_path / "sensitivity.svg").exists()
     monkeypatch.setattr(module, "accuracies", lambda *_: pytest.fail("computed twice"))
     assert tune(classifier, samples, tmp_path, **settings) == best
-    assert (tmp_path / "trials.jsonl").read_text().splitlines() == lines
+    assert (tmp_path / "trials.jsonl").read_text(encoding="utf-8").splitlines() == lines
     with pytest.raises(ValueError, match="other settings"):
         tune(classifier, samples[:3], tmp_path, **settings)
 

@@ -101,7 +101,7 @@ def test_an_installed_wheel_needs_no_checkout(installed):
 def test_the_command_works_from_an_installed_wheel(installed):
     assert "usage: purifier" in _run(installed, "-m", "purifier.cli", "--help")
     (entry_points,) = installed.glob("lesion_purifier-*.dist-info/entry_points.txt")
-    assert "purifier = purifier.cli:main" in entry_points.read_text()
+    assert "purifier = purifier.cli:main" in entry_points.read_text(encoding="utf-8")
     assert (installed / "bin" / "purifier").is_file() or os.name == "nt"
 
 

@@ -329,9 +329,8 @@ def finish_phase(network: nn.Module, folder: Path, recipe: Recipe, y: Tensor, va
     best = max(allowed, key=lambda f: recall_score(truth, predicted[f], labels=present, average="macro"))
     network.get_classifier().bias -= best * log_share
     save_network(network, folder, recipe)
-    (folder / "metrics.json").write_text(
-        json.dumps({"logit_adjustment": best, **clean_scores(adjusted(best), truth, LABELS)}, indent=2) + "\n"
-    )
+    scores = {"logit_adjustment": best, **clean_scores(adjusted(best), truth, LABELS)}
+    (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
 
 
 def save_network(network: nn.Module, folder: Path, recipe: Recipe) -> None:
