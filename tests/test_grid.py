@@ -119,9 +119,9 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_named(small_isic2019, tmp
 
 
 def test_a_folder_for_each_diagnosis_is_read_too(tmp_path):
-    for label in ("melanoma", "NV"):
+    for i, label in enumerate(("melanoma", "NV")):
         (tmp_path / "pictures" / label).mkdir(parents=True)
-        lesion_like(1).save(tmp_path / "pictures" / label / "one.png")
+        lesion_like(i).save(tmp_path / "pictures" / label / "one.png")
     (tmp_path / "pictures" / "NV" / "notes.txt").write_text("not a picture")
     samples = read_samples(tmp_path / "pictures")
     assert [(s.image, s.label) for s in samples] == [("NV/one.png", "NV"), ("melanoma/one.png", "MEL")]
