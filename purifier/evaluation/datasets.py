@@ -122,6 +122,11 @@ def _square(sample: Sample, size: int) -> Tensor:
     return (read_image(sample.path.read_bytes(), size)[0] * 255).round().byte()
 
 
+def lesions_of(samples: Sequence[Sample]) -> list[str]:
+    """The pictures' lesions; a picture without one is its own."""
+    return [sample.lesion or sample.image for sample in samples]
+
+
 def label_indices(samples: Sequence[Sample]) -> Tensor:
     """The labels as indices into ``LABELS``, (N,) int64."""
     return torch.tensor([LABELS.index(sample.label) for sample in samples])

@@ -151,7 +151,7 @@ def write_robustness_page(page: Path, folder: Path = EVALUATION) -> None:
     for name, figure in plots_together(together(read_evaluations(folder).values())):
         (folder / TOGETHER).mkdir(exist_ok=True)
         save_figure(figure, folder / TOGETHER / name, kinds=("png",))
-    page.write_text(robustness_page(folder))
+    page.write_text(robustness_page(folder), encoding="utf-8")
 
 
 def plots_together(groups: Sequence[list[dict]]) -> Iterator[tuple[str, Figure]]:
@@ -172,7 +172,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
     parts += [line for records in groups for line in verdicts(records)]
     if tradeoffs:
         parts += [EQUAL_COST, *(line for records in tradeoffs.values() for line in verdicts(records))]
-        command = (folder / "tuning-standard" / "command.txt").read_text().strip()
+        command = (folder / "tuning-standard" / "command.txt").read_text(encoding="utf-8").strip()
         parts.append(WHY.format(command=command, folder=f"{shown_as}/tuning-standard"))
     if (folder / "tuning" / "best.json").exists():
         parts.append("\n" + tuning(folder / "tuning", f"{shown_as}/tuning"))
@@ -194,7 +194,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
         parts.append(f"\n## {run_title(records)}\n")
         command = folder / name / "command.txt"
         if command.exists():
-            parts.append(f"    {command.read_text().strip()}\n")
+            parts.append(f"    {command.read_text(encoding='utf-8').strip()}\n")
         parts.append(
             table(records) + at_equal_cost_table(tradeoffs.get(name, [])) + sources_table(sources.get(name, []))
         )
@@ -252,7 +252,7 @@ def percent(record: dict) -> str:
 
 
 def tuning(folder: Path, shown_as: str) -> str:
-    best = json.loads((folder / "best.json").read_text())
+    best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
     conditions = list(next(iter(best.values()))["accuracy"])
     body = [
         [
@@ -263,8 +263,8 @@ def tuning(folder: Path, shown_as: str) -> str:
         ]
         for choice in best.values()
     ]
-    images = len(json.loads((folder / "settings.json").read_text())["images"])
-    command = (folder / "command.txt").read_text().strip()
+    images = len(json.loads((folder / "settings.json").read_text(encoding="utf-8"))["images"])
+    command = (folder / "command.txt").read_text(encoding="utf-8").strip()
     text = (
         TUNING.format(command=command, images=images)
         + "\n"

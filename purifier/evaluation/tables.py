@@ -20,10 +20,12 @@ def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     what tells the pictures, weights and purifier from those of other runs."""
     runs = {}
     for path in sorted(folder.glob("*/summary.json")):
-        settings = json.loads((path.parent / "settings.json").read_text())
+        settings = json.loads((path.parent / "settings.json").read_text(encoding="utf-8"))
         told = json.dumps([settings[key] for key in ("images", "weights", "purifier")])
         choice = hashlib.sha256(told.encode()).hexdigest()
-        runs[path.parent.name] = [{**record, "choice": choice} for record in json.loads(path.read_text())]
+        runs[path.parent.name] = [
+            {**record, "choice": choice} for record in json.loads(path.read_text(encoding="utf-8"))
+        ]
     return runs
 
 
@@ -38,7 +40,9 @@ def read_sources(folder: Path = EVALUATION) -> dict[str, list[dict]]:
 
 
 def _stored(folder: Path, kind: str) -> dict[str, list[dict]]:
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{kind}.json"))}
+    return {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*/{kind}.json"))
+    }
 
 
 def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
@@ -348,9 +352,11 @@ def sources_table(records: list[dict]) -> str:
         [name, *(_with_interval(by_key[*condition, name], "accuracy") for condition in conditions)]
         for name in dict.fromkeys(r["defence"] for r in records)
     ]  # fmt: skip
-    files = " and ".join(f"{name}'s were of quality {r['jpeg_quality']:.0f}" for name, r in sources.items())
+    qualities = {name: r["jpeg_quality"] for name, r in sources.items() if r["jpeg_quality"] is not None}
+    files = " and ".join(f"{name}'s were of quality {quality:.0f}" for name, quality in qualities.items())
+    came = f" They came as JPEG files: {files}, on average." if files else ""
     return (
-        f"\nThe same accuracy by where the pictures come from. They came as JPEG files: {files}, on average.\n\n"
+        f"\nThe same accuracy by where the pictures come from.{came}\n\n"
         + markdown(["defence", *conditions.values()], body)
         + "\n"
     )

@@ -214,7 +214,7 @@ class Trials:
 
     def __init__(self, path: Path) -> None:
         self.path, self.known = path, {}
-        for line in path.read_text().splitlines() if path.exists() else []:
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
                 trial = json.loads(line)
             except ValueError:  # cut short when the process was stopped
@@ -229,6 +229,6 @@ class Trials:
         key = json.dumps(what)
         if key not in self.known:
             self.known[key] = compute()
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(self.line(key))
         return self.known[key]

@@ -25,7 +25,15 @@ from tqdm import tqdm
 
 from purifier.attacks import loss_gradient, pgd
 from purifier.classifiers import load_classifier
-from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.datasets import (
+    LABELS,
+    Sample,
+    is_bcn20000,
+    label_indices,
+    lesions_of,
+    read_isic2019,
+    read_pixels,
+)
 from purifier.evaluation.evaluate import predict, predict_purified
 from purifier.evaluation.metrics import clean_scores
 from purifier.figures import plot_training
@@ -318,8 +326,9 @@ def finish_phase(network: nn.Module, folder: Path, recipe: Recipe, y: Tensor, va
     best = max(allowed, key=lambda f: recall_score(truth, predicted[f], labels=present, average="macro"))
     network.get_classifier().bias -= best * log_share
     save_network(network, folder, recipe)
+    scores = clean_scores(adjusted(best), truth, LABELS, lesions_of(validation))
     (folder / "metrics.json").write_text(
-        json.dumps({"logit_adjustment": best, **clean_scores(adjusted(best), truth, LABELS)}, indent=2) + "\n"
+        json.dumps({"logit_adjustment": best, **scores}, indent=2) + "\n", encoding="utf-8"
     )
 
 
