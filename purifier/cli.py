@@ -134,8 +134,8 @@ def _data_options(command: argparse.ArgumentParser, split: str) -> None:
     _device_option(command)
     command.add_argument(
         "--split", choices=("train", "val", "test", "all"), default=split,
-        help="of ISIC 2019, by lesion; in a folder for each diagnosis train and val are what the bundled classifiers were "
-        "trained and tuned on, test is the rest, and all leaves out train (default %(default)s)",
+        help="of ISIC 2019, by lesion; of a folder for each diagnosis train and val are what the bundled classifiers "
+        "were trained and tuned on, test is the rest, and all leaves out train (default %(default)s)",
     )  # fmt: skip
     count = command.add_mutually_exclusive_group()
     count.add_argument("--limit", type=int, help="use so many pictures, drawn at random (default: all)")
@@ -212,8 +212,9 @@ def _tune(options: argparse.Namespace) -> None:
     from purifier.evaluation.tune import tune
 
     classifier = load_classifier(options.classifier).to(options.device)
+    samples, _ = _samples(options)
     best = tune(
-        classifier, _samples(options)[0], options.out, defences=options.defences, eps=options.eps, trials=options.trials,
+        classifier, samples, options.out, defences=options.defences, eps=options.eps, trials=options.trials,
         seed=options.seed, sensitivity=not options.no_sensitivity,
     )  # fmt: skip
     _keep_command(options)
