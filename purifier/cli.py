@@ -165,9 +165,9 @@ def _samples(options: argparse.Namespace) -> tuple[list, dict[str, list[str]]]:
     else:
         found = choose(found, options.limit, options.seed)
     for what, names in left_out.items():
-        print(f"Left out: {len(names)} pictures, each {what}.", file=sys.stderr)
+        print(f"Left out, as {what}: {len(names)}.", file=sys.stderr)
     for what, count in seen_in_making(found).items():
-        print(f"Not held out: {count} of the {len(found)} pictures, each {what}.", file=sys.stderr)
+        print(f"Not held out, as {what}: {count} of {len(found)}.", file=sys.stderr)
     return found, left_out
 
 

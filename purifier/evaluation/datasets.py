@@ -58,7 +58,7 @@ def read_split(folder: str | Path, split: str) -> tuple[list[Sample], dict[str, 
         if sample.split not in wanted:
             left_out[_kind(sample)].append(sample.image)
     if own and (loose := diagnosis_folders.loose_pictures(folder)):
-        left_out["in no diagnosis's folder"] = loose
+        left_out["pictures in no diagnosis's folder"] = loose
     if not kept:
         counts = Counter(sample.split for sample in samples)
         there = ", ".join(f"{counts[name]} in {name}" for name in SPLITS if counts[name]) or "none in any other"
@@ -74,8 +74,8 @@ def seen_in_making(samples: Sequence[Sample]) -> dict[str, int]:
 
 def _kind(sample: Sample) -> str:
     if sample.is_known:
-        return f"a {KINDS[sample.split]} picture of the bundled classifiers"
-    return f"in the split {sample.split}"
+        return f"{KINDS[sample.split]} pictures of the bundled classifiers"
+    return f"pictures of the split {sample.split}"
 
 
 def _check_split(split: str) -> None:

@@ -56,6 +56,24 @@ def balanced_share(values: np.ndarray, truth: np.ndarray, clusters: np.ndarray) 
     return bootstrap(score, len(values), clusters=clusters)
 
 
+def auroc(truth: np.ndarray, scores: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """Mean over the draws of the area under the ROC curve of ``scores`` (images, draws) for a boolean ``truth``
+    (images,): the share of pairs of one and another that are in the right order (Hanley & McNeil, 1982)."""
+    with_it, without = scores[truth], scores[~truth]
+    ordered = sum(np.sign(a[:, None] - b) for a, b in zip(with_it.T, without.T, strict=True)) / scores.shape[1]
+    ordered = ordered / 2 + 0.5  # 1, a half for a tie, 0
+    place = np.where(truth, np.cumsum(truth), np.cumsum(~truth)) - 1
+
+    def score(chosen: np.ndarray) -> float:
+        is_one = truth[chosen]
+        often = np.bincount(place[chosen[is_one]], minlength=len(with_it))
+        others = np.bincount(place[chosen[~is_one]], minlength=len(without))
+        pairs = often.sum() * others.sum()
+        return float(often @ ordered @ others / pairs) if pairs else float("nan")
+
+    return bootstrap(score, len(truth), clusters=clusters)
+
+
 def flat(name: str, score: dict[str, float] | None) -> dict[str, float | None]:
     """``name``, ``name_low`` and ``name_high`` of a score with its interval; None where there is no score."""
     if score is None or np.isnan(score["value"]):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from purifier.evaluation.intervals import balanced_share, bootstrap, clusters_of, share
+from purifier.evaluation import intervals
+from purifier.evaluation.intervals import balanced_share, clusters_of, share
 
 Lesions = Sequence[str] | None
 
@@ -55,13 +55,7 @@ def recall(right: Tensor, of_label: Tensor, clusters: np.ndarray) -> dict[str, f
 
 def auroc(truth: Tensor, scores: Tensor, lesions: Lesions = None) -> dict[str, float]:
     """Area under the ROC curve of ``scores`` (N,) for a boolean ``truth`` (N,), with the bootstrap's interval."""
-    clusters, truth, scores = clusters_of(lesions, len(truth)), truth.numpy(), scores.numpy()
-
-    def area(chosen: np.ndarray) -> float:
-        kept = truth[chosen]
-        return roc_auc_score(kept, scores[chosen]) if 0 < kept.sum() < len(kept) else float("nan")
-
-    return bootstrap(area, len(truth), clusters=clusters)
+    return intervals.auroc(truth.numpy(), scores[:, None].numpy(), clusters_of(lesions, len(truth)))
 
 
 def calibration_error(probabilities: Tensor, y: Tensor) -> float:

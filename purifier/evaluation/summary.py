@@ -9,7 +9,7 @@ import pandas as pd
 
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.grid import peak_memory
-from purifier.evaluation.intervals import balanced_share, bootstrap, clusters_of, flat, share
+from purifier.evaluation.intervals import auroc, balanced_share, bootstrap, clusters_of, flat, share
 from purifier.evaluation.settings import find_defence
 from purifier.evaluation.tables import ENOUGH, at_equal_cost_table, sources_table, table
 from purifier.evaluation.tradeoff import at_equal_cost
@@ -165,7 +165,7 @@ class Images:
             "melanoma_specificity": self.share(~says_melanoma, ~is_melanoma),
         }
         if hasattr(self, "melanoma") and 0 < is_melanoma.sum() < self.count:
-            scores["melanoma_auroc"] = self.bootstrap(self.auroc(is_melanoma))
+            scores["melanoma_auroc"] = auroc(is_melanoma, self.melanoma, self.lesion)
         return scores
 
     def bootstrap(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
@@ -181,20 +181,3 @@ class Images:
         if not among.any():
             return None
         return share(values[among], self.lesion[among])
-
-    def auroc(self, is_melanoma: np.ndarray) -> Callable[[np.ndarray], float]:
-        """Mean over the draws of the area under the ROC curve of melanoma's probability: the share of pairs of a
-        melanoma and another lesion that are in the right order (Hanley & McNeil, 1982)."""
-        with_it, without = self.melanoma[is_melanoma], self.melanoma[~is_melanoma]
-        ahead = np.sign(with_it[:, None] - without[None])  # 1, 0 for a tie, -1
-        ordered = (ahead / 2 + 0.5).mean(axis=2)
-        place = np.where(is_melanoma, np.cumsum(is_melanoma), np.cumsum(~is_melanoma)) - 1
-
-        def score(chosen: np.ndarray) -> float:
-            melanoma = is_melanoma[chosen]
-            often = np.bincount(place[chosen[melanoma]], minlength=len(with_it))
-            others = np.bincount(place[chosen[~melanoma]], minlength=len(without))
-            pairs = often.sum() * others.sum()
-            return float(often @ ordered @ others / pairs) if pairs else float("nan")
-
-        return score
