@@ -169,7 +169,11 @@ def _data_options(command: argparse.ArgumentParser, split: str) -> None:
         "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
     )
     _device_option(command)
-    command.add_argument("--split", choices=("train", "val", "test", "all"), default=split)
+    command.add_argument(
+        "--split", choices=("train", "val", "test", "all"), default=split,
+        help="of ISIC 2019, by lesion; of a folder for each diagnosis train and val are what the bundled classifiers "
+        "were trained and tuned on, test is the rest, and all leaves out train (default %(default)s)",
+    )  # fmt: skip
     count = command.add_mutually_exclusive_group()
     count.add_argument("--limit", type=int, help="use so many pictures, drawn at random (default: all)")
     count.add_argument("--per-class", type=int, help="use so many pictures of each diagnosis, or what there is of it")
@@ -187,16 +191,21 @@ def _kinds() -> str:
     )
 
 
-def _samples(options: argparse.Namespace) -> list:
-    from purifier.evaluation.datasets import read_samples
+def _samples(options: argparse.Namespace) -> tuple[list, dict[str, list[str]]]:
+    """The pictures to measure on, and those that the split leaves out by what they are; what matters of it is said."""
+    from purifier.evaluation.datasets import read_split, seen_in_making
     from purifier.evaluation.evaluate import choose, choose_up_to
 
-    found = read_samples(options.data, options.split)
-    if not found:
-        raise ValueError(f"{options.data} has no pictures in the split {options.split}.")
+    found, left_out = read_split(options.data, options.split)
     if options.per_class is not None:
-        return choose_up_to(found, options.per_class, options.seed)
-    return choose(found, options.limit, options.seed)
+        found = choose_up_to(found, options.per_class, options.seed)
+    else:
+        found = choose(found, options.limit, options.seed)
+    for what, names in left_out.items():
+        print(f"Left out, as {what}: {len(names)}.", file=sys.stderr)
+    for what, count in seen_in_making(found).items():
+        print(f"Not held out, as {what}: {count} of {len(found)}.", file=sys.stderr)
+    return found, left_out
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -204,6 +213,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     from purifier.evaluation.grid import in_turn, run
     from purifier.evaluation.summary import write_summary
+    from purifier.folders import write_atomically
 
     grid = Grid(
         classifier=options.classifier, attacks=tuple(options.attacks), eps=tuple(options.eps),
@@ -216,7 +226,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         engine = on_ray(options.address)
     elif options.address is not None:
         raise ValueError("--address is that of a Ray cluster, and needs --engine ray.")
-    rows = run(grid, _samples(options), options.out, device=torch.device(options.device), engine=engine)
+    samples, left_out = _samples(options)
+    rows = run(grid, samples, options.out, device=torch.device(options.device), engine=engine)
+    write_atomically(options.out / "left_out.json", json.dumps(left_out, indent=2).encode())
     _keep_command(options)
     write_summary(rows, options.out)
     print((options.out / "table.md").read_text(encoding="utf-8"))
@@ -237,8 +249,9 @@ def _tune(options: argparse.Namespace) -> None:
     from purifier.evaluation.tune import tune
 
     classifier = load_classifier(options.classifier).to(options.device)
+    samples, _ = _samples(options)
     best = tune(
-        classifier, _samples(options), options.out, defences=options.defences, eps=options.eps, trials=options.trials,
+        classifier, samples, options.out, defences=options.defences, eps=options.eps, trials=options.trials,
         seed=options.seed, sensitivity=not options.no_sensitivity,
     )  # fmt: skip
     _keep_command(options)

@@ -72,10 +72,11 @@ def looks_like_a_picture(path: Path) -> bool:
 def jpeg_quality(data: bytes) -> float | None:
     """The quality (1 to 100) at which a JPEG file was written, as its luminance quantisation table tells; of the
     tables in the standard's annex K, scaled as libjpeg does; below 20 it comes out too high. None for other files."""
-    picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    if picture.format != "JPEG":
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+            percent = 100 * sum(picture.quantization[0]) / LUMINANCE_SUM
+    except Exception:  # DICOM, another format, a JPEG without tables: PIL has many ways to say so
         return None
-    percent = 100 * sum(picture.quantization[0]) / LUMINANCE_SUM
     return 100 - percent / 2 if percent < 100 else 5000 / percent
 
 

@@ -24,6 +24,7 @@ from purifier.cli import main
 from purifier.evaluation import art, masking, nonlesions
 from purifier.evaluation.datasets import LABELS, read_isic2019
 from purifier.evaluation.evaluate import choose_balanced, evaluate_robust, withstands
+from purifier.evaluation.intervals import wilson
 from purifier.evaluation.metrics import as_text, calibration_error
 from purifier.evaluation.nonlesions import distances, evade, non_lesion_scores, non_lesions
 from purifier.hub import ModelCard
@@ -135,10 +136,13 @@ def test_an_attacker_who_knows_the_check_comes_nearer(folder, small_isic2019, x)
 def test_the_scores_of_the_check(folder, small_isic2019, monkeypatch):
     calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
     monkeypatch.setattr(nonlesions, "MADE", 1)
-    monkeypatch.setattr(nonlesions, "CROPS", 0)
+    monkeypatch.setattr(nonlesions, "CROPS", 1)
     classifier, samples = load_classifier(f"local-dir:{folder}"), read_isic2019(small_isic2019)
     found = non_lesion_scores(classifier, samples, samples[:3], eps=8 / 255)
     assert found["auroc"]["value"] > 0.9  # blots on skin against photographs and drawings
+    of_files = wilson(found["found"]["photograph"]["value"], len(nonlesions.FILES["photograph"]["skimage.data"]) + 8)
+    assert found["found"]["photograph"] == of_files and sum(found["non_lesions"].values()) > 60
+    assert found["false_alarm"] == wilson(found["false_alarm"]["value"], 16)  # the 24 pictures' lesions
     assert found["lesions"] == 24 and found["attacked"] == 3 and set(found["found"]) == set(found["non_lesions"])
     assert found["found_evading"]["value"] <= sum(
         found["found"][kind]["value"] * count for kind, count in found["non_lesions"].items()
@@ -235,6 +239,11 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
         metrics["masking"]["square"], metrics["non_lesion"]["found_evading"],
     ]  # fmt: skip
     assert all(as_text(score) in text for score in scores)
+    lesions = {sample.lesion for sample in test}
+    assert metrics["clean"]["lesions"] == metrics["purified"]["lesions"] == len(lesions) < len(test)
+    assert metrics["clean"]["accuracy"] == wilson(metrics["clean"]["accuracy"]["value"], len(lesions))
+    assert metrics["non_lesion"]["false_alarm"] == wilson(metrics["non_lesion"]["false_alarm"]["value"], len(lesions))
+    assert "intervals over lesions" in text and "over images" not in text
     assert f"{metrics['clean']['calibration_error']['after']:.3f}" in text and "oblivious" in text
     front = ModelCard(text).data
     assert front.license == "cc-by-nc-4.0" and front.eval_results

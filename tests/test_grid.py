@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import pandas as pd
 import pytest
 import torch
 from pandas.testing import assert_frame_equal
+from PIL import Image
 from torch.testing import assert_close
 
 from purifier.classifiers import MODELS
@@ -120,10 +122,68 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_named(small_isic2019, tmp
     assert pd.read_parquet(out / "results.parquet").image.nunique() == 23
 
 
+def as_dicom(path):
+    """The picture of a file as a DICOM file in its place."""
+    pydicom = pytest.importorskip("pydicom")
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID = pydicom.uid.DermoscopicPhotographyImageStorage
+    dataset.SOPInstanceUID, dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "1.2.3", "RGB", 3
+    dataset.Columns, dataset.Rows = picture.size
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelRepresentation = dataset.PlanarConfiguration = 0
+    dataset.PixelData = picture.tobytes()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.save_as(path.with_suffix(".dcm"), enforce_file_format=True)
+    path.unlink()
+
+
+def test_dicom_files_and_others_are_measured_to_the_end(small_isic2019, tmp_path, capsys):
+    """And read as the JPEG files that they were made of."""
+    pictures = small_isic2019 / "ISIC_2019_Training_Input"
+    grid = Grid(attacks=(), defences=("none",))
+    before = run(grid, read_isic2019(small_isic2019)[:6], tmp_path / "before")
+    for i in range(5):
+        as_dicom(pictures / f"ISIC_000000{i}.jpg")
+    with Image.open(pictures / "ISIC_0000005.jpg") as picture:
+        picture.save(pictures / "ISIC_0000005.png")
+    (pictures / "ISIC_0000005.jpg").unlink()
+    after = run(grid, read_isic2019(small_isic2019)[:6], tmp_path / "after")
+    assert before.jpeg_quality.between(90, 94).all() and after.jpeg_quality.isna().all()
+    assert_frame_equal(before.drop(columns=[*TIMES, "jpeg_quality"]), after.drop(columns=[*TIMES, "jpeg_quality"]))
+    out = tmp_path / "out"
+    command = ["evaluate", "--data", str(small_isic2019), "--split", "all", "--attacks", "none", "--defences", "none"]
+    assert main([*command, "--limit", "12", "--out", str(out)]) == 0
+    assert pd.read_parquet(out / "results.parquet").image.nunique() == 12 and "Skipped" not in capsys.readouterr().err
+
+
+def test_every_file_is_read_before_anything_is_computed(small_isic2019, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "about", lambda samples: 1 / 0)
+    monkeypatch.setattr(module, "measure", lambda work: pytest.fail("computed, and then lost"))
+    with pytest.raises(ZeroDivisionError):
+        run(Grid(attacks=(), defences=("none",)), read_isic2019(small_isic2019)[:2], tmp_path / "out")
+
+
+def test_a_damaged_archive_costs_its_damaged_pictures_alone(small_isic2019):
+    pictures = small_isic2019 / "ISIC_2019_Training_Input"
+    shutil.make_archive(str(pictures), "zip", pictures)
+    shutil.rmtree(pictures)
+    archive = small_isic2019 / "ISIC_2019_Training_Input.zip"
+    with zipfile.ZipFile(archive) as opened:
+        info = opened.getinfo("ISIC_0000003.jpg")
+    data = bytearray(archive.read_bytes())
+    data[info.header_offset + 200 : info.header_offset + 300] = bytes(100)
+    archive.write_bytes(data)
+    _, kept, skipped = module.read_readable(read_isic2019(small_isic2019), 64)
+    assert len(kept) == 23 and list(skipped) == ["ISIC_0000003"]
+
+
 def test_a_folder_for_each_diagnosis_is_read_too(tmp_path):
-    for label in ("melanoma", "NV"):
+    for i, label in enumerate(("melanoma", "NV")):
         (tmp_path / "pictures" / label).mkdir(parents=True)
-        lesion_like(1).save(tmp_path / "pictures" / label / "one.png")
+        lesion_like(i).save(tmp_path / "pictures" / label / "one.png")
     (tmp_path / "pictures" / "NV" / "notes.txt").write_text("not a picture")
     samples = read_samples(tmp_path / "pictures")
     assert [(s.image, s.label) for s in samples] == [("NV/one.png", "NV"), ("melanoma/one.png", "MEL")]

@@ -227,5 +227,13 @@ def test_the_quality_of_a_jpeg_file_is_read_from_its_tables(quality):
     lesion_like(0).save(file, "JPEG", quality=quality)
     assert jpeg_quality(file.getvalue()) == pytest.approx(quality, abs=0.5)
     file = io.BytesIO()
-    lesion_like(0).save(file, "PNG")
+    lesion_like(0).save(file, "MPO", quality=quality, save_all=True, append_images=[lesion_like(1)])
+    assert jpeg_quality(file.getvalue()) == pytest.approx(quality, abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP", "GIF"])
+def test_other_files_have_no_quality(kind):
+    file = io.BytesIO()
+    lesion_like(0).save(file, kind)
     assert jpeg_quality(file.getvalue()) is None
+    assert jpeg_quality(b"no picture") is jpeg_quality(bytes(128) + b"DICM" + bytes(99)) is jpeg_quality(b"") is None

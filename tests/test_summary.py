@@ -108,6 +108,10 @@ def test_sources_are_told_apart_where_each_has_enough_pictures(rows):
     assert {(r["source"], r["jpeg_quality"]) for r in found.values()} == {("A", 75.0), ("B", 90.0)}
     text = sources_table(list(found.values()))
     assert "A's were of quality 75 and B's were of quality 90" in text and "| jpeg30 | 0." in text
+    without = by_source(many.assign(jpeg_quality=None))
+    assert {r["jpeg_quality"] for r in without} == {None} and "JPEG" not in sources_table(without)
+    some = by_source(many.assign(jpeg_quality=np.where(first, 75.0, np.nan)))
+    assert "JPEG files: A's were of quality 75, on average" in sources_table(some)
     assert by_source(rows) == [] == by_source(many.assign(source="A")) and sources_table([]) == ""
 
 

@@ -245,7 +245,7 @@ def test_the_adjustment_keeps_the_least_accuracy(
     monkeypatch.setattr(classifier, "ADJUSTMENTS", (0.0, 1.0))
     y = torch.arange(len(LABELS)).repeat_interleave(torch.where(torch.arange(len(LABELS)) == nevus, 900, 100))
     recipe = replace(TINY, least_accuracy=least_accuracy, least_purified_accuracy=least_purified_accuracy)
-    classifier.finish_phase(new_network(TINY), tmp_path, recipe, y, read_isic2019(small_isic2019, "val"))
+    classifier.finish_phase(new_network(TINY), tmp_path, recipe, y, read_isic2019(small_isic2019)[:4])
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written["logit_adjustment"] == float(allowed)
     assert written["accuracy"]["value"] == (0.5 if allowed else 0.75)

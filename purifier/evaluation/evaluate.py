@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import Classifier
-from purifier.evaluation.datasets import Sample, read_pixels
+from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.metrics import clean_scores, mean_over_draws, proportion, worst_over_draws
 from purifier.images import SIZE
 from purifier.pipeline import Purifier
@@ -76,7 +76,7 @@ def predict(classifier: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, 
 
 def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
     """Scores on the pictures as they are."""
-    return clean_scores(*predict(classifier, samples), classifier.labels)
+    return clean_scores(*predict(classifier, samples), classifier.labels, lesions_of(samples))
 
 
 def predict_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> Tensor:
@@ -91,7 +91,7 @@ def predict_purified(classifier: Classifier, purifier: Purifier, samples: Sequen
 def evaluate_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> dict:
     """Scores on the pictures after the purifier, one draw of its noise: what it costs where nobody attacked."""
     probabilities = predict_purified(classifier, purifier, samples, seed)
-    return clean_scores(probabilities, targets(classifier, samples), classifier.labels)
+    return clean_scores(probabilities, targets(classifier, samples), classifier.labels, lesions_of(samples))
 
 
 def evaluate_robust(
@@ -102,8 +102,12 @@ def evaluate_robust(
     def held(x: Tensor, y: Tensor, i: int) -> Tensor:
         return withstands(classifier, x, y, attack, restarts, seed + i)
 
-    accuracy = proportion(over_batches(classifier, samples, held, "attack"))
-    return {"images": len(samples), "attack": asdict(attack), "restarts": restarts, "seed": seed, "accuracy": accuracy}
+    lesions = lesions_of(samples)
+    accuracy = proportion(over_batches(classifier, samples, held, "attack"), lesions)
+    return {
+        "images": len(samples), "lesions": len(set(lesions)), "attack": asdict(attack), "restarts": restarts,
+        "seed": seed, "accuracy": accuracy,
+    }  # fmt: skip
 
 
 def withstands(
@@ -147,13 +151,14 @@ def evaluate_purifier(
                 generators = [torch.Generator().manual_seed((seed + i) * 1_000 + draw) for draw in range(draws)]
                 hits = [(classifier(purifier(z, g)).argmax(1) == t).cpu() for g in generators]
             purified[name].append(torch.stack(hits))
+    lesions = lesions_of(samples)
     result = {
-        "images": len(y), "draws": draws, "threat": "oblivious", "classifier": classifier.source,
-        "attack": asdict(attack), "purifier": asdict(purifier), "seed": seed,
+        "images": len(y), "lesions": len(set(lesions)), "draws": draws, "threat": "oblivious",
+        "classifier": classifier.source, "attack": asdict(attack), "purifier": asdict(purifier), "seed": seed,
     }  # fmt: skip
     for name in right:
-        result[name] = proportion(torch.cat(right[name]))
+        result[name] = proportion(torch.cat(right[name]), lesions)
         hits = torch.cat(purified[name], dim=1)
-        result[f"{name}_purified"] = mean_over_draws(hits)
-        result[f"{name}_purified_worst_draw"] = worst_over_draws(hits)
+        result[f"{name}_purified"] = mean_over_draws(hits, lesions)
+        result[f"{name}_purified_worst_draw"] = worst_over_draws(hits, lesions)
     return result

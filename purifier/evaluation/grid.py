@@ -22,7 +22,7 @@ from purifier import __version__
 from purifier.classifiers import Classifier, default_device, digest_of, folder_of, load_classifier
 from purifier.defences import Defence
 from purifier.evaluation.attackers import Attacker, Task
-from purifier.evaluation.datasets import Sample, read_readable, source_of
+from purifier.evaluation.datasets import Sample, lesions_of, read_readable, source_of
 from purifier.evaluation.evaluate import BATCH, targets
 from purifier.evaluation.settings import COARSE, Grid, find_defence
 from purifier.folders import begin, write_atomically
@@ -92,6 +92,7 @@ def run(
     holds another run.
     """
     pixels, kept, skipped = read_readable(samples, SIZE)
+    known = about(kept)  # here, so that no file is read after hours of computing
     targets(load_classifier(grid.classifier), kept)  # that it knows every diagnosis is seen at once
     (out / "parts").mkdir(parents=True, exist_ok=True)
     pictures = {"images": [sample.image for sample in kept], "pixels": digest_of_pixels(pixels)}
@@ -113,8 +114,9 @@ def run(
             bar.update(cost(part, grid))
     frames = [pd.read_parquet(out / "parts" / part.file) for part in everything]
     results = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
-    for name, values in about(kept).items():
+    for name, values in known.items():
         results[name] = results.image.map(values)
+    results["jpeg_quality"] = results.jpeg_quality.astype(float)  # also where no picture is a JPEG file
     write_atomically(out / "results.parquet", results.to_parquet())
     return results
 
@@ -122,7 +124,7 @@ def run(
 def about(samples: Sequence[Sample]) -> dict[str, dict]:
     """What is known of each image beside its label: its lesion, its source, and the quality of its JPEG file."""
     return {
-        "lesion": {sample.image: sample.lesion for sample in samples},
+        "lesion": dict(zip((sample.image for sample in samples), lesions_of(samples), strict=True)),
         "source": {sample.image: source_of(sample.image) for sample in samples},
         "jpeg_quality": {sample.image: jpeg_quality(sample.path.read_bytes()) for sample in samples},
     }

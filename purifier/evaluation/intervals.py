@@ -1,6 +1,9 @@
-"""95 % intervals. This needs numpy alone, so that the page can have them too."""
+"""95 % intervals: of shares Wilson's, with as many trials as there are lesions, of everything else the bootstrap's over
+lesions, since several pictures of one lesion are no independent trials. The cards and the evaluation take them from
+here. This needs numpy alone, so that the page can have them too.
+"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -29,6 +32,46 @@ def bootstrap(
         scores.append(score(np.repeat(np.arange(count), times[clusters])))
     low, high = np.nanquantile(scores, [0.025, 0.975])
     return {"value": float(score(np.arange(count))), "low": float(low), "high": float(high)}
+
+
+def clusters_of(lesions: Sequence[str] | None, count: int) -> np.ndarray:
+    """Each picture's lesion as a number from 0, (count,), in the order of the lesions' names; None: each is its own."""
+    return np.arange(count) if lesions is None else np.unique(np.asarray(lesions, str), return_inverse=True)[1]
+
+
+def share(values: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """Mean of values in [0, 1], (images,) or (images, draws), with Wilson's interval for as many trials as clusters."""
+    return wilson(values.mean(), len(np.unique(clusters)))
+
+
+def balanced_share(values: np.ndarray, truth: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """Mean over the classes in ``truth`` (images,) of each one's mean of ``values`` (images,), with the bootstrap's."""
+    _, codes = np.unique(truth, return_inverse=True)
+
+    def score(chosen: np.ndarray) -> float:
+        counts = np.bincount(codes[chosen])
+        sums = np.bincount(codes[chosen], weights=values[chosen])
+        return float(np.mean(sums[counts > 0] / counts[counts > 0]))
+
+    return bootstrap(score, len(values), clusters=clusters)
+
+
+def auroc(truth: np.ndarray, scores: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """Mean over the draws of the area under the ROC curve of ``scores`` (images, draws) for a boolean ``truth``
+    (images,): the share of pairs of one and another that are in the right order (Hanley & McNeil, 1982)."""
+    with_it, without = scores[truth], scores[~truth]
+    ordered = sum(np.sign(a[:, None] - b) for a, b in zip(with_it.T, without.T, strict=True)) / scores.shape[1]
+    ordered = ordered / 2 + 0.5  # 1, a half for a tie, 0
+    place = np.where(truth, np.cumsum(truth), np.cumsum(~truth)) - 1
+
+    def score(chosen: np.ndarray) -> float:
+        is_one = truth[chosen]
+        often = np.bincount(place[chosen[is_one]], minlength=len(with_it))
+        others = np.bincount(place[chosen[~is_one]], minlength=len(without))
+        pairs = often.sum() * others.sum()
+        return float(often @ ordered @ others / pairs) if pairs else float("nan")
+
+    return bootstrap(score, len(truth), clusters=clusters)
 
 
 def flat(name: str, score: dict[str, float] | None) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import Classifier
-from purifier.evaluation.datasets import Sample
+from purifier.evaluation.datasets import Sample, lesions_of
 from purifier.evaluation.evaluate import evaluate_robust, over_batches
 from purifier.evaluation.metrics import proportion
 
@@ -21,9 +21,8 @@ def masking_checks(
     pgd20, pgd100 = AttackSettings(eps=eps), AttackSettings(eps=eps, steps=100)
 
     def accuracy(attack: Callable[[Tensor, Tensor], Tensor], desc: str) -> dict[str, float]:
-        return proportion(
-            over_batches(classifier, samples, lambda x, y, i: classifier(attack(x, y)).argmax(1) == y, desc)
-        )
+        right = over_batches(classifier, samples, lambda x, y, i: classifier(attack(x, y)).argmax(1) == y, desc)
+        return proportion(right, lesions_of(samples))
 
     def by_square(x: Tensor, y: Tensor) -> Tensor:
         from purifier.evaluation import art  # its import takes seconds

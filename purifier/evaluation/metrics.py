@@ -1,57 +1,61 @@
-"""Scores of a classifier's answers, with intervals. Labels and predictions are integer tensors (N,)."""
+"""Scores of a classifier's answers, with intervals over lesions. Labels and predictions are integer tensors (N,).
+
+``lesions`` are the names of the pictures' lesions, (N,); without them each picture counts as a lesion of its own.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from purifier.evaluation.intervals import bootstrap, wilson
+from purifier.evaluation import intervals
+from purifier.evaluation.intervals import balanced_share, clusters_of, share
+
+Lesions = Sequence[str] | None
 
 
-def proportion(correct: Tensor) -> dict[str, float]:
-    """Share of True in a boolean tensor (N,), with Wilson's 95 % interval."""
-    return wilson(correct.double().mean().item(), len(correct))
+def proportion(correct: Tensor, lesions: Lesions = None) -> dict[str, float]:
+    """Share of True in a boolean tensor (N,)."""
+    return share(correct.double().numpy(), clusters_of(lesions, len(correct)))
 
 
-def mean_over_draws(correct: Tensor) -> dict[str, float]:
-    """Mean of a boolean tensor (draws, N), with a bootstrap interval over the images."""
-    per_image = correct.double().mean(dim=0).numpy()
-    return bootstrap(lambda chosen: per_image[chosen].mean(), len(per_image))
+def mean_over_draws(correct: Tensor, lesions: Lesions = None) -> dict[str, float]:
+    """Mean of a boolean tensor (draws, N)."""
+    return share(correct.double().T.numpy(), clusters_of(lesions, correct.shape[1]))
 
 
-def clean_scores(probabilities: Tensor, y: Tensor, labels: list[str]) -> dict:
+def worst_over_draws(correct: Tensor, lesions: Lesions = None) -> dict[str, float]:
+    """Share of images right in every draw of a boolean tensor (draws, N)."""
+    return proportion(torch.all(correct, dim=0), lesions)
+
+
+def clean_scores(probabilities: Tensor, y: Tensor, labels: list[str], lesions: Lesions = None) -> dict:
     """Accuracy, balanced accuracy, recall of each label and melanoma's AUROC, from probabilities (N, labels)."""
-    predicted, truth = probabilities.argmax(dim=1), y.numpy()
-    present = sorted(set(truth.tolist()))
-
-    right = (predicted == y).numpy()
-
-    def balanced(chosen: np.ndarray) -> float:
-        counts = np.bincount(truth[chosen], minlength=len(labels))
-        hits = np.bincount(truth[chosen], weights=right[chosen], minlength=len(labels))
-        return float(np.mean(hits[counts > 0] / counts[counts > 0]))
-
+    right, clusters = probabilities.argmax(dim=1) == y, clusters_of(lesions, len(y))
     scores = {
         "images": len(y),
-        "accuracy": proportion(predicted == y),
-        "balanced_accuracy": bootstrap(balanced, len(y)),
-        "recall": {labels[k]: {"images": int((y == k).sum()), **proportion(predicted[y == k] == k)} for k in present},
+        "lesions": len(np.unique(clusters)),
+        "accuracy": proportion(right, lesions),
+        "balanced_accuracy": balanced_share(right.double().numpy(), y.numpy(), clusters),
+        "recall": {labels[k]: recall(right, y == k, clusters) for k in sorted(set(y.tolist()))},
     }
     if "MEL" in labels and 0 < int((y == labels.index("MEL")).sum()) < len(y):
-        scores["melanoma_auroc"] = auroc(y == labels.index("MEL"), probabilities[:, labels.index("MEL")])
+        scores["melanoma_auroc"] = auroc(y == labels.index("MEL"), probabilities[:, labels.index("MEL")], lesions)
     return scores
 
 
-def auroc(truth: Tensor, scores: Tensor) -> dict[str, float]:
-    """Area under the ROC curve of ``scores`` (N,) for a boolean ``truth`` (N,), with a bootstrap interval."""
-    truth, scores = truth.numpy(), scores.numpy()
+def recall(right: Tensor, of_label: Tensor, clusters: np.ndarray) -> dict[str, float]:
+    """Share of True in ``right`` (N,) among the pictures of a label, a mask (N,), with how many these are."""
+    kept = clusters[of_label.numpy()]
+    found = share(right[of_label].double().numpy(), kept)
+    return {"images": len(kept), "lesions": len(np.unique(kept)), **found}
 
-    def area(chosen: np.ndarray) -> float:
-        kept = truth[chosen]
-        return roc_auc_score(kept, scores[chosen]) if 0 < kept.sum() < len(kept) else float("nan")
 
-    return bootstrap(area, len(truth))
+def auroc(truth: Tensor, scores: Tensor, lesions: Lesions = None) -> dict[str, float]:
+    """Area under the ROC curve of ``scores`` (N,) for a boolean ``truth`` (N,), with the bootstrap's interval."""
+    return intervals.auroc(truth.numpy(), scores[:, None].numpy(), clusters_of(lesions, len(truth)))
 
 
 def calibration_error(probabilities: Tensor, y: Tensor) -> float:
@@ -62,8 +66,3 @@ def calibration_error(probabilities: Tensor, y: Tensor) -> float:
 def as_text(score: dict[str, float]) -> str:
     """``0.77 (0.75 to 0.79)``."""
     return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
-
-
-def worst_over_draws(correct: Tensor) -> dict[str, float]:
-    """Share of images right in every draw of a boolean tensor (draws, N), with Wilson's interval."""
-    return proportion(torch.all(correct, dim=0))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import Classifier
-from purifier.evaluation.datasets import Sample, read_pixels
+from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.evaluate import BATCH, targets
 from purifier.evaluation.metrics import auroc, proportion
 from purifier.images import SIZE, centre_square, to_batch
@@ -49,6 +49,11 @@ WORDS = "report patient of the skin lesion left upper arm 2019 page total result
 
 def non_lesions(seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
     """(kind, picture): kind is photograph, texture, document or drawing. The same for the same seed."""
+    return ((kind, picture) for kind, _, picture in with_origins(seed))
+
+
+def with_origins(seed: int = 0) -> Iterator[tuple[str, str, Image.Image]]:
+    """(kind, origin, picture): pictures of one origin are cut from one file, and are no independent trials."""
     generator = np.random.default_rng(seed)
     for kind, packages in FILES.items():
         for package, names in packages.items():
@@ -57,12 +62,12 @@ def non_lesions(seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
                     picture = opened.convert("RGBA")
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture).convert("RGB")
-                yield kind, picture
+                yield kind, f"{package}/{name}", picture
                 for _ in range(CROPS):
-                    yield kind, crop(picture, generator)
+                    yield kind, f"{package}/{name}", crop(picture, generator)
     for kind, make in (("texture", texture), ("document", document), ("drawing", shapes), ("drawing", chart)):
-        for _ in range(MADE):
-            yield kind, make(generator)
+        for i in range(MADE):
+            yield kind, f"{make.__name__} {i}", make(generator)
 
 
 def crop(picture: Image.Image, generator: np.random.Generator) -> Image.Image:
@@ -129,10 +134,12 @@ def non_lesion_scores(
     """How well the classifier's non-lesion check works, on test ``lesions`` and on ``non_lesions``.
 
     The lesions ``attacked`` show what PGD-20 on the classifier, and the purifier, do to it. The attacker who evades
-    knows the check, and changes every sixth non-lesion by up to ``eps`` so that it looks like a lesion.
+    knows the check, and changes every sixth non-lesion by up to ``eps`` so that it looks like a lesion. Intervals are
+    over lesions and, of the others, over the files that they are cut from.
     """
-    kinds, pictures = zip(*non_lesions(seed), strict=True)
+    kinds, origins, pictures = zip(*with_origins(seed), strict=True)
     others = torch.cat([to_batch(centre_square(picture, SIZE)) for picture in pictures])
+    of_attacked, of_all = lesions_of(attacked), [*lesions_of(lesions), *origins]
     some, y = read_pixels(attacked, SIZE).float() / 255, targets(classifier, attacked)
     attack, purifier, device = AttackSettings(eps=eps), Purifier(), classifier.mean.device
 
@@ -150,21 +157,28 @@ def non_lesion_scores(
     of_others = distances(classifier, others)
     scores, truth = torch.cat([of_lesions, of_others]), torch.arange(len(lesions) + len(others)) >= len(lesions)
     found = of_others > classifier.measured.non_lesion.threshold
+
+    def found_of(kind: str) -> dict[str, float]:
+        chosen = [i for i, k in enumerate(kinds) if k == kind]
+        return proportion(found[chosen], [origins[i] for i in chosen])
+
     return {
         "lesions": len(lesions),
         "non_lesions": {kind: kinds.count(kind) for kind in FILES},
-        "auroc": auroc(truth, scores),
-        "found": {kind: proportion(found[[k == kind for k in kinds]]) for kind in FILES},
-        "false_alarm": proportion(of_lesions > classifier.measured.non_lesion.threshold),
+        "auroc": auroc(truth, scores, of_all),
+        "found": {kind: found_of(kind) for kind in FILES},
+        "false_alarm": proportion(of_lesions > classifier.measured.non_lesion.threshold, lesions_of(lesions)),
         "attacked": len(attacked),
         "eps": eps,
-        "false_alarm_clean": proportion(doubted(some)),
-        "false_alarm_purified": proportion(doubted(some, lambda x: purifier(x, seeded()))),
-        "false_alarm_attacked": proportion(doubted(adv)),
-        "false_alarm_attacked_purified": proportion(doubted(adv, lambda x: purifier(x, seeded()))),
-        "found_purified": proportion(doubted(others, lambda x: purifier(x, seeded()))),
+        "false_alarm_clean": proportion(doubted(some), of_attacked),
+        "false_alarm_purified": proportion(doubted(some, lambda x: purifier(x, seeded())), of_attacked),
+        "false_alarm_attacked": proportion(doubted(adv), of_attacked),
+        "false_alarm_attacked_purified": proportion(doubted(adv, lambda x: purifier(x, seeded())), of_attacked),
+        "found_purified": proportion(doubted(others, lambda x: purifier(x, seeded())), origins),
         "evading": len(others[::6]),
-        "found_evading": proportion(doubted(others[::6], lambda x: evade(classifier, x, attack, seeded()))),
+        "found_evading": proportion(
+            doubted(others[::6], lambda x: evade(classifier, x, attack, seeded())), origins[::6]
+        ),
     }
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.grid import peak_memory
-from purifier.evaluation.intervals import bootstrap, flat, wilson
+from purifier.evaluation.intervals import auroc, balanced_share, bootstrap, clusters_of, flat, share
 from purifier.evaluation.settings import find_defence
 from purifier.evaluation.tables import ENOUGH, at_equal_cost_table, sources_table, table
 from purifier.evaluation.tradeoff import at_equal_cost
@@ -115,16 +115,22 @@ def by_source(rows: pd.DataFrame) -> list[dict]:
         }
         for (attack, eps, defence), images in groups.items():
             record = {
-                "source": source, "jpeg_quality": float(own.drop_duplicates("image").jpeg_quality.mean()),
+                "source": source, "jpeg_quality": quality(own),
                 "attack": attack, "eps": eps, "threat": "oblivious", "defence": defence,
                 "n": images.count, "lesions": images.lesions,
             }  # fmt: skip
-            record |= flat("accuracy", wilson(images.right.mean(), images.lesions))
+            record |= flat("accuracy", share(images.right, images.lesion))
             ours, lead = groups.get((attack, eps, "mdda")), None
             if ours is not None and defence != "mdda":
                 lead = ours.ahead_of(images)
             records.append(record | flat("mdda_ahead_by", lead))
     return records
+
+
+def quality(rows: pd.DataFrame) -> float | None:
+    """Mean quality of the pictures' JPEG files; None where none is one."""
+    found = rows.drop_duplicates("image").jpeg_quality.astype(float).mean()
+    return None if np.isnan(found) else float(found)
 
 
 class Images:
@@ -137,7 +143,7 @@ class Images:
         self.predicted = predicted.to_numpy()
         first = group[group.draw == 0].set_index("image").reindex(self.names)
         self.truth = first.label.to_numpy()
-        _, self.lesion = np.unique(first.lesion.to_numpy(str), return_inverse=True)
+        self.lesion = clusters_of(first.lesion.where(first.lesion != "", self.names).to_numpy(str), self.count)
         self.lesions = int(self.lesion.max() + 1)
         self.right = self.predicted == self.truth[:, None]
         self.benign = np.isin(self.predicted, BENIGN)
@@ -151,15 +157,15 @@ class Images:
         majority = np.array([(truth in mode) / len(mode) for truth, mode in zip(self.truth, modes, strict=True)])
         is_melanoma, says_melanoma = self.truth == MELANOMA, self.predicted == MELANOMA
         scores = {
-            "accuracy": wilson(per_image.mean(), self.lesions),
-            "balanced_accuracy": self.bootstrap(self.balanced(per_image)),
-            "worst_of_draws": wilson(self.right.all(axis=1).mean(), self.lesions),
-            "majority": wilson(majority.mean(), self.lesions),
+            "accuracy": share(self.right, self.lesion),
+            "balanced_accuracy": balanced_share(per_image, self.truth, self.lesion),
+            "worst_of_draws": share(self.right.all(axis=1), self.lesion),
+            "majority": share(majority, self.lesion),
             "melanoma_sensitivity": self.share(says_melanoma, is_melanoma),
             "melanoma_specificity": self.share(~says_melanoma, ~is_melanoma),
         }
         if hasattr(self, "melanoma") and 0 < is_melanoma.sum() < self.count:
-            scores["melanoma_auroc"] = self.bootstrap(self.auroc(is_melanoma))
+            scores["melanoma_auroc"] = auroc(is_melanoma, self.melanoma, self.lesion)
         return scores
 
     def bootstrap(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
@@ -174,31 +180,4 @@ class Images:
         """Mean of ``values`` (images, draws) over the images of a mask; None for an empty mask."""
         if not among.any():
             return None
-        return wilson(values[among].mean(), len(np.unique(self.lesion[among])))
-
-    def balanced(self, per_image: np.ndarray) -> Callable[[np.ndarray], float]:
-        _, codes = np.unique(self.truth, return_inverse=True)
-
-        def score(chosen: np.ndarray) -> float:
-            counts = np.bincount(codes[chosen])
-            hits = np.bincount(codes[chosen], weights=per_image[chosen])
-            return float(np.mean(hits[counts > 0] / counts[counts > 0]))
-
-        return score
-
-    def auroc(self, is_melanoma: np.ndarray) -> Callable[[np.ndarray], float]:
-        """Mean over the draws of the area under the ROC curve of melanoma's probability: the share of pairs of a
-        melanoma and another lesion that are in the right order (Hanley & McNeil, 1982)."""
-        with_it, without = self.melanoma[is_melanoma], self.melanoma[~is_melanoma]
-        ahead = np.sign(with_it[:, None] - without[None])  # 1, 0 for a tie, -1
-        ordered = (ahead / 2 + 0.5).mean(axis=2)
-        place = np.where(is_melanoma, np.cumsum(is_melanoma), np.cumsum(~is_melanoma)) - 1
-
-        def score(chosen: np.ndarray) -> float:
-            melanoma = is_melanoma[chosen]
-            often = np.bincount(place[chosen[melanoma]], minlength=len(with_it))
-            others = np.bincount(place[chosen[~melanoma]], minlength=len(without))
-            pairs = often.sum() * others.sum()
-            return float(often @ ordered @ others / pairs) if pairs else float("nan")
-
-        return score
+        return share(values[among], self.lesion[among])

@@ -352,9 +352,11 @@ def sources_table(records: list[dict]) -> str:
         [name, *(_with_interval(by_key[*condition, name], "accuracy") for condition in conditions)]
         for name in dict.fromkeys(r["defence"] for r in records)
     ]  # fmt: skip
-    files = " and ".join(f"{name}'s were of quality {r['jpeg_quality']:.0f}" for name, r in sources.items())
+    qualities = {name: r["jpeg_quality"] for name, r in sources.items() if r["jpeg_quality"] is not None}
+    files = " and ".join(f"{name}'s were of quality {quality:.0f}" for name, quality in qualities.items())
+    came = f" They came as JPEG files: {files}, on average." if files else ""
     return (
-        f"\nThe same accuracy by where the pictures come from. They came as JPEG files: {files}, on average.\n\n"
+        f"\nThe same accuracy by where the pictures come from.{came}\n\n"
         + markdown(["defence", *conditions.values()], body)
         + "\n"
     )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from purifier.defences import family_of
 from purifier.evaluation.attackers import get_attacker
-from purifier.evaluation.intervals import bootstrap, flat
+from purifier.evaluation.intervals import bootstrap, clusters_of, flat
 from purifier.evaluation.settings import families_with
 
 OF_MDDA = ("mdda", "noisy-rof")
@@ -68,7 +68,7 @@ def _records(
 ) -> Iterator[dict]:  # fmt: skip
     """Of accuracies (images, defences) clean and under one attack; ``lesions`` says which lesion an image shows."""
     clean = clean.loc[attacked.index]
-    _, clusters = np.unique(lesions.loc[attacked.index].to_numpy(str), return_inverse=True)
+    clusters = clusters_of(lesions.loc[attacked.index].to_numpy(str), len(attacked))
 
     def kept(family: str, budget: float, chosen: np.ndarray) -> float:
         settings = ["none", *families[family]]

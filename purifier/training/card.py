@@ -6,7 +6,7 @@ from pathlib import Path
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers import MODELS, SURROGATE, Classifier, bundled_classifiers, default_device, load_classifier
-from purifier.evaluation.datasets import LABELS, Sample, read_isic2019
+from purifier.evaluation.datasets import LABELS, Sample, lesions_of, read_isic2019
 from purifier.evaluation.evaluate import choose_balanced, evaluate_purified, evaluate_purifier, evaluate_robust, predict
 from purifier.evaluation.masking import masking_checks
 from purifier.evaluation.metrics import as_text, calibration_error, clean_scores, proportion
@@ -72,7 +72,7 @@ drawn. Temperature, abstention threshold and the threshold of the non-lesion che
 
     purifier card --classifier {name} --data ISIC2019 --per-class {per_class}
 
-Everything on the test split. Brackets hold 95 % intervals (Wilson for shares, else bootstrap over images).
+Everything on the test split. Brackets hold 95 % intervals over {over} (Wilson for shares, else bootstrap).
 
 ### Clean pictures, all {images} of the split
 
@@ -112,7 +112,7 @@ better; these figures say nothing about that one.
 ### Pictures that are no dermoscopy
 
 A picture is doubted where the distance of its features from those of the training pictures is above the threshold. The
-kind of distance was chosen with these non-lesions in view, so expect somewhat less elsewhere.
+kind of distance was chosen with these non-lesions in view, so expect somewhat less elsewhere.{over_files}
 
 | what | share |
 | --- | --- |
@@ -174,8 +174,8 @@ def write_card(name: str, data: Path, per_class: int, weights: Path | None = Non
             shutil.copyfile(weights / file, MODELS / name / file)
     classifier, samples = load_classifier(name).to(default_device()), read_isic2019(data, "test")
     metrics = measure(name, classifier, samples, choose_balanced(samples, per_class, seed=0))
-    (MODELS / name / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    (MODELS / name / "README.md").write_text(card_text(name, metrics))
+    (MODELS / name / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (MODELS / name / "README.md").write_text(card_text(name, metrics), encoding="utf-8")
 
 
 def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: list[Sample]) -> dict:
@@ -202,23 +202,28 @@ def clean(classifier: Classifier, samples: list[Sample]) -> dict:
     measured = classifier.measured
     uncalibrated = (probabilities.log() * measured.temperature).softmax(dim=1)
     answered = probabilities.max(dim=1).values >= measured.abstain_below
-    right = probabilities.argmax(dim=1) == y
+    right, lesions = probabilities.argmax(dim=1) == y, lesions_of(samples)
+    of_answered = [lesion for lesion, is_answered in zip(lesions, answered.tolist(), strict=True) if is_answered]
     return {
-        **clean_scores(probabilities, y, classifier.labels),
+        **clean_scores(probabilities, y, classifier.labels, lesions),
         "temperature": measured.temperature,
         "calibration_error": {
             "before": calibration_error(uncalibrated, y), "after": calibration_error(probabilities, y)
         },
         "abstention": {
-            "threshold": measured.abstain_below, "answered": proportion(answered),
-            "accuracy": proportion(right[answered]) if answered.any() else None,
+            "threshold": measured.abstain_below, "answered": proportion(answered, lesions),
+            "accuracy": proportion(right[answered], of_answered) if answered.any() else None,
         },
     }  # fmt: skip
 
 
 def card_text(name: str, metrics: dict) -> str:
     """The card that says what ``metrics`` holds."""
-    clean, attacked, config = metrics["clean"], metrics["attacked"], json.loads((MODELS / name / CONFIG).read_text())
+    clean, attacked, config = (
+        metrics["clean"],
+        metrics["attacked"],
+        json.loads((MODELS / name / CONFIG).read_text(encoding="utf-8")),
+    )
     one = next(iter(attacked.values()))
     return CARD.format(
         name=name,
@@ -230,6 +235,8 @@ def card_text(name: str, metrics: dict) -> str:
         how=HOW[name],
         limits=LIMITS[name],
         images=clean["images"],
+        over="lesions, of which some have several pictures" if "lesions" in clean else "images",  # measured before that
+        over_files=OVER_FILES if "lesions" in clean else "",
         **{score: as_text(clean[score]) for score in ("accuracy", "balanced_accuracy", "melanoma_auroc")},
         ece_before=clean["calibration_error"]["before"],
         ece_after=clean["calibration_error"]["after"],
@@ -252,6 +259,7 @@ def card_text(name: str, metrics: dict) -> str:
     )
 
 
+OVER_FILES = " Several are cut\nfrom one file: the intervals are over files."
 COLUMNS = ("clean", "clean_purified", "attacked", "attacked_purified", "attacked_purified_worst_draw")
 
 
@@ -303,7 +311,7 @@ def report() -> str:
     header = ("classifier", "all", "all, balanced accuracy", "balanced choice", *(f"PGD-20 {e}/255" for e in EPSILONS))
     lines = []
     for name in bundled_classifiers():
-        metrics = json.loads((MODELS / name / "metrics.json").read_text())
+        metrics = json.loads((MODELS / name / "metrics.json").read_text(encoding="utf-8"))
         clean, balanced = metrics["clean"], metrics["attacked"][str(PURIFIED_EPSILONS[0])]["clean"]
         robust = [metrics["robust"][str(eps)]["accuracy"] for eps in EPSILONS]
         lines.append((f"`{name}`", clean["accuracy"], clean["balanced_accuracy"], balanced, *robust))

@@ -31,6 +31,7 @@ from purifier.evaluation.datasets import (
     digest_of_samples,
     is_bcn20000,
     label_indices,
+    lesions_of,
     read_isic2019,
     read_pixels,
 )
@@ -329,8 +330,9 @@ def finish_phase(network: nn.Module, folder: Path, recipe: Recipe, y: Tensor, va
     best = max(allowed, key=lambda f: recall_score(truth, predicted[f], labels=present, average="macro"))
     network.get_classifier().bias -= best * log_share
     save_network(network, folder, recipe)
-    scores = {"logit_adjustment": best, **clean_scores(adjusted(best), truth, LABELS)}
-    (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    scores = clean_scores(adjusted(best), truth, LABELS, lesions_of(validation))
+    text = json.dumps({"logit_adjustment": best, **scores}, indent=2) + "\n"
+    (folder / "metrics.json").write_text(text, encoding="utf-8")
 
 
 def save_network(network: nn.Module, folder: Path, recipe: Recipe) -> None:
