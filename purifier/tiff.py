@@ -24,10 +24,10 @@ NONE, OLD_JPEG, JPEG = 1, 6, 7
 FAX = (2, 3, 4)
 LOSSLESS = (5, 8, 32773, 32946, 34925, 50000)  # LZW, deflate, PackBits, old deflate, LZMA, Zstandard
 OTHER_COMPRESSIONS = {
-    9: "JBIG", 10: "JBIG", 32766: "NeXT", 32809: "ThunderScan", 33003: "JPEG 2000", 33004: "JPEG 2000",
-    33005: "JPEG 2000", 34661: "JBIG", 34676: "SGI LogLuv", 34677: "SGI LogLuv", 34712: "JPEG 2000", 34887: "LERC",
-    34892: "lossy JPEG of DNG", 34933: "PNG", 34934: "JPEG XR", 22610: "JPEG XR", 50001: "WebP", 50002: "JPEG XL",
-    52546: "JPEG XL",
+    9: "JBIG", 10: "JBIG", 22610: "JPEG XR", 32766: "NeXT", 32771: "CCITT of whole words", 32809: "ThunderScan",
+    33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34676: "SGI LogLuv",
+    34677: "SGI LogLuv", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of DNG", 34933: "PNG",
+    34934: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 MOST_DIRECTORIES = 1000  # that are looked at
@@ -181,6 +181,7 @@ def _layout(page: Directory) -> Layout:
     bits = page.numbers(258) or [1]
     samples = samples or (3 if compression == OLD_JPEG else len(bits))
     photometric = YCBCR if compression == OLD_JPEG and samples == 3 else page.number(262, RGB if samples > 2 else 0)
+    photometric = BLACK_IS_ZERO if (photometric, samples) == (YCBCR, 1) else photometric
     formats = set(page.numbers(339)) or {1}
     _check_compression(compression)
     _check_values(set(bits[:samples]), formats)
@@ -435,15 +436,13 @@ def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
 
 def _of_stream(page: Directory, layout: Layout) -> Image.Image:
     """JPEG and fax, by PIL, of the layouts that it reads rightly, and without the file's other tags."""
-    is_fax = layout.compression in FAX
-    if (is_fax and (layout.bits, layout.samples) != (1, 1)) or (not is_fax and layout.bits != 8):
-        raise _unread(f"{layout.samples} channels of {layout.bits} bits in JPEG or fax")
-    if layout.is_separate or (not is_fax and layout.samples != CHANNELS[layout.photometric]):
-        raise _unread("JPEG with separate planes or further channels")
-    if layout.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, YCBCR) or (
-        not is_fax and layout.photometric == WHITE_IS_ZERO
-    ):
-        raise _unread("JPEG or fax with a palette or CIELab")
+    if layout.compression in FAX:
+        is_read = (layout.bits, layout.samples) == (1, 1) and layout.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO)
+    else:
+        channels = {BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4, YCBCR: 3}.get(layout.photometric, 0)
+        is_read = (layout.bits, layout.samples) == (8, channels) and not layout.is_separate
+    if not is_read:
+        raise _unread("this compression with these colours, planes or bits")
     tags = {tag: page.metadata(tag) if kind == 7 else page.numbers(tag) for tag, kind in OF_STREAMS.items()}
     tags |= {262: [layout.photometric], 277: [layout.samples]}
     for offsets, counts in ((273, 279), (324, 325)):
