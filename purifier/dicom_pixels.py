@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -71,7 +72,7 @@ def picture_of(dataset: "Dataset", layout: Layout, syntax: str) -> Image.Image:
         if syntax == RLE:
             values = _of_rle(get_frame(dataset.PixelData, 0, number_of_frames=1), layout)
         else:
-            values, _ = get_decoder(syntax).as_array(dataset, raw=True)
+            values, _ = get_decoder(syntax).as_array(dataset, raw=True, correct_unused_bits=False)
         if not bits - 1 <= layout.high < layout.allocated:
             raise ValueError(f"{bits} bits up to bit {layout.high}")
         values = values >> (layout.high + 1 - bits)
@@ -161,8 +162,10 @@ def _of_jpeg_2000(stream: Codestream, layout: Layout) -> tuple[np.ndarray, int]:
     if picture.size != layout.size:
         raise ValueError(f"a stream of {picture.size} pixels")
     picture.load()
+    bits = min(stream.bits, layout.stored)
     if picture.mode == "I;16":  # PIL scales to all of its bits
-        return np.asarray(picture) >> max(0, 16 - stream.bits), min(stream.bits, layout.stored)
-    if stream.bits > max(8, layout.stored):
-        raise ValueError(f"colours of {stream.bits} bits, of which {layout.stored} are used")
+        return np.asarray(picture) >> max(0, 16 - stream.bits), bits
+    if picture.mode == "RGB" and stream.bits > 8:  # of which PIL keeps the upper 8, and OpenCV all
+        values = cv2.imdecode(np.frombuffer(stream.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        return values[..., ::-1], bits
     return np.asarray(picture if picture.mode == "L" else picture.convert("RGB")), 8

@@ -87,7 +87,7 @@ def _reading(data: bytes) -> Iterator[None]:
         raise Refused(f"The picture is too large; {_AT_MOST}") from None
     except UnidentifiedImageError:
         if data.startswith(MARKS):
-            raise Refused("The picture is damaged or cut off and cannot be read (its header is).") from None
+            raise Refused("The picture is damaged or cut off and cannot be read (broken header).") from None
         raise Refused(
             "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM."
         ) from None

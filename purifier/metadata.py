@@ -128,17 +128,16 @@ def _of_jpeg(data: bytes) -> Parts:
 
 
 def _check_frame(marker: int, frame: bytes) -> None:
-    kind = None
-    if marker in LOSSLESS:
-        kind = "lossless"
-    elif marker in HIERARCHICAL:
-        kind = "hierarchical"
-    elif len(frame) >= 6 and frame[0] != 8:
-        kind = f"of {frame[0]} bits a channel"
-    elif len(frame) >= 6 and frame[5] not in (1, 3, 4):
-        kind = f"of {frame[5]} channels"
-    if kind:
-        raise Refused(f"The JPEG picture is {kind}, which is not read. Save it as a usual JPEG or as a PNG file.")
+    """PIL reads the frames of 8 bits that are sequential or progressive."""
+    if len(frame) < 6:
+        return  # damaged, as PIL will say
+    bits, channels = frame[0], frame[5]
+    kind = "lossless" if marker in LOSSLESS else "hierarchical" if marker in HIERARCHICAL else "unusual"
+    if kind != "unusual" or bits != 8 or channels not in (1, 3, 4):
+        raise Refused(
+            f"The JPEG picture is {kind} ({bits} bits, {channels} channels), which is not read. Save it as a usual "
+            "JPEG or as a PNG file."
+        )
 
 
 def _of_png(data: bytes) -> Parts:

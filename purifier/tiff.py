@@ -184,7 +184,7 @@ def _layout(page: Directory) -> Layout:
     photometric = BLACK_IS_ZERO if (photometric, samples) == (YCBCR, 1) else photometric
     formats = set(page.numbers(339)) or {1}
     _check_compression(compression)
-    _check_values(set(bits[:samples]), formats)
+    _check_values(page, set(bits[:samples]), formats)
     _check_colours(page, photometric, samples, bits[0])
     is_tiled = 324 in page.entries or 322 in page.entries
     if is_tiled:
@@ -201,16 +201,18 @@ def _layout(page: Directory) -> Layout:
     factors = tuple(page.numbers(530)[:2]) or (2, 2)
     factors = factors if photometric == YCBCR and compression not in (JPEG, OLD_JPEG) else (1, 1)
     if factors != (1, 1) and (len(factors) != 2 or not {*factors} <= {1, 2, 4} or samples != 3 or is_separate):
-        raise _unread(f"YCbCr whose colours are shared by {factors} pixels")
+        raise _unread(page, "colours that several pixels share in this way")
     return Layout(
         width=width, height=height, samples=samples, bits=bits[0], photometric=photometric, compression=compression,
         is_separate=is_separate, block=block, is_tiled=is_tiled, factors=factors,
     )  # fmt: skip
 
 
-def _unread(what: str) -> Refused:
+def _unread(page: Directory, what: str) -> Refused:
+    bits = ", ".join(str(number) for number in page.numbers(258)[:8] or [1])
     return Refused(
-        f"The TIFF picture's layout is not read: {what}. Save it as RGB with 8 or 16 bits a channel, or as a PNG file."
+        f"The TIFF picture's layout is not read: {what} ({page.number(277, 1)} channels of {bits} bits). Save it as "
+        "RGB with 8 or 16 bits a channel, or as a PNG file."
     )
 
 
@@ -222,10 +224,10 @@ def _check_compression(compression: int) -> None:
         )
 
 
-def _check_values(bits: set[int], formats: set[int]) -> None:
+def _check_values(page: Directory, bits: set[int], formats: set[int]) -> None:
     most = max(bits)
     if formats & {5, 6}:
-        raise _unread("complex numbers")
+        raise _unread(page, "complex numbers")
     if 3 in formats:
         raise Refused(
             f"The picture holds {most}-bit floating-point values, of unknown range. Save it with 8 or 16 bits a "
@@ -236,7 +238,7 @@ def _check_values(bits: set[int], formats: set[int]) -> None:
     if 2 in formats:
         raise Refused("The picture holds signed values, of unknown range. Save it with 8 or 16 bits a channel.")
     if len(bits) != 1 or most < 1:
-        raise _unread(f"channels of {', '.join(str(number) for number in sorted(bits))} bits")
+        raise _unread(page, "channels of different sizes")
 
 
 def _check_colours(page: Directory, photometric: int, samples: int, bits: int) -> None:
@@ -244,17 +246,17 @@ def _check_colours(page: Directory, photometric: int, samples: int, bits: int) -
         name = OTHER_COLOURS.get(photometric, f"number {photometric}")
         raise Refused(f"The TIFF picture's colours are coded as {name}, which is not read. Save it as RGB.")
     if samples < CHANNELS[photometric]:
-        raise _unread(f"{samples} channels where there should be {CHANNELS[photometric]}")
+        raise _unread(page, "too few channels for its colours")
     if photometric == CMYK and page.number(332, 1) != 1:
         raise Refused("The TIFF picture's colours are coded as other inks, which is not read. Save it as RGB.")
     if photometric in (YCBCR, CIELAB, ICCLAB) and bits != 8 and not (bits == 16 and photometric != YCBCR):
-        raise _unread(f"YCbCr or CIELab of {bits} bits")
+        raise _unread(page, "YCbCr or CIELab of these bits")
     usual = {529: (0.299, 0.587, 0.114), 532: (0, 255, 128, 255, 128, 255)}
     if photometric == YCBCR and page.number(259, NONE) not in (JPEG, OLD_JPEG):
         for tag, values in usual.items():
             stated = page.fractions(tag)
             if stated and not np.allclose(stated, values, atol=0.01 if tag == 529 else 0.5):
-                raise _unread("YCbCr with other coefficients than usual")
+                raise _unread(page, "YCbCr with unusual coefficients")
 
 
 def _values(page: Directory, layout: Layout) -> np.ndarray:
@@ -286,7 +288,7 @@ def _values(page: Directory, layout: Layout) -> np.ndarray:
             values = _numbers(unpacked, bits, order, width * together).reshape(rows, width, together)
         if has_predictor:
             if bits not in (8, 16) or layout.factors != (1, 1):
-                raise _unread(f"differences of {bits}-bit values")
+                raise _unread(page, "differences between such values")
             values = np.cumsum(values, axis=1, dtype=values.dtype)
         if layout.is_tiled:
             values = values.reshape(-(-layout.height // height), -1, height, width, values.shape[-1])
@@ -442,7 +444,7 @@ def _of_stream(page: Directory, layout: Layout) -> Image.Image:
         channels = {BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4, YCBCR: 3}.get(layout.photometric, 0)
         is_read = (layout.bits, layout.samples) == (8, channels) and not layout.is_separate
     if not is_read:
-        raise _unread("this compression with these colours, planes or bits")
+        raise _unread(page, "its compression with such colours, planes or bits")
     tags = {tag: page.metadata(tag) if kind == 7 else page.numbers(tag) for tag, kind in OF_STREAMS.items()}
     tags |= {262: [layout.photometric], 277: [layout.samples]}
     for offsets, counts in ((273, 279), (324, 325)):
