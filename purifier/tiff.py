@@ -33,6 +33,7 @@ REDUCED, MASK = 1, 4  # bits of NewSubfileType
 MOST_DIRECTORIES = 1000  # that are looked at
 INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 RATIONALS = {5: "u4", 10: "i4"}
+MOST_BYTES = 2**28  # that PIL, which looks out for pictures of too many pixels, is given to unpack at once
 STRIP = 256  # rows whose bits are unpacked at once
 OF_STREAMS = {  # what libtiff needs for JPEG and fax: type 3 is 16 bits, 4 is 32 bits, 7 bytes
     256: 4, 257: 4, 258: 3, 259: 3, 262: 3, 266: 3, 273: 4, 277: 3, 278: 4, 279: 4, 284: 3, 292: 4, 293: 4, 322: 4,
@@ -279,7 +280,7 @@ def _values(page: Directory, layout: Layout) -> np.ndarray:
         counts = [len(page.data)] * len(offsets)
     has_predictor = page.number(317, 1) == 2 and layout.compression != 32773 and layout.compression in LOSSLESS
     found = []
-    for plane in range(planes):
+    for plane in range(min(planes, CHANNELS[layout.photometric] + 1)):  # those of further channels are not needed
         part = slice(plane * per_plane, (plane + 1) * per_plane)
         unpacked = _unpacked(page, layout, offsets[part], counts[part], (row_bytes, rows, rows_each))
         if layout.factors != (1, 1):
@@ -306,6 +307,14 @@ def _unpacked(
     file than there are pixels.
     """
     row_bytes, rows, rows_each = shape
+    if (half := len(offsets) // 2) and rows * row_bytes > MOST_BYTES:
+        above = half * rows_each
+        return np.concatenate(
+            [
+                _unpacked(page, layout, offsets[:half], counts[:half], (row_bytes, above, rows_each)),
+                _unpacked(page, layout, offsets[half:], counts[half:], (row_bytes, rows - above, rows_each)),
+            ]
+        )
     fill = page.number(266, 1)
     if layout.compression == NONE:
         sizes = [min(rows_each, rows - i * rows_each) * row_bytes for i in range(len(offsets))]
