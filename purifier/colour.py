@@ -39,7 +39,9 @@ def to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
         transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
         if mode == "RGB" and _is_identity(transform):
             return picture
-        return ImageCms.applyTransform(converted, transform) or picture
+        converted = ImageCms.applyTransform(converted, transform)
+        converted.info.clear()  # PIL attaches the new profile
+        return converted
     except MemoryError:
         raise
     except Exception:  # lcms and PIL have many ways to say that a profile is broken
