@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-from purifier.dicom_pixels import BIG_ENDIAN, EXPLICIT, IMPLICIT, PHOTOMETRICS, Layout, picture_of
+from purifier.dicom_pixels import BIG_ENDIAN, EXPLICIT, IMPLICIT, PHOTOMETRICS, STREAMS, Layout, picture_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -93,7 +93,7 @@ def open_dicom(source: str | PathLike | bytes, check_size: Callable[[int, int], 
         _check_kind(storage, syntax)
         with _reading():
             layout = _layout(dataset)
-        _check_layout(layout)
+        _check_layout(layout, syntax)
         _check_pair(layout.photometric, syntax)
         check_size(*layout.size)
         with _reading():
@@ -130,6 +130,9 @@ def _header(file: BinaryIO) -> tuple[str, str, bool, "Dataset"]:
     dataset = Dataset() if syntax == DEFLATED else _parsed(file, syntax, stop_when=lambda tag, *_: tag >= 0x7FE00008)
     if not meta and not dataset:
         raise ValueError("no element")
+    for name in ("PlanarConfiguration", "PixelRepresentation"):  # which some programs leave out where they are 0
+        if name not in dataset:
+            setattr(dataset, name, 0)
     storage = _text(dataset.get("SOPClassUID")) or _text(meta.get("MediaStorageSOPClassUID"))
     return storage, syntax, bool(stated), dataset
 
@@ -176,18 +179,19 @@ def _layout(dataset: "Dataset") -> Layout:
         size=(int(dataset.Columns), int(dataset.Rows)), frames=int(dataset.get("NumberOfFrames") or 1),
         samples=int(dataset.SamplesPerPixel), photometric=_text(dataset.PhotometricInterpretation),
         allocated=int(dataset.BitsAllocated), stored=stored, high=stored - 1 if high is None else int(high),
-        is_signed=bool(dataset.PixelRepresentation),
+        is_signed=bool(dataset.PixelRepresentation), is_planar=bool(dataset.PlanarConfiguration),
     )  # fmt: skip
 
 
-def _check_layout(layout: Layout) -> None:
+def _check_layout(layout: Layout, syntax: str) -> None:
     if layout.frames > 1:
         raise ValueError(f"The DICOM file holds {layout.frames} pictures; exactly 1 is read.")
     if layout.allocated not in (8, 16):
         raise ValueError(f"The DICOM picture has {layout.allocated} bits a value; 8 and 16 are read.")
     if layout.is_signed:
         raise ValueError("The DICOM picture holds signed values, of unknown range. Export it with 8 bits a channel.")
-    if SAMPLES.get(layout.photometric) != layout.samples:
+    is_grouped = layout.photometric == "YBR_FULL_422"  # of which there are no planes
+    if SAMPLES.get(layout.photometric) != layout.samples or (is_grouped and layout.is_planar and syntax not in STREAMS):
         raise ValueError("The DICOM picture's colours are coded in a way that is not read. Export it as RGB.")
 
 

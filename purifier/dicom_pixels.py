@@ -19,6 +19,7 @@ IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.
 RLE = "1.2.840.10008.1.2.5"
 JPEG = "1.2.840.10008.1.2.4.50"  # Baseline
 JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+STREAMS = (JPEG, JPEG_2000_LOSSLESS, JPEG_2000)
 GREY, YBR = ("MONOCHROME1", "MONOCHROME2"), ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PHOTOMETRICS = {  # by transfer syntax; of streams any YBR, since programs leave its name when they compress anew
     **dict.fromkeys((IMPLICIT, EXPLICIT, BIG_ENDIAN), (*GREY, "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422")),
@@ -42,6 +43,7 @@ class Layout:
     stored: int
     high: int
     is_signed: bool
+    is_planar: bool
 
 
 @dataclass(frozen=True, kw_only=True)

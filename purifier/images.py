@@ -29,7 +29,7 @@ MIN_SIDE = 64  # pixels
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 1_000_000_000  # of a file
 FORMATS = ("JPEG", "PNG", "WEBP")  # whose pixels PIL reads; of a camera's MPO, the first picture
-MARKS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")
+MARKS = (b"\xff\xd8\xff", b"\x89PNG")
 TIFF_MARKS = tuple(b"".join(mark) for mark in itertools.product((b"II", b"MM"), (b"*\0", b"\0*", b"+\0", b"\0+")))
 TURNS = dict(
     zip(range(2, 9), (
@@ -86,7 +86,7 @@ def _reading(data: bytes) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise Refused(f"The picture is too large; {_AT_MOST}") from None
     except UnidentifiedImageError:
-        if data.startswith(MARKS):
+        if data.startswith(MARKS) or data[8:12] == b"WEBP":
             raise Refused("The picture is damaged or cut off and cannot be read (broken header).") from None
         raise Refused(
             "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM."
@@ -99,7 +99,7 @@ def _decoded(parts: Parts) -> Image.Image:
     """The pixels of a JPEG, PNG or WebP file, in one of PIL's modes."""
     with Image.open(io.BytesIO(parts.pixels), formats=FORMATS) as picture:
         _check_size(*picture.size)
-        if (frames := getattr(picture, "n_frames", 1)) > 1:
+        if (frames := max(parts.frames, getattr(picture, "n_frames", 1))) > 1:
             raise Refused(f"The file holds {frames} pictures (an animation or pages); exactly 1 is read.")
         picture.load()
     return _of_deep_png(picture, parts) if picture.format == "PNG" and parts.depth == 16 else picture

@@ -37,6 +37,7 @@ class Parts:
     xmp: bytes = b""
     key: tuple[int, ...] = ()  # the colour that is transparent, in the file's own levels
     depth: int = 8  # bits a value, of PNG
+    frames: int = 1  # that a PNG says to hold
 
     def orientation(self) -> int:
         """1 to 8, as EXIF or else XMP says it; 1 where neither can be read."""
@@ -162,8 +163,8 @@ def _of_png(data: bytes) -> Parts:
         elif not is_cut and zlib.crc32(body, zlib.crc32(name)) == int.from_bytes(chunk[-4:]):
             if name == b"tRNS":
                 kept.append(_transparency(body, parts, colour_type))
-            elif name in (b"acTL", b"fcTL", b"fdAT"):
-                kept.append(chunk)
+            elif name == b"acTL":
+                parts.frames = int.from_bytes(body[:4]) if length == 8 else 1
             elif name in (b"tEXt", b"zTXt", b"iTXt"):
                 keyword, text = _text(name, body)
                 found.setdefault(keyword, text)

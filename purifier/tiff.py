@@ -104,9 +104,8 @@ def open_tiff(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Imag
     The picture has one of PIL's modes for 8-bit colours: L, LA, RGB, RGBA, CMYK or LAB. ``check_size(width, height)``
     may refuse it before it is decoded. Raises ``Refused`` for what is not read, and others where the file is damaged.
     """
-    pages = [page for page in _directories(data) if not page.number(254, 0) & (REDUCED | MASK)]
-    if not pages:
-        pages = [page for page in _sub_directories(data) if not page.number(254, 0) & (REDUCED | MASK)]
+    chain = _directories(data)
+    pages = _whole(chain) or _whole(_sub_directories(data, chain)) or chain
     if len(pages) != 1:
         raise Refused(
             f"The file holds {len(pages)} pictures (an animation or pages); exactly 1 is read."
@@ -148,11 +147,16 @@ def _directories(data: bytes) -> list[Directory]:
     return found
 
 
-def _sub_directories(data: bytes) -> list[Directory]:
+def _sub_directories(data: bytes, chain: Sequence[Directory]) -> list[Directory]:
     """Those that lie below the chain's: the picture itself in files whose first one is the thumbnail."""
     order, wide, _ = _header(data)
-    places = [place for page in _directories(data) for place in page.numbers(330)[:MOST_DIRECTORIES]]
+    places = [place for page in chain for place in page.numbers(330)[:MOST_DIRECTORIES]]
     return [_directory(data, order, wide, place)[0] for place in places]
+
+
+def _whole(pages: Sequence[Directory]) -> list[Directory]:
+    """Those that are neither thumbnails nor masks of others."""
+    return [page for page in pages if not page.number(254, 0) & (REDUCED | MASK)]
 
 
 def _directory(data: bytes, order: str, wide: bool, place: int) -> tuple[Directory, int]:

@@ -260,7 +260,8 @@ def laid_out(photometric: str, bits: tuple[int, int, int], planar: int | None = 
     samples = 1 if photometric.startswith("MONOCHROME") else 3
     return dict(
         PhotometricInterpretation=photometric, SamplesPerPixel=samples,
-        PlanarConfiguration=planar if samples == 3 else None, BitsAllocated=bits[0], BitsStored=bits[1], HighBit=bits[2],
+        PlanarConfiguration=planar if samples == 3 else None,
+        BitsAllocated=bits[0], BitsStored=bits[1], HighBit=bits[2],
     )  # fmt: skip
 
 
@@ -291,6 +292,11 @@ def run_lengths(values: np.ndarray, depth: int) -> bytes:
             segments[-1] += bytes([len(rest) - 1]) + rest if rest else b""
     starts = np.cumsum([64, *map(len, segments)]).tolist()[:-1]
     return struct.pack("<16I", len(segments), *starts, *[0] * (15 - len(segments))) + b"".join(segments)
+
+
+@pytest.mark.parametrize("left_out", ["PlanarConfiguration", "PixelRepresentation", "HighBit"])
+def test_what_is_left_out_where_it_is_usual_is_known(left_out):
+    assert np.array_equal(read(dicom(PIXELS.tobytes(), **{left_out: None})), PIXELS)
 
 
 def test_bytes_in_words_of_the_other_order_are_read():
@@ -466,6 +472,10 @@ REFUSED = {
     "1 bit": (lambda: grey(b"", BitsAllocated=1, BitsStored=1), "has 1 bits a value; 8 and 16"),
     "signed": (lambda: dicom(b"", PixelRepresentation=1), "signed values"),
     "colours": (lambda: dicom(b"", PhotometricInterpretation="YBR_PARTIAL_420"), "colours are coded in a way"),
+    "groups in planes": (
+        lambda: dicom(PIXELS[..., :2].tobytes(), PhotometricInterpretation="YBR_FULL_422", PlanarConfiguration=1),
+        "colours are coded in a way",
+    ),
     "samples": (lambda: dicom(b"", SamplesPerPixel=1), "colours are coded in a way"),
     "lossless": (lambda: encapsulated(jpeg(), uid.JPEGLosslessSV1), "compression is JPEG Lossless, Non-Hier"),
     "deflated": (deflated, "compression is Deflated Explicit VR Little Endian, which is not read"),

@@ -159,6 +159,9 @@ METADATA = {
     "gAMA": chunk(b"gAMA", b"a"),
     "tRNS": chunk(b"tRNS", b"a"),
     "animation": chunk(b"acTL", struct.pack(">II", 0, 0)),
+    "short animation": chunk(b"acTL", b"abc"),
+    "animation of one": chunk(b"acTL", struct.pack(">II", 1, 0)),
+    "frame": chunk(b"fcTL", bytes(7)),
     "checksum": chunk(b"tEXt", b"Comment\0text")[:-4] + b"abcd",
     "EXIF's checksum": chunk(b"eXIf", oriented(6)[6:])[:-4] + b"abcd",
     "private checksum": chunk(b"prVt", b"text")[:-4] + b"abcd",
@@ -169,6 +172,13 @@ METADATA = {
 @pytest.mark.parametrize("kind", METADATA)
 def test_odd_metadata_of_png_is_passed_over(kind, after):
     assert np.array_equal(read(png_with(METADATA[kind], after=after)), PIXELS)
+
+
+def test_animations_are_still_refused():
+    file = io.BytesIO()
+    PICTURE.save(file, "PNG", save_all=True, append_images=[lesion_like(1).crop((0, 0, 96, 70))])
+    with pytest.raises(ValueError, match="holds 2 pictures"):
+        open_picture(file.getvalue())
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP", b"Raw profile type exif"])

@@ -282,6 +282,7 @@ def test_a_thumbnail_or_mask_is_no_second_picture():
     mask = page(random(1, 1), 1, _254=4, _262=4)
     for pages in ([page(PIXELS), small], [small, page(PIXELS)], [page(PIXELS), mask]):
         assert np.array_equal(read(tiff(*pages)), PIXELS)
+    assert np.array_equal(read(tiff(page(PIXELS, _254=1))), PIXELS)  # where there is no other
     with pytest.raises(ValueError, match="holds 2 pictures"):
         read(tiff(page(PIXELS), page(PIXELS)))
 
