@@ -128,7 +128,7 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(kind):
         "runs": bmp(runs(INDICES, 4), 4, RLE4, colours=PALETTE), "colours": bmp(filled(PIXELS), 24),
     }[kind]  # fmt: skip
     generator = np.random.default_rng(0)
-    for i in range(100):
+    for i in range(40):
         damaged = bytearray(whole)
         for place in generator.integers(60 if i % 2 else len(whole), size=4):
             damaged[place] = generator.integers(256)
@@ -136,7 +136,7 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(kind):
             assert open_picture(bytes(damaged)).mode == "RGB"
         except ValueError:
             pass
-    for length in range(20, len(whole), 500):
+    for length in range(20, len(whole), 900):
         try:
             assert kind == "runs" and open_picture(whole[:length])
         except ValueError:

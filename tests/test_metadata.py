@@ -147,7 +147,7 @@ METADATA = {
     "iCCP": chunk(b"iCCP", b"large\0\0" + zlib.compress(LARGE, 1)),
     "EXIF": chunk(b"eXIf", LARGE),
     "private": chunk(b"prVt", LARGE),
-    "much text": chunk(b"tEXt", b"Comment\0" + LARGE) * 25,
+    "much text": chunk(b"tEXt", b"Comment\0" + LARGE) * 22,
     "text without end of keyword": chunk(b"tEXt", b"x" * 100),
     "method": chunk(b"zTXt", b"Comment\0\7x"),
     "profile's method": chunk(b"iCCP", b"name\0\7x"),
@@ -183,7 +183,7 @@ def test_animations_are_still_refused():
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP", b"Raw profile type exif"])
 def test_no_bomb_in_metadata_is_unpacked(kind):
-    bomb = zlib.compress(bytes(200_000_000), 1)
+    bomb = zlib.compress(bytes(100_000_000), 1)
     data = png_with({
         b"zTXt": chunk(b"zTXt", b"Comment\0\0" + bomb),
         b"iTXt": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb),
@@ -262,11 +262,8 @@ def test_png_of_every_depth_is_what_opencv_sees(depth, colour_type):
     assert np.abs(read(data) - expected * 255).max() <= (0.51 if channels in (1, 3) else 1.5)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("colour_type", [0, 2])
+@pytest.mark.parametrize(("depth", "colour_type"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2)])
 def test_one_colour_may_be_transparent(depth, colour_type):
-    if colour_type == 2 and depth < 8:
-        pytest.skip("PNG has no such pictures")
     generator, channels = np.random.default_rng(0), 3 if colour_type else 1
     values = generator.integers(0, 2**depth, (70, 96, channels)).astype(np.uint16)
     values[:20] = values[0, 0]

@@ -356,7 +356,7 @@ def test_claims_of_gigabytes_take_no_memory(compression, changes):
 
 
 def test_no_more_is_inflated_than_there_are_pixels():
-    bomb = zlib.compress(bytes(200_000_000))
+    bomb = zlib.compress(bytes(50_000_000), 1)
     data = tiff(page(np.zeros((HEIGHT, WIDTH, 3), int), _259=DEFLATE, blocks=[bomb]))
     tracemalloc.start()
     assert not read(data).any()
@@ -377,7 +377,7 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(kind):
     )
     generator = np.random.default_rng(0)
     start = struct.unpack_from("<I", whole, 4)[0]
-    for i in range(100):
+    for i in range(60):
         damaged = bytearray(whole)
         places = range(8) if i % 10 == 0 else range(start, min(start + 200, len(whole))) if i % 2 else range(len(whole))
         for place in generator.choice(places, size=4):

@@ -16,8 +16,8 @@ ERRORS = (
     "The picture has {width} x {height} pixels; at most 50 megapixels are read.",
     "The picture has {width} x {height} pixels; each side must have at least {least}.",
     "The file holds {count} pictures (an animation or pages); exactly 1 is read.",
-    # bmp.py, metadata.py, tiff.py
     "The file has {megabytes} MB; at most {most} MB are read.",
+    # bmp.py, metadata.py, tiff.py
     "The picture holds {bits}-bit values, of unknown range. Save it with 8 or 16 bits a channel.",
     "The picture holds {bits}-bit floating-point values, of unknown range. Save it with 8 or 16 bits a channel.",
     "The picture holds signed values, of unknown range. Save it with 8 or 16 bits a channel.",
