@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 
 MAX_PROFILE = 16 * 2**20  # bytes; the largest profiles of printers have a few megabytes
 NO_CHANGE = 2  # levels; what is nearer to sRGB is sRGB, and keeps its pixels
+STRIP = 256  # rows that are scaled at once: numpy's indices take eight bytes each
 MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # PIL's, by a profile's colour space
 D65 = (0.3127, 0.3290)
 SRGB = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))  # x and y of red, green and blue
@@ -90,3 +91,15 @@ def _xyz(point: Sequence[float]) -> tuple[float, float, float]:
 def _fixed(values: Sequence[float]) -> bytes:
     """ICC's numbers of 16 bits before and after the point."""
     return struct.pack(f">{len(values)}i", *(round(float(value) * 65536) for value in values))
+
+
+def eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    """The lowest ``bits`` (1 to 16) of unsigned values, scaled to 8 bits and rounded."""
+    if bits == 8:
+        return values.astype(np.uint8, copy=False)
+    table = np.linspace(0, 255, 2**bits).round().astype(np.uint8)
+    scaled = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), STRIP):
+        part = slice(start, start + STRIP)
+        scaled[part] = table[values[part] & values.dtype.type(2**bits - 1)]
+    return scaled

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from purifier.colour import ADOBE_GAMMA, ADOBE_RGB, profile_of, to_srgb
+from purifier.colour import ADOBE_GAMMA, ADOBE_RGB, eight_bits, profile_of, to_srgb
 from purifier.metadata import take_apart
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def picture_of(dataset: "Dataset", layout: Layout, syntax: str) -> Image.Image:
         values, bits = apply_color_lut(values, dataset), dataset.RedPaletteColorLookupTableDescriptor[2]
     if not 1 <= bits <= 16:
         raise ValueError(f"{bits} bits")
-    values = _eight_bits(values, bits)
+    values = eight_bits(values, bits)
     if photometric.startswith("YBR"):
         strips = np.array_split(values, -(-layout.size[1] // STRIP))  # pydicom computes in floats, many times as large
         values = np.concatenate([convert_color_space(strip, "YBR_FULL", "RGB") for strip in strips])
@@ -96,14 +96,6 @@ def _profile(dataset: "Dataset") -> bytes:
     if isinstance(profile, bytes) and profile:
         return profile
     return profile_of(ADOBE_RGB, gamma=ADOBE_GAMMA) if str(dataset.get("ColorSpace", "")).strip() == "ADOBERGB" else b""
-
-
-def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
-    """The lowest ``bits`` of unsigned values, scaled to 8 bits."""
-    if bits == 8:
-        return values.astype(np.uint8)
-    table = np.linspace(0, 255, 2**bits).round().astype(np.uint8)
-    return table[values & values.dtype.type(2**bits - 1)]
 
 
 def _of_rle(frame: bytes, layout: Layout) -> np.ndarray:

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from purifier.bmp import open_bmp
-from purifier.colour import to_srgb
+from purifier.colour import eight_bits, to_srgb
 from purifier.dicom import is_dicom, open_dicom
 from purifier.metadata import Parts, Refused, take_apart
 from purifier.tiff import open_tiff
@@ -115,7 +115,7 @@ def _of_deep_png(picture: Image.Image, parts: Parts) -> Image.Image:
         return picture
     if values.ndim == 3:
         values = values[..., [2, 1, 0, 3][: values.shape[2]]]
-    levels = (values / 257).round().astype(np.uint8)
+    levels = eight_bits(values, 16)
     deep = Image.fromarray(levels if picture.mode != "RGBA" or levels.ndim == 3 else np.dstack([levels] * 3))
     if parts.key:
         is_key = (values.reshape(*values.shape[:2], -1) == parts.key).all(axis=-1)

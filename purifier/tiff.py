@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from purifier.colour import eight_bits
 from purifier.metadata import Refused, orientation_of
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
@@ -369,7 +370,11 @@ def _by_pil(data: bytes) -> Image.Image:
 def _numbers(rows: np.ndarray, bits: int, order: str, many: int) -> np.ndarray:
     """The first ``many`` numbers in each row of bytes."""
     if bits in (8, 16):
-        return np.ascontiguousarray(rows).view(np.dtype(f"u{bits // 8}").newbyteorder(order)).astype(f"u{bits // 8}")
+        return (
+            np.ascontiguousarray(rows)
+            .view(np.dtype(f"u{bits // 8}").newbyteorder(order))
+            .astype(f"u{bits // 8}", copy=False)
+        )
     values = np.empty((len(rows), many), np.uint8 if bits < 8 else np.uint16)
     weights = (1 << np.arange(bits)[::-1]).astype(values.dtype)
     for start in range(0, len(rows), STRIP):
@@ -400,7 +405,7 @@ def _picture(values: np.ndarray, page: Directory, layout: Layout) -> Image.Image
     elif photometric in (CIELAB, ICCLAB):
         return Image.frombytes("LAB", (layout.width, layout.height), _lab(values, layout).tobytes())
     else:
-        values = _eight_bits(values, layout.bits)
+        values = eight_bits(values, layout.bits)
     if photometric == WHITE_IS_ZERO:
         values = 255 - values
     size, mode = (layout.width, layout.height), {1: "L", 3: "RGB", 4: "CMYK"}[values.shape[-1]]
@@ -409,7 +414,7 @@ def _picture(values: np.ndarray, page: Directory, layout: Layout) -> Image.Image
         picture = picture.convert("RGB")
     if alpha is None or mode == "CMYK":
         return picture
-    alpha = _eight_bits(alpha, layout.bits)
+    alpha = eight_bits(alpha, layout.bits)
     if page.number(338, 2) == 1:  # the colours are multiplied with it
         values = np.asarray(picture).reshape(*alpha.shape, -1) * (255 / np.maximum(alpha, 1))[..., None]
         picture = Image.fromarray(values.round().clip(0, 255).astype(np.uint8).squeeze())
@@ -441,12 +446,6 @@ def _lab(values: np.ndarray, layout: Layout) -> np.ndarray:
     elif layout.photometric == ICCLAB:
         values = np.concatenate([values[..., :1], values[..., 1:] ^ 128], axis=-1)
     return values.astype(np.uint8)
-
-
-def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
-    if bits == 8:
-        return values
-    return np.linspace(0, 255, 2**bits).round().astype(np.uint8)[values]
 
 
 def _of_stream(page: Directory, layout: Layout) -> Image.Image:
