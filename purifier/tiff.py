@@ -32,6 +32,7 @@ OTHER_COMPRESSIONS = {
 }  # fmt: skip
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 MOST_DIRECTORIES = 1000  # that are looked at
+MOST_CHANNELS = 64
 INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 RATIONALS = {5: "u4", 10: "i4"}
 MOST_BYTES = 2**28  # that PIL, which looks out for pictures of too many pixels, is given to unpack at once
@@ -108,9 +109,7 @@ def open_tiff(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Imag
     chain = _directories(data)
     pages = _whole(chain) or _whole(_sub_directories(data, chain)) or chain
     if len(pages) != 1:
-        raise Refused(
-            f"The file holds {len(pages)} pictures (an animation or pages); exactly 1 is read."
-        )  # as images.py says it of other formats
+        raise Refused(f"The file holds {len(pages)} pictures (an animation or pages); exactly 1 is read.")
     page = pages[0]
     check_size(page.number(256, 0), page.number(257, 0))
     layout = _layout(page)
@@ -197,12 +196,11 @@ def _layout(page: Directory) -> Layout:
         block = page.number(322, 0), page.number(323, 0)
     else:
         block = width, min(page.number(278, height) or height, height)
-    if (
-        min(block) < 1
-        or samples > 64
-        or (is_tiled and -(-width // block[0]) * block[0] * block[1] > 4 * width * height + 2**22)
-    ):
+    if min(block) < 1 or samples > MOST_CHANNELS:
         raise ValueError(f"blocks of {block} pixels, {samples} channels")
+    whole_blocks = -(-width // block[0]) * block[0] * -(-height // block[1]) * block[1]
+    if is_tiled and whole_blocks > 4 * width * height + 2**22:  # far beyond the picture's own pixels
+        raise ValueError(f"tiles of {block} pixels")
     is_separate = page.number(284, 1) == 2 and samples > 1
     factors = tuple(page.numbers(530)[:2]) or (2, 2)
     factors = factors if photometric == YCBCR and compression not in (JPEG, OLD_JPEG) else (1, 1)

@@ -342,7 +342,8 @@ def test_what_is_not_read_is_refused_by_name(tags, message):
 
 @pytest.mark.parametrize("compression", [RAW, LZW, DEFLATE, PACKBITS, ZSTD])
 @pytest.mark.parametrize(
-    "changes", [{}, {322: 2**20, 323: 2**20}, {278: 2**32 - 1}, {277: 60000}, {284: 2, 277: 60000}]
+    "changes",
+    [{}, {322: 2**20, 323: 2**20}, {322: 2**27, 323: 1}, {278: 2**32 - 1}, {277: 60000}, {284: 2, 277: 60000}],
 )
 def test_claims_of_gigabytes_take_no_memory(compression, changes):
     tags = page(PIXELS[..., :1], _259=compression, blocks=[bytes(100)]) | {256: 7000, 257: 7000} | changes
