@@ -8,12 +8,12 @@ import io
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
 from PIL import Image
+
+from purifier.dicom_pixels import BIG_ENDIAN, EXPLICIT, IMPLICIT, PHOTOMETRICS, STREAMS, Layout, picture_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -26,50 +26,58 @@ CLASSES = (  # that are read, of SOP class
     "1.2.840.10008.5.1.4.1.1.7.3",  # Grayscale Word
     "1.2.840.10008.5.1.4.1.1.7.4",  # True Color
 )
-IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-RLE = "1.2.840.10008.1.2.5"
-STREAMS = (  # what PIL reads by itself: JPEG Baseline, JPEG 2000 lossless, JPEG 2000
-    "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
-)  # fmt: skip
 SAMPLES = {  # numbers a pixel, by photometric interpretation
     "MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1,
     "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "YBR_ICT": 3, "YBR_RCT": 3,
 }  # fmt: skip
 PARSED = (
     "SOPClassUID", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
-    "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData",
+    "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData", "ICCProfile", "ColorSpace",
     *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue")),
     *(f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
 )  # fmt: skip
-STRIP = 256  # rows whose colours are converted at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How the pixels are laid out."""
-
-    size: tuple[int, int]  # width and height
-    frames: int
-    samples: int
-    photometric: str
-    allocated: int  # bits a value takes, of which the lowest ``stored`` are used
-    stored: int
-    is_signed: bool
+NO_SYNTAX = (
+    "The DICOM file does not say how its pixels are compressed: its TransferSyntaxUID is missing or unknown. Export it "
+    "uncompressed, or as JPEG Baseline."
+)
+FIRST_GROUPS = (2, 8)  # with which a file begins that has no preamble
+VRS = b"AE AS AT CS DA DT IS LO LT OB OW PN SH SQ ST TM UI UL UN US UT".split()
 
 
 def is_dicom(source: str | PathLike | bytes) -> bool:
-    """Whether a file (or its bytes) says that it is DICOM."""
+    """Whether a file (or its bytes) says that it is DICOM, or begins as DICOM does where it has no preamble."""
     if isinstance(source, bytes):
-        return source[128:132] == b"DICM"
+        return _start(source[:140]) is not None
     with open(source, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return _start(file.read(140)) is not None
+
+
+def _start(head: bytes) -> int | None:
+    """Where the first element lies; None for what is no DICOM."""
+    if head[128:132] == b"DICM":
+        return 132
+    start = 4 if head.startswith(b"DICM") else 0
+    return start if _encoding(head[start : start + 8]) else None
+
+
+def _encoding(element: bytes) -> str | None:
+    """The transfer syntax, if nothing is compressed, of a data set that begins with these 8 bytes."""
+    if len(element) < 8:
+        return None
+    little, big = (int.from_bytes(element[:2], order) for order in ("little", "big"))
+    if element[4:6] in VRS:
+        return EXPLICIT if little in FIRST_GROUPS else BIG_ENDIAN if big in FIRST_GROUPS else None
+    number, length = int.from_bytes(element[2:4], "little"), int.from_bytes(element[4:], "little")
+    return IMPLICIT if little in FIRST_GROUPS and number < 0x100 and length < 0x400 and length % 2 == 0 else None
 
 
 def open_dicom(source: str | PathLike | bytes, check_size: Callable[[int, int], None]) -> Image.Image:
     """The picture of a DICOM file as 8-bit RGB; ``check_size(width, height)`` may refuse it before it is decoded.
 
-    Grey values are scaled from all that their bits can hold; display windows and colour profiles are not applied.
+    Grey values are scaled from all that their bits can hold; display windows are not applied, and colour profiles are.
+    A file without the preamble or without TransferSyntaxUID is read where its pixels are not compressed.
     Raises ``ValueError`` saying what is wrong.
     """
     try:
@@ -81,15 +89,20 @@ def open_dicom(source: str | PathLike | bytes, check_size: Callable[[int, int], 
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its log repeats what is wrong in a file
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         with _reading():
-            storage, syntax, dataset = _header(file)
+            storage, syntax, is_stated, dataset = _header(file)
         _check_kind(storage, syntax)
         with _reading():
             layout = _layout(dataset)
-        _check_layout(layout)
+        _check_layout(layout, syntax)
+        _check_pair(layout.photometric, syntax)
         check_size(*layout.size)
         with _reading():
             dataset.update(_parsed(file, syntax))
-            return _picture(dataset, layout, syntax)
+            is_stream = bool(dataset["PixelData"].is_undefined_length)
+        if is_stream and not is_stated:
+            raise ValueError(NO_SYNTAX)
+        with _reading():
+            return picture_of(dataset, layout, syntax)
 
 
 @contextmanager
@@ -103,18 +116,29 @@ def _reading() -> Iterator[None]:
         raise ValueError("The DICOM file is damaged or cut off and cannot be read.") from None
 
 
-def _header(file: BinaryIO) -> tuple[str, str, "Dataset"]:
-    """The SOP class, the transfer syntax, and what is parsed of all that comes before the pixels."""
+def _header(file: BinaryIO) -> tuple[str, str, bool, "Dataset"]:
+    """The SOP class, the transfer syntax, whether it is stated, and what is parsed of all that is before the pixels."""
     from pydicom import Dataset
     from pydicom.filereader import read_dataset
 
-    file.seek(132)
+    file.seek(_start(file.read(140)))
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2)
-    syntax = str(meta.TransferSyntaxUID)
+    stated, place = _text(meta.get("TransferSyntaxUID")), file.tell()
+    syntax = stated or _encoding(file.read(8)) or EXPLICIT
+    file.seek(place)
     # Deflated files are refused, so nothing is inflated: a small one can hold any number of bytes.
     dataset = Dataset() if syntax == DEFLATED else _parsed(file, syntax, stop_when=lambda tag, *_: tag >= 0x7FE00008)
-    storage = dataset.SOPClassUID if "SOPClassUID" in dataset else meta.MediaStorageSOPClassUID
-    return str(storage), syntax, dataset
+    if not meta and not dataset:
+        raise ValueError("no element")
+    for name in ("PlanarConfiguration", "PixelRepresentation"):  # which some programs leave out where they are 0
+        if name not in dataset:
+            setattr(dataset, name, 0)
+    storage = _text(dataset.get("SOPClassUID")) or _text(meta.get("MediaStorageSOPClassUID"))
+    return storage, syntax, bool(stated), dataset
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip(" \0")
 
 
 def _parsed(file: BinaryIO, syntax: str, stop_when: Callable[..., bool] | None = None) -> "Dataset":
@@ -132,10 +156,12 @@ def _check_kind(storage: str, syntax: str) -> None:
             f"The DICOM file's class is {_name(storage)}; only photographs, dermoscopic photographs and secondary "
             "captures are read."
         )
-    if syntax not in (IMPLICIT, EXPLICIT, BIG_ENDIAN, RLE, *STREAMS):
+    if syntax not in PHOTOMETRICS:
+        if (name := _name(syntax)) == "unknown":
+            raise ValueError(NO_SYNTAX)
         raise ValueError(
-            f"The DICOM picture's compression is {_name(syntax)}, which is not read. Export it uncompressed, or as "
-            "JPEG Baseline."
+            f"The DICOM picture's compression is {name}, which is not read. Export it uncompressed, or as JPEG "
+            "Baseline."
         )
 
 
@@ -147,91 +173,31 @@ def _name(uid: str) -> str:
 
 
 def _layout(dataset: "Dataset") -> Layout:
+    stored = int(dataset.BitsStored)
+    high = dataset.get("HighBit")
     return Layout(
         size=(int(dataset.Columns), int(dataset.Rows)), frames=int(dataset.get("NumberOfFrames") or 1),
-        samples=int(dataset.SamplesPerPixel), photometric=str(dataset.PhotometricInterpretation),
-        allocated=int(dataset.BitsAllocated), stored=int(dataset.BitsStored),
-        is_signed=bool(dataset.PixelRepresentation),
+        samples=int(dataset.SamplesPerPixel), photometric=_text(dataset.PhotometricInterpretation),
+        allocated=int(dataset.BitsAllocated), stored=stored, high=stored - 1 if high is None else int(high),
+        is_signed=bool(dataset.PixelRepresentation), is_planar=bool(dataset.PlanarConfiguration),
     )  # fmt: skip
 
 
-def _check_layout(layout: Layout) -> None:
+def _check_layout(layout: Layout, syntax: str) -> None:
     if layout.frames > 1:
         raise ValueError(f"The DICOM file holds {layout.frames} pictures; exactly 1 is read.")
     if layout.allocated not in (8, 16):
         raise ValueError(f"The DICOM picture has {layout.allocated} bits a value; 8 and 16 are read.")
     if layout.is_signed:
         raise ValueError("The DICOM picture holds signed values, of unknown range. Export it with 8 bits a channel.")
-    if SAMPLES.get(layout.photometric) != layout.samples:
+    is_grouped = layout.photometric == "YBR_FULL_422"  # of which there are no planes
+    if SAMPLES.get(layout.photometric) != layout.samples or (is_grouped and layout.is_planar and syntax not in STREAMS):
         raise ValueError("The DICOM picture's colours are coded in a way that is not read. Export it as RGB.")
 
 
-def _picture(dataset: "Dataset", layout: Layout, syntax: str) -> Image.Image:
-    from pydicom.encaps import get_frame
-    from pydicom.pixels import apply_color_lut, convert_color_space, get_decoder
-
-    photometric, bits = layout.photometric, layout.stored
-    if syntax in STREAMS:
-        picture = _of_stream(get_frame(dataset.PixelData, 0, number_of_frames=1), layout)
-        values, bits = np.asarray(picture), 16 if picture.mode == "I;16" else 8  # PIL scales to all of its bits
-        photometric = "RGB" if picture.mode == "RGB" else photometric
-    elif syntax == RLE:
-        values = _of_rle(get_frame(dataset.PixelData, 0, number_of_frames=1), layout)
-    else:
-        values, _ = get_decoder(syntax).as_array(dataset, raw=True)
-    if photometric == "PALETTE COLOR":
-        values, bits = apply_color_lut(values, dataset), dataset.RedPaletteColorLookupTableDescriptor[2]
-    if not 1 <= bits <= 16:
-        raise ValueError(f"{bits} bits")
-    values = _eight_bits(values, bits)
-    if photometric.startswith("YBR"):
-        strips = np.array_split(values, -(-layout.size[1] // STRIP))  # pydicom computes in floats, many times as large
-        values = np.concatenate([convert_color_space(strip, "YBR_FULL", "RGB") for strip in strips])
-    return Image.fromarray(255 - values if photometric == "MONOCHROME1" else values).convert("RGB")
-
-
-def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
-    """The lowest ``bits`` of unsigned values, scaled to 8 bits."""
-    if bits == 8:
-        return values.astype(np.uint8)
-    table = np.linspace(0, 255, 2**bits).round().astype(np.uint8)
-    return table[values & values.dtype.type(2**bits - 1)]
-
-
-def _of_rle(frame: bytes, layout: Layout) -> np.ndarray:
-    """PackBits, a plane for each byte of each sample, the most significant first (DICOM PS3.5, annex G).
-
-    PIL unpacks no more than there are pixels; pydicom unpacks all that a file holds, which can be gigabytes.
-    """
-    (width, height), depth = layout.size, layout.allocated // 8
-    count, *starts = np.frombuffer(frame[:64], "<u4")[: 1 + layout.samples * depth].tolist()
-    if count != len(starts):
-        raise ValueError(f"{count} segments")
-    planes = [
-        Image.frombytes("L", (width * height, 1), frame[start:end], "packbits", "L")
-        for start, end in zip(starts, [*starts[1:], len(frame)], strict=True)
-    ]
-    planes = np.array([np.asarray(plane).reshape(height, width) for plane in planes]).astype(f"u{depth}")
-    values = sum(planes[i::depth] << 8 * (depth - 1 - i) for i in range(depth))
-    return values[0] if layout.samples == 1 else np.moveaxis(values, 0, -1)
-
-
-def _of_stream(stream: bytes, layout: Layout) -> Image.Image:
-    """A JPEG or JPEG 2000 stream. Its own marks say how colours are coded, and where it has none, DICOM does.
-
-    pydicom converts the colours of a JPEG with Adobe's mark twice.
-    """
-    picture = Image.open(io.BytesIO(stream), formats=("JPEG", "JPEG2000"))
-    if picture.size != layout.size:
-        raise ValueError(f"a stream of {picture.size} pixels")
-    if layout.photometric == "RGB" and picture.format == "JPEG" and _has_no_marks(picture):
-        picture.draft("YCbCr", picture.size)  # what PIL takes for these are the red, green and blue themselves
-        return Image.frombytes("RGB", picture.size, picture.tobytes())
-    picture.load()
-    return picture if picture.mode in ("L", "I;16") else picture.convert("RGB")
-
-
-def _has_no_marks(picture: Image.Image) -> bool:
-    """Whether nothing in a JPEG says that it holds YCbCr, as PIL then assumes, or RGB."""
-    numbers, factors = [layer[0] for layer in picture.layer], {layer[1:3] for layer in picture.layer}
-    return not {"jfif", "adobe_transform"} & picture.info.keys() and bytes(numbers) != b"RGB" and len(factors) == 1
+def _check_pair(photometric: str, syntax: str) -> None:
+    if photometric not in PHOTOMETRICS[syntax]:
+        raise ValueError(
+            f"The DICOM picture's colours are {photometric}, which is not read in the compression {_name(syntax)}. "
+            "Export it as RGB."
+        )

@@ -1,33 +1,56 @@
-"""Pictures to batches and back: the only place, with dicom.py, that knows uint8, height-width-channel and PIL.
+"""Pictures to batches and back: the only place, with the modules of single kinds of files, that knows uint8,
+height-width-channel and PIL.
 
 A batch is a float32 tensor (B, 3, H, W) in [0, 1], sRGB as stored.
 """
 
 import io
+import itertools
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from purifier.bmp import open_bmp
+from purifier.colour import eight_bits, to_srgb
 from purifier.dicom import is_dicom, open_dicom
+from purifier.metadata import Parts, Refused, take_apart
+from purifier.tiff import open_tiff
 
 SIZE = 224  # pixels a side of the square that everything works on
 MIN_SIDE = 64  # pixels
 MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")  # PIL opens a camera's MPO as a JPEG
+MAX_BYTES = 1_000_000_000  # of a file
+FORMATS = ("JPEG", "PNG", "WEBP")  # whose pixels PIL reads; of a camera's MPO, the first picture
+MARKS = (b"\xff\xd8\xff", b"\x89PNG")
+TIFF_MARKS = tuple(b"".join(mark) for mark in itertools.product((b"II", b"MM"), (b"*\0", b"\0*", b"+\0", b"\0+")))
+BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes, in bytes
+TURNS = dict(
+    zip(range(2, 9), (
+        Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+        Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+    ), strict=True)
+)  # fmt: skip
 LUMINANCE_SUM = 3688  # of the quantisation table at quality 50
 _AT_MOST = f"at most {MAX_PIXELS // 1_000_000} megapixels are read."
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dcm")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".dcm", ".dicom",
+)  # fmt: skip
 
 
 def open_picture(source: str | PathLike | bytes) -> Image.Image:
-    """Read a picture file (or its bytes) as 8-bit RGB, upright, with no metadata left.
+    """Read a picture file (or its bytes) as 8-bit sRGB, upright, with no metadata left.
 
-    Grey, palette, CMYK, 16-bit and transparent pictures (laid on white) are converted, and so are photographs in DICOM.
+    Grey, palette, CMYK, CIELab, 16-bit and transparent pictures (laid on white) are converted, and so are photographs
+    in DICOM. Colours are converted to sRGB by the file's ICC profile, by PNG's cICP, or gAMA and cHRM where they do
+    not mean sRGB, and by a camera's mark for Adobe RGB; a profile or EXIF block that is broken is passed over.
     Raises ``FileNotFoundError``, or ``ValueError`` saying what is wrong and which limit was passed.
     """
     if not isinstance(source, bytes) and not Path(source).is_file():
@@ -36,37 +59,79 @@ def open_picture(source: str | PathLike | bytes) -> Image.Image:
         warnings.simplefilter("ignore")  # PIL and pydicom warn about odd metadata, which is dropped anyway
         if is_dicom(source):
             return open_dicom(source, _check_size)
-        try:
-            picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
-            frames = getattr(picture, "n_frames", 1)
-        except UnidentifiedImageError:
-            raise ValueError(
-                "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM."
-            ) from None
-        except Image.DecompressionBombError:
-            raise ValueError(f"The picture is too large; {_AT_MOST}") from None
-        except Exception as error:
-            raise _damaged(error) from error
-        with picture:
-            _check(picture, frames)
-            try:
-                picture.load()
-                return _rgb(ImageOps.exif_transpose(picture))
-            except Exception as error:
-                raise _damaged(error) from error
+        data = _bytes_of(source)
+        with _reading(data):
+            if data.startswith(TIFF_MARKS):
+                picture, profile, orientation = open_tiff(data, _check_size)
+            elif data.startswith(b"BM"):
+                picture, profile, orientation = open_bmp(data, _check_size)
+            else:
+                parts = take_apart(data)
+                picture, profile, orientation = _decoded(parts), parts.profile, parts.orientation()
+            return _turned(_rgb(picture, profile), orientation)
+
+
+def _bytes_of(source: str | PathLike | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if (size := Path(source).stat().st_size) > MAX_BYTES:
+        raise Refused(f"The file has {size // 1_000_000} MB; at most {MAX_BYTES // 1_000_000} MB are read.")
+    return Path(source).read_bytes()
+
+
+@contextmanager
+def _reading(data: bytes) -> Iterator[None]:
+    """For nearly any exception: each of the decoders has its own ways to fail on damaged data."""
+    try:
+        yield
+    except (PermissionError, MemoryError, Refused):
+        raise
+    except Image.DecompressionBombError:
+        raise Refused(f"The picture is too large; {_AT_MOST}") from None
+    except UnidentifiedImageError:
+        if data.startswith(MARKS) or data[8:12] == b"WEBP":
+            raise Refused("The picture is damaged or cut off and cannot be read (broken header).") from None
+        raise Refused(
+            "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM."
+        ) from None
+    except Exception as error:
+        raise Refused(f"The picture is damaged or cut off and cannot be read ({error}).") from error
+
+
+def _decoded(parts: Parts) -> Image.Image:
+    """The pixels of a JPEG, PNG or WebP file, in one of PIL's modes."""
+    with Image.open(io.BytesIO(parts.pixels), formats=FORMATS) as picture:
+        _check_size(*picture.size)
+        if (frames := max(parts.frames, getattr(picture, "n_frames", 1))) > 1:
+            raise Refused(f"The file holds {frames} pictures (an animation or pages); exactly 1 is read.")
+        picture.load()
+    return _of_deep_png(picture, parts) if picture.format == "PNG" and parts.depth == 16 else picture
+
+
+def _of_deep_png(picture: Image.Image, parts: Parts) -> Image.Image:
+    """A PNG of 16 bits a channel, rounded to 8 bits. PIL, which has found it whole, cuts colours to their upper byte.
+
+    So OpenCV reads it, whose home is defences.py: no other decoder that is installed keeps the 16 bits.
+    """
+    values = cv2.imdecode(np.frombuffer(parts.pixels, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.shape[:2] != picture.size[::-1]:
+        return picture
+    if values.ndim == 3:
+        values = values[..., [2, 1, 0, 3][: values.shape[2]]]
+    levels = eight_bits(values, 16)
+    deep = Image.fromarray(levels if picture.mode != "RGBA" or levels.ndim == 3 else np.dstack([levels] * 3))
+    if parts.key:
+        is_key = (values.reshape(*values.shape[:2], -1) == parts.key).all(axis=-1)
+        deep.putalpha(Image.fromarray(np.where(is_key, 0, 255).astype(np.uint8)))
+    return deep
 
 
 def looks_like_a_picture(path: Path) -> bool:
     """Whether a file of any name begins as those do that ``open_picture`` reads."""
-    try:
-        with Image.open(path, formats=FORMATS):
-            return True
-    except OSError as error:
-        if not isinstance(error, UnidentifiedImageError):
-            raise
-        return is_dicom(path)
-    except Exception:  # it begins as a picture, which is damaged
-        return True
+    with path.open("rb") as file:
+        head = file.read(140)
+    is_bmp = head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in BMP_HEADERS
+    return head.startswith((*MARKS, *TIFF_MARKS)) or head[8:12] == b"WEBP" or is_bmp or is_dicom(head)
 
 
 def jpeg_quality(data: bytes) -> float | None:
@@ -80,36 +145,33 @@ def jpeg_quality(data: bytes) -> float | None:
     return 100 - percent / 2 if percent < 100 else 5000 / percent
 
 
-def _damaged(error: Exception) -> Exception:
-    """For nearly any exception: each of PIL's decoders has its own ways to fail on damaged data."""
-    if isinstance(error, (PermissionError, MemoryError)):
-        return error
-    return ValueError(f"The picture is damaged or cut off and cannot be read ({error}).")
-
-
-def _check(picture: Image.Image, frames: int) -> None:
-    _check_size(*picture.size)
-    if frames > 1 and picture.format != "MPO":  # an MPO's further frames are previews of the same picture
-        raise ValueError(f"The file holds {frames} pictures (an animation or pages); exactly 1 is read.")
-    if picture.mode in ("I", "F"):
-        raise ValueError("The picture holds 32-bit values, of unknown range. Save it with 8 or 16 bits a channel.")
-
-
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise ValueError(f"The picture has {width} x {height} pixels; {_AT_MOST}")
+        raise Refused(f"The picture has {width} x {height} pixels; {_AT_MOST}")
     if min(width, height) < MIN_SIDE:
-        raise ValueError(f"The picture has {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
+        raise Refused(f"The picture has {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    """8-bit RGB pixels alone: a picture made from an array carries no metadata."""
-    if picture.mode.startswith("I;16"):
-        picture = Image.fromarray((np.asarray(picture, dtype=np.float64) / 65535 * 255).round().astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
+def _rgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """8-bit sRGB pixels alone: a picture made from an array carries no metadata."""
+    is_transparent = "transparency" in picture.info
+    if picture.mode in ("P", "PA", "La", "RGBa") or is_transparent:
+        picture = picture.convert("LA" if picture.mode in ("L", "La") else "RGBA")
+    alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
+    if picture.mode in ("1", "LA"):
+        picture = picture.convert("L")
+    elif picture.mode not in ("L", "CMYK"):
+        picture = picture.convert("RGB")
+    picture = to_srgb(picture, profile).convert("RGB")
+    if alpha is not None:
+        picture.putalpha(alpha)
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return Image.fromarray(np.array(picture.convert("RGB")))
+
+
+def _turned(picture: Image.Image, orientation: int) -> Image.Image:
+    """Upright, by EXIF's number for how the camera was held."""
+    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
 
 
 def centre_square(picture: Image.Image, size: int) -> Image.Image:

@@ -6,13 +6,16 @@ import sys
 import tracemalloc
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from purifier.dicom import is_dicom
 from purifier.images import open_picture
+from tests import test_colour as colours
 from tests.conftest import lesion_like
+from tests.test_colour import IN_ADOBE, IN_P3
 
 pydicom = pytest.importorskip("pydicom")
 from pydicom import uid  # noqa: E402
@@ -237,6 +240,216 @@ def test_16_bit_grey_jpeg_2000_is_read():
     assert np.array_equal(read(data)[..., 0], (levels / 65535 * 255).round())
 
 
+DEPTHS = [(8, 8, 7), (16, 16, 15), (16, 12, 11), (16, 12, 15), (16, 8, 7)]  # allocated, stored, high bit
+
+
+def coded(photometric: str, stored: int) -> tuple[np.ndarray, np.ndarray]:
+    """The picture's values in so many bits, and what must be read."""
+    if photometric.startswith("MONOCHROME"):
+        values = np.asarray(PICTURE.convert("L"))
+        expected = (255 - values if photometric == "MONOCHROME1" else values)[..., None].repeat(3, axis=-1)
+    elif photometric == "YBR_FULL":
+        values = convert_color_space(PIXELS, "RGB", "YBR_FULL")
+        expected = convert_color_space(values, "YBR_FULL", "RGB")
+    else:
+        values = expected = PIXELS
+    return np.round(values * ((2**stored - 1) / 255)).astype(np.uint16), expected
+
+
+def laid_out(photometric: str, bits: tuple[int, int, int], planar: int | None = 0) -> dict:
+    samples = 1 if photometric.startswith("MONOCHROME") else 3
+    return dict(
+        PhotometricInterpretation=photometric, SamplesPerPixel=samples,
+        PlanarConfiguration=planar if samples == 3 else None,
+        BitsAllocated=bits[0], BitsStored=bits[1], HighBit=bits[2],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", DEPTHS)
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL"])
+@pytest.mark.parametrize("planar", [0, 1])
+def test_every_depth_of_every_coding_is_read_exactly(photometric, bits, planar):
+    allocated, stored, high = bits
+    values, expected = coded(photometric, stored)
+    values = values << high + 1 - stored
+    stacked = np.moveaxis(values, -1, 0) if planar and values.ndim == 3 else values
+    layout = laid_out(photometric, bits, planar)
+    for syntax in SYNTAXES:
+        depth = f"{'>' if syntax == uid.ExplicitVRBigEndian else '<'}u{allocated // 8}"
+        assert np.array_equal(read(dicom(stacked.astype(depth).tobytes(), syntax, **layout)), expected)
+    data = dicom(encapsulate([run_lengths(values, allocated // 8)]), uid.RLELossless, **layout)
+    assert np.array_equal(read(data), expected)
+
+
+def run_lengths(values: np.ndarray, depth: int) -> bytes:
+    """A segment for each byte of each sample, the most significant first, in pieces that are left as they are."""
+    segments = []
+    for sample in np.moveaxis(np.atleast_3d(values), -1, 0):
+        for shift in range(8 * (depth - 1), -1, -8):
+            body = (sample >> shift & 255).astype(np.uint8).tobytes()
+            segments.append(b"".join(bytes([127]) + body[i : i + 128] for i in range(0, len(body) - 127, 128)))
+            rest = body[len(body) // 128 * 128 :]
+            segments[-1] += bytes([len(rest) - 1]) + rest if rest else b""
+    starts = np.cumsum([64, *map(len, segments)]).tolist()[:-1]
+    return struct.pack("<16I", len(segments), *starts, *[0] * (15 - len(segments))) + b"".join(segments)
+
+
+@pytest.mark.parametrize("left_out", ["PlanarConfiguration", "PixelRepresentation", "HighBit"])
+def test_what_is_left_out_where_it_is_usual_is_known(left_out):
+    assert np.array_equal(read(dicom(PIXELS.tobytes(), **{left_out: None})), PIXELS)
+
+
+def test_bytes_in_words_of_the_other_order_are_read():
+    """8-bit values as OW in big endian lie in swapped pairs."""
+    data = dicom(np.frombuffer(PIXELS.tobytes(), "<u2").byteswap().tobytes(), uid.ExplicitVRBigEndian)
+    assert np.array_equal(read(data.replace(b"\x7f\xe0\0\x10OB", b"\x7f\xe0\0\x10OW")), PIXELS)
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEG2000])
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_RCT", "YBR_ICT"])
+@pytest.mark.parametrize("is_transformed", [False, True])
+@pytest.mark.parametrize("no_jp2", [False, True])
+def test_the_colours_of_jpeg_2000_are_what_its_stream_says(syntax, photometric, is_transformed, no_jp2):
+    """Where the codec transformed them, it undoes that; else DICOM's word counts."""
+    is_ybr = photometric == "YBR_FULL" and not is_transformed
+    values, expected = coded("YBR_FULL" if is_ybr else "RGB", 8)
+    is_lossy = syntax == uid.JPEG2000
+    options = dict(no_jp2=no_jp2, mct=is_transformed, irreversible=is_lossy)
+    stream = jpeg(Image.fromarray(values.astype(np.uint8)), kind="JPEG2000", **options)
+    found = read(encapsulated(stream, syntax, PhotometricInterpretation=photometric))
+    assert distance(found, expected) <= (1.5 if is_lossy else 0)
+
+
+def codestream(data: bytes) -> bytes:
+    return data[data.index(b"\xff\x4f\xff\x51") :]
+
+
+@pytest.mark.parametrize("stored", [10, 12, 16])
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "MONOCHROME1", "MONOCHROME2"])
+def test_deep_jpeg_2000_is_read(photometric, stored):
+    """With all bits of the stream used, or only the lowest."""
+    values, expected = coded(photometric, stored)
+    reversible = [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000]
+    stream = cv2.imencode(".jp2", values[..., ::-1] if values.ndim == 3 else values, reversible)[1]
+    layout = laid_out(photometric, (16, stored, stored - 1))
+    data = encapsulated(codestream(stream.tobytes()), uid.JPEG2000Lossless, **layout)
+    assert np.array_equal(read(data), expected)
+
+
+def test_a_palette_is_applied_to_every_lossless_compression():
+    palette = PICTURE.quantize(64)
+    table, indices = np.array(palette.getpalette(), np.uint8).reshape(-1, 3), np.asarray(palette)
+    names = ("Red", "Green", "Blue")
+    changes = {f"{name}PaletteColorLookupTableDescriptor": [len(table), 0, 8] for name in names}
+    changes |= {f"{name}PaletteColorLookupTableData": table[:, i].tobytes() for i, name in enumerate(names)}
+    changes |= dict(PhotometricInterpretation="PALETTE COLOR", SamplesPerPixel=1, PlanarConfiguration=None)
+    stream = jpeg(Image.fromarray(indices), kind="JPEG2000", no_jp2=True)
+    for data in (
+        *(dicom(indices.tobytes(), syntax, **changes) for syntax in SYNTAXES),
+        dicom(encapsulate([run_lengths(indices, 1)]), uid.RLELossless, **changes),
+        encapsulated(stream, uid.JPEG2000Lossless, **changes),
+    ):
+        assert np.array_equal(read(data), table[indices])
+
+
+PAIRS = [
+    *((photometric, syntax) for syntax in SYNTAXES for photometric in ("YBR_ICT", "YBR_RCT")),
+    *((photometric, uid.RLELossless) for photometric in ("YBR_FULL_422", "YBR_ICT", "YBR_RCT")),
+    ("PALETTE COLOR", uid.JPEGBaseline8Bit), ("PALETTE COLOR", uid.JPEG2000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("photometric", "syntax"), PAIRS)
+def test_pairs_that_cannot_be_read_are_named(photometric, syntax):
+    pixels = encapsulate([b"x" * 100]) if syntax.is_encapsulated else PIXELS.tobytes()
+    samples = 1 if photometric == "PALETTE COLOR" else 3
+    data = dicom(pixels, syntax, PhotometricInterpretation=photometric, SamplesPerPixel=samples)
+    with pytest.raises(
+        ValueError, match=f"colours are {photometric}, which is not read in the compression {syntax.name[:8]}"
+    ):
+        open_picture(data)
+
+
+@pytest.mark.parametrize(
+    ("picture", "profile"), [(IN_P3, colours.P3), (IN_ADOBE, colours.ADOBE)], ids=["Display P3", "Adobe RGB"]
+)
+@pytest.mark.parametrize("kind", ["native", "RLE", "JPEG 2000", "JPEG", "within the JPEG"])
+def test_a_profile_is_applied(kind, picture, profile):
+    layout = dict(Rows=picture.height, Columns=picture.width, ICCProfile=None if kind[0] == "w" else profile)
+    if kind in ("native", "RLE"):
+        data = dicom(np.asarray(picture).tobytes(), **layout)
+        data = with_runs(data) if kind == "RLE" else data
+    elif kind == "JPEG 2000":
+        stream = jpeg(picture, kind="JPEG2000", no_jp2=True)
+        data = encapsulated(stream, uid.JPEG2000Lossless, **layout | dict(PhotometricInterpretation="YBR_RCT"))
+    else:
+        stream = jpeg(picture, quality=100, subsampling=0, icc_profile=profile if kind[0] == "w" else None)
+        data = encapsulated(stream, **layout)
+    assert distance(picture, colours.PICTURE) > 5
+    assert distance(read(data), colours.PICTURE) < (1 if kind[-4:] != "JPEG" else 2.5)
+
+
+def test_the_name_of_a_colour_space_is_followed_where_there_is_no_profile():
+    layout = dict(Rows=IN_ADOBE.height, Columns=IN_ADOBE.width)
+    assert distance(read(dicom(np.asarray(IN_ADOBE).tobytes(), ColorSpace="ADOBERGB", **layout)), colours.PICTURE) < 1
+    assert np.array_equal(read(dicom(PIXELS.tobytes(), ColorSpace="SRGB")), PIXELS)
+
+
+@pytest.mark.parametrize("profile", [b"no profile", bytes(200), colours.P3[:200]])
+def test_a_broken_profile_is_passed_over(profile):
+    assert np.array_equal(read(dicom(PIXELS.tobytes(), ICCProfile=profile)), PIXELS)
+
+
+def without_preamble(data: bytes) -> bytes:
+    return data[132:]
+
+
+def without_meta(data: bytes) -> bytes:
+    """The data set alone."""
+    length = struct.unpack_from("<I", data, 140)[0]
+    return data[144 + length :]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_files_without_preamble_are_read(syntax, tmp_path):
+    whole = dicom(PIXELS.tobytes(), syntax)
+    for data in (without_preamble(whole), without_meta(whole), b"DICM" + without_preamble(whole)):
+        path = tmp_path / "file"
+        path.write_bytes(data)
+        assert is_dicom(data) and is_dicom(path)
+        assert np.array_equal(read(data), PIXELS) and np.array_equal(np.asarray(open_picture(path)), PIXELS)
+
+
+def renamed(data: bytes, syntax: bytes) -> bytes:
+    """With another TransferSyntaxUID, of the same length."""
+    place = data.index(b"\2\0\x10\0UI") + 8
+    length = struct.unpack_from("<H", data, place - 2)[0]
+    return data[:place] + syntax.ljust(length, b"\0") + data[place + length :]
+
+
+def test_where_the_transfer_syntax_is_missing_uncompressed_pixels_are_read_and_others_refused():
+    for syntax in SYNTAXES:
+        assert np.array_equal(read(renamed(dicom(PIXELS.tobytes(), syntax), b"")), PIXELS)
+    compressed = encapsulated(jpeg())
+    for data in (renamed(compressed, b""), without_meta(compressed), renamed(compressed, b"1.2.3.4711")):
+        with pytest.raises(ValueError, match="its TransferSyntaxUID is missing or unknown") as refused:
+            open_picture(data)
+        assert not any(secret in str(refused.value) for secret in SECRETS)
+    assert distance(read(without_preamble(compressed)), PIXELS) < 4
+
+
+def test_where_the_class_is_missing_that_is_said():
+    data = dicom(PIXELS.tobytes())
+    place = data.index(b"\x08\0\x16\0")
+    element = data[place : place + 8 + struct.unpack_from("<H", data, place + 6)[0]]
+    storage = data.index(b"\2\0\2\0UI")
+    data = data.replace(element, b"")
+    assert np.array_equal(read(data), PIXELS)  # the file's header says it too
+    length = struct.unpack_from("<H", data, storage + 6)[0]
+    with pytest.raises(ValueError, match="class is unknown"):
+        open_picture(data[: storage + 8] + bytes(length) + data[storage + 8 + length :])
+
+
 def deflated() -> bytes:
     """64 KB that would be 64 MB."""
     short, long = (
@@ -259,6 +472,10 @@ REFUSED = {
     "1 bit": (lambda: grey(b"", BitsAllocated=1, BitsStored=1), "has 1 bits a value; 8 and 16"),
     "signed": (lambda: dicom(b"", PixelRepresentation=1), "signed values"),
     "colours": (lambda: dicom(b"", PhotometricInterpretation="YBR_PARTIAL_420"), "colours are coded in a way"),
+    "groups in planes": (
+        lambda: dicom(PIXELS[..., :2].tobytes(), PhotometricInterpretation="YBR_FULL_422", PlanarConfiguration=1),
+        "colours are coded in a way",
+    ),
     "samples": (lambda: dicom(b"", SamplesPerPixel=1), "colours are coded in a way"),
     "lossless": (lambda: encapsulated(jpeg(), uid.JPEGLosslessSV1), "compression is JPEG Lossless, Non-Hier"),
     "deflated": (deflated, "compression is Deflated Explicit VR Little Endian, which is not read"),
@@ -345,4 +562,6 @@ def test_without_pydicom_the_error_says_what_to_install(monkeypatch):
 
 
 def test_pictures_are_not_taken_for_dicom():
-    assert not any(is_dicom(data) for data in (b"", b"DICM", jpeg(), jpeg(kind="PNG"), bytes(132)))
+    kinds = [jpeg(kind=kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000", "ICO", "TGA", "PPM")]
+    others = [b"", b"DICM", bytes(132), bytes(200), b"\x08\0", b"\x08\0text and more text", b"MM\0*\0\0\0\x08"]
+    assert not any(is_dicom(data) for data in (*kinds, *others))

@@ -3,6 +3,7 @@
 import functools
 import io
 import re
+import zlib
 
 import pytest
 import torch
@@ -40,6 +41,18 @@ def animation():
     return file.getvalue()
 
 
+def changed(old, new, **settings):
+    """A picture's file with other bytes in the place of some."""
+    file = io.BytesIO()
+    lesion_like(0).save(file, **settings)
+    assert old in file.getvalue()
+    return file.getvalue().replace(old, new)
+
+
+ENTRY = b"%s\3\0\1\0\0\0"  # of a TIFF file, with the tag's number
+HDR = b"\0\0\0\4cICP\x09\x10\0\1" + zlib.crc32(b"cICP\x09\x10\0\1").to_bytes(4)
+
+
 def no_target():
     classifier = load_classifier()
     next(attack_steps(classifier, read_image(png(224, 224)), Attack(target="XYZ")))
@@ -58,6 +71,18 @@ WRONG = {
     "far too many pixels": lambda: read_image(png(20_000, 10_000, "1")),
     "an animation": lambda: read_image(animation()),
     "32 bits": lambda: read_image(png(100, 100, "F")),
+    "lossless JPEG": lambda: read_image(changed(b"\xff\xc0\0\x11", b"\xff\xc3\0\x11", format="JPEG")),
+    "JPEG in BMP": lambda: read_image(changed(b"\x18\0\0\0\0\0", b"\x18\0\4\0\0\0", format="BMP")),
+    "HDR": lambda: read_image(png(100, 100)[:33] + HDR + png(100, 100)[33:]),
+    "compression of TIFF": lambda: read_image(
+        changed(ENTRY % b"\3\1" + b"\1\0", ENTRY % b"\3\1" + b"\x98\x87", format="TIFF")
+    ),
+    "colours of TIFF": lambda: read_image(
+        changed(ENTRY % b"\6\1" + b"\2\0", ENTRY % b"\6\1" + b"\x23\x80", format="TIFF")
+    ),
+    "layout of TIFF": lambda: read_image(
+        changed(ENTRY % b"\x15\1" + b"\3\0", ENTRY % b"\x15\1" + b"\2\0", format="TIFF")
+    ),
     "scales": lambda: Purifier(scales=(0.5,)),
     "blocks": lambda: Purifier(blocks=0),
     "sigma": lambda: Purifier(sigma=2),
