@@ -7,7 +7,6 @@ file or the weights have changed, or where something that was written of it is m
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,18 +16,14 @@ from torch import Tensor
 from purifier import __version__
 from purifier.classifiers import Classifier
 from purifier.folders import begin, write_atomically
-from purifier.images import SUFFIXES, looks_like_a_picture, quantise, read_image, to_png
+from purifier.images import SUFFIXES, quantise, read_image, to_png
+from purifier.picture_files import files_in, is_picture, printable
 from purifier.readings import is_foreign, read
 from purifier.runs import Run, Settings, run
 
 Row = dict[str, str | float | bool]
 # What is written of a picture besides, by file name: its content from what was done and the classifier.
 Extra = Mapping[str, Callable[[Run, Classifier], bytes]]
-# Pictures that are not read, and are said so rather than passed over.
-UNREAD = (
-    ".heic", ".heif", ".avif", ".gif", ".jxl", ".jp2", ".j2k", ".jpx", ".psd", ".svg", ".eps", ".ico", ".tga", ".ppm",
-    ".pgm", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".raw",
-)  # fmt: skip
 RESULTS = "results.csv"
 
 
@@ -44,7 +39,7 @@ def find_pictures(paths: Sequence[Path], out: Path | None = None) -> dict[str, P
         if path.is_dir():
             if out is not None and out.resolve() == path.resolve():
                 raise ValueError(f"Results cannot go to {out}, where the pictures are. Choose another --out.")
-            named = {name: file for name, file in files_in(path, out) if _is_meant(file)}
+            named = {name: file for name, file in files_in(path, out) if is_picture(file)}
             if not named:
                 raise FileNotFoundError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
         elif path.is_file():
@@ -60,50 +55,7 @@ def find_pictures(paths: Sequence[Path], out: Path | None = None) -> dict[str, P
 
 def passed_over(paths: Sequence[Path], out: Path | None = None) -> list[str]:
     """The files in the folders of ``paths`` that ``find_pictures`` takes for no pictures, by name."""
-    return [name for path in paths if path.is_dir() for name, file in files_in(path, out) if not _is_meant(file)]
-
-
-def files_in(folder: Path, out: Path | None) -> Iterator[tuple[str, Path]]:
-    """Every file below ``folder`` with its name from there, in order, and folders that cannot be opened; without what
-    is hidden and what is in ``out``. Links are followed, each folder once."""
-    found: list[Path] = []
-    seen = {folder.resolve()} | ({out.resolve()} if out is not None else set())
-
-    def closed(error: OSError) -> None:
-        found.append(Path(error.filename))
-
-    for root, folders, files in os.walk(folder, followlinks=True, onerror=closed):
-        inner = [name for name in folders if not _is_hidden(name) and Path(root, name).resolve() not in seen]
-        seen |= {Path(root, name).resolve() for name in inner}
-        folders[:] = inner
-        found += [file for name in files if not _is_hidden(name) and _is_stored(file := Path(root, name))]
-    for file in sorted(found):
-        yield printable(file.relative_to(folder).as_posix()), file
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_stored(file: Path) -> bool:
-    """A file, or a link to nowhere, which is to be said; no pipe or device, where reading could wait for ever."""
-    return file.is_file() or (file.is_symlink() and not file.exists())
-
-
-def printable(name: str) -> str:
-    """A file's name, in which bytes that are no UTF-8, as old archives have them, are written as ``\\xe9``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _is_meant(file: Path) -> bool:
-    """Whether somebody who gives the folder means this file: by its suffix or, of another or none, by its first bytes.
-    What cannot be opened is meant, so that it is said."""
-    if file.suffix.lower() in (*SUFFIXES, *UNREAD):
-        return True
-    try:
-        return looks_like_a_picture(file)
-    except OSError:
-        return True
+    return [name for path in paths if path.is_dir() for name, file in files_in(path, out) if not is_picture(file)]
 
 
 def work_through(

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from purifier.evaluation import diagnosis_folders, isic2019
 from purifier.evaluation.isic2019 import LABELS as LABELS
-from purifier.evaluation.picture_files import folders_in
 from purifier.evaluation.splits import SPLITS, Sample
 from purifier.evaluation.splits import is_bcn20000 as is_bcn20000
 from purifier.evaluation.splits import source_of as source_of
 from purifier.evaluation.splits import split_of as split_of
 from purifier.images import read_image
+from purifier.picture_files import folders_in
 
 KINDS = {"train": "training", "val": "validation", "test": "test"}
 UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # the last ones: archives

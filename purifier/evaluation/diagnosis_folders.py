@@ -11,8 +11,8 @@ from pathlib import Path
 
 from purifier.evaluation.isic2019 import LABELS, lesions_in
 from purifier.evaluation.known import OFFICIAL, known_lesions, number_of
-from purifier.evaluation.picture_files import folders_in, is_picture, pictures_in
 from purifier.evaluation.splits import Sample, identity_of, kept_apart, known_split
+from purifier.picture_files import folders_in, is_picture, is_stored, pictures_in
 from purifier.taxonomy import DIAGNOSES, code_of
 
 
@@ -29,7 +29,7 @@ def all_samples(folder: Path) -> list[Sample]:
 
 def loose_pictures(folder: Path) -> list[str]:
     """The names of pictures that lie beside the folders, and so have no diagnosis."""
-    return sorted(path.name for path in folder.iterdir() if is_picture(path))
+    return sorted(path.name for path in folder.iterdir() if is_stored(path) and is_picture(path))
 
 
 def _labels(folder: Path) -> dict[Path, str]:
@@ -93,7 +93,7 @@ def _of_one_number(paths: Iterable[Path]) -> list[list[Path]]:
 
 
 def _of_same_bytes(paths: Iterable[Path]) -> list[list[Path]]:
-    same_length = _several((path.stat().st_size, path) for path in paths)  # only these are read
+    same_length = _several((path.stat().st_size, path) for path in paths if path.exists())  # only these are read
     return [same for paths in same_length for same in _several(_digests(paths))]
 
 
