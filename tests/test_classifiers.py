@@ -77,7 +77,7 @@ def test_the_network_s_size_and_crop_are_honoured(tmp_path, x):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ({"0": "nv", "1": "mel", "10": "x", "2": "bcc", "3": "df", "4": "bkl", "5": "vasc"}, ["NV", "MEL", "BCC"]),
+        ({"0": "nv", "1": "mel", "6": "x", "2": "bcc", "3": "df", "4": "bkl", "5": "vasc"}, ["NV", "MEL", "BCC"]),
         ({"nv": 1, "mel": 0, "bcc": 2, "df": 3, "bkl": 4, "vasc": 5, "x": 6}, ["MEL", "NV", "BCC"]),
         ({"nv": "mole", "mel": "bad", "bcc": "c", "df": "d", "bkl": "e", "vasc": "f", "x": "g"}, ["NV", "MEL", "BCC"]),
         (["Nevus", "Melanoma (mel)", "bcc", "d", "e", "f", "g"], ["NV", "MEL", "BCC"]),
