@@ -251,26 +251,24 @@ def _for_timm(config: dict) -> dict:
         if unknown := sorted(set(inner) - known):
             raise ValueError(f"its pretrained_cfg has {few(unknown)}, which timm does not know")
         return {**config, "pretrained_cfg": inner}
-    inner = {key: value for key, value in config.items() if key in known}
-    return {**{key: value for key, value in config.items() if key not in known}, "pretrained_cfg": inner}
+    inner = {key: value for key, value in config.items() if key in known - {"architecture"}}
+    return {**{key: value for key, value in config.items() if key not in inner}, "pretrained_cfg": inner}
 
 
 def _try_out(classifier: Classifier, count: int) -> None:
     """Raise ``ValueError`` where a picture does not get one finite number for each of ``count`` labels."""
     source, picture = classifier.source, torch.full((1, 3, *classifier.size), 0.5)
+    remedy = f"Check global_pool, num_classes and model_args in its {CONFIG}."
     try:
         with torch.no_grad():
             logits = classifier.network(classifier.prepare(picture))
     except Exception as error:  # whatever a network of unknown settings raises
-        raise ValueError(f"{source} cannot read a picture: {error}") from error
+        raise ValueError(f"{source} cannot read a picture ({error}). {remedy}") from error
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != (1, count):
-        raise ValueError(
-            f"{source} cannot be used: for one picture it gives {shape}, and must give {(1, count)}. "
-            f"Check global_pool, num_classes and model_args in its {CONFIG}."
-        )
+        raise ValueError(f"{source} gives {shape} for one picture, and must give {(1, count)}. {remedy}")
     if not logits.isfinite().all():
-        raise ValueError(f"{source} cannot be used: for a grey picture it gives NaN or infinite values.")
+        raise ValueError(f"{source} gives NaN or infinite values for a grey picture, so its weights are broken.")
 
 
 def _labels(config: dict, source: str) -> list[str]:

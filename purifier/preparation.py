@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
+SLACK = 1e-5
 CROPS = ("center", "squash", "border")  # timm's
 
 
@@ -90,9 +91,14 @@ def resample(x: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
     if interpolation == "nearest-exact":  # as "nearest", but for single precision where two pixels are equally near
         return F.interpolate(x, size, mode="nearest-exact")
     if interpolation in FILTERS:
-        x = (x @ _weights(old_width, width, interpolation).to(x).T).clamp(0, 1)
-        return (_weights(old_height, height, interpolation).to(x) @ x).clamp(0, 1)
-    return resize(x, [height, width], interpolation=InterpolationMode(interpolation), antialias=True).clamp(0, 1)
+        x = _cut(x @ _weights(old_width, width, interpolation).to(x).T)
+        return _cut(_weights(old_height, height, interpolation).to(x) @ x)
+    return _cut(resize(x, [height, width], interpolation=InterpolationMode(interpolation), antialias=True))
+
+
+def _cut(x: Tensor) -> Tensor:
+    """Without what overshoots; not to the last digit, since white that is 1e-7 too bright would have no gradient."""
+    return x.clamp(-SLACK, 1 + SLACK)
 
 
 def _nearest(old: int, new: int) -> list[int]:

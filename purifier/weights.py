@@ -60,11 +60,12 @@ def no_weights(names: Iterable[str], source: str) -> ValueError:
 def parts_of(index: Path, source: str) -> list[str]:
     """The files that an index names; ``ValueError`` where it is no index or names others than its neighbours."""
     try:
-        files = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        files = sorted(set(json.loads(index.read_bytes())["weight_map"].values()), key=str)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{index.name} of {source} is not an index of safetensors: {error!r}") from error
     for file in files:
-        if PurePosixPath(file).name != file or "\\" in file or not file.endswith(SAFETENSORS):
+        beside = isinstance(file, str) and PurePosixPath(file).name == file and "\\" not in file
+        if not beside or not file.endswith(SAFETENSORS):
             raise ValueError(f"{index.name} of {source} names {file!r}, which is no safetensors file beside it.")
     return files
 
@@ -100,10 +101,9 @@ def read_weights(files: list[Path], source: str) -> tuple[dict[str, Tensor], dic
                     weights[name] = tensor.float() if kind in FLOATS else tensor
                 whole |= {name: kind for name, kind in kinds.items() if kind not in FLOATS}
         except SafetensorError as error:
-            raise ValueError(
-                _instead(file, source)
-                or f"The weights of {source} do not fit its config.json: {file.name} is no whole safetensors file ({error})"
-            ) from error
+            wrong = f"{file.name} is no whole safetensors file ({error})"
+            said = _instead(file, source) or f"The weights of {source} do not fit its config.json: {wrong}"
+            raise ValueError(said) from error
     broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise ValueError(f"The weights of {source} hold NaN or infinite values in {few(broken)}.")
