@@ -110,18 +110,11 @@ def _download_weights(repo_id: str, source: str, folder: Path, progress: Progres
     if INDEX in there and all((folder / part).is_file() for part in parts_of(folder / INDEX, source)):
         return
     try:
-        sizes = {WEIGHTS: get_hf_file_metadata(hf_hub_url(repo_id, WEIGHTS, revision=commit)).size or 0}
+        sizes = _sizes(repo_id, folder)
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError):
-        try:  # a file of another name, from the last time
-            weight_files(folder, source)
-        except ValueError:
-            pass
-        else:
+        if _has_weights(folder):  # of another name, from the last time
             return
         raise
-    except EntryNotFoundError:
-        listed = HfApi().list_repo_tree(repo_id, revision=commit)
-        sizes = _sizes({entry.path: entry.size for entry in listed if isinstance(entry, RepoFile)}, repo_id, folder)
     total, done = sum(sizes.values()), 0
     if total > MAX_WEIGHTS:
         raise ValueError(f"The weights of {source} have {total / 1e9:.1f} GB; at most 1 GB is downloaded.")
@@ -131,14 +124,29 @@ def _download_weights(repo_id: str, source: str, folder: Path, progress: Progres
         done += size
 
 
-def _sizes(listed: dict[str, int], repo_id: str, folder: Path) -> dict[str, int]:
-    """Bytes of each file of weights, where there is no model.safetensors. An index is downloaded for it."""
+def _has_weights(folder: Path) -> bool:
+    try:
+        return bool(weight_files(folder, folder.name))
+    except ValueError:
+        return False
+
+
+def _sizes(repo_id: str, folder: Path) -> dict[str, int]:
+    """Bytes of each file of weights in a repository. Where they are in parts, their index is downloaded for it."""
+    commit = folder.name
+    try:
+        return {WEIGHTS: get_hf_file_metadata(hf_hub_url(repo_id, WEIGHTS, revision=commit)).size or 0}
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        tree = HfApi().list_repo_tree(repo_id, revision=commit)
+    listed = {entry.path: entry.size for entry in tree if isinstance(entry, RepoFile)}
     file = find_weights(listed, repo_id)
     if not file.endswith(".json"):
         return {file: listed[file]}
     if listed[file] > MAX_INDEX:
         raise ValueError(f"{file} of {repo_id} is too large for an index; at most 10 MB are downloaded.")
-    parts = parts_of(Path(hf_hub_download(repo_id, file, revision=folder.name)), repo_id)
+    parts = parts_of(Path(hf_hub_download(repo_id, file, revision=commit)), repo_id)
     if missing := [part for part in parts if part not in listed]:
         raise lacks_parts(missing, file, repo_id)
     return {part: listed[part] for part in parts}
