@@ -200,7 +200,7 @@ def _load_folder(folder: Path, source: str) -> Classifier:
 
 def _load(folder: Path, source: str) -> Classifier:
     config = read_config(folder, source)
-    labels, measured = _labels(config, source), read_measured(folder)
+    labels, measured = _labels(config, source), _measured(config, source)
     processor = read_config(folder, source, PREPROCESSOR) if in_transformers_format(config) else None
     weights, whole = read_weights(weight_files(folder, source), source)
     try:
@@ -292,12 +292,16 @@ def read_measured(folder: Path) -> Measured:
 
     Raises ``ValueError`` where it holds something else.
     """
-    values = read_config(folder, str(folder)).get(MEASURED) or {}
+    return _measured(read_config(folder, str(folder)), str(folder))
+
+
+def _measured(config: dict, source: str) -> Measured:
+    values = config.get(MEASURED) or {}
     try:
         check = values.get("non_lesion")
         return Measured(**{**values, "non_lesion": NonLesionCheck(**check) if check else None})
     except (AttributeError, TypeError) as error:
-        raise ValueError(f"{MEASURED} in the {CONFIG} of {folder} holds what is not known: {error}") from error
+        raise ValueError(f"{MEASURED} in the {CONFIG} of {source} holds what is not known: {error}") from error
 
 
 def write_measured(folder: Path, measured: Measured) -> None:
