@@ -6,6 +6,8 @@ A classifier takes pixels (B, 3, H, W) in [0, 1]; everything its network wants b
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -204,7 +206,7 @@ def _load(folder: Path, source: str) -> Classifier:
     processor = read_config(folder, source, PREPROCESSOR) if in_transformers_format(config) else None
     weights, whole = read_weights(weight_files(folder, source), source)
     try:
-        network = _timm_network(config, weights) if processor is None else load_model(config, weights)
+        network = _timm_network(folder, config, weights) if processor is None else load_model(config, weights)
     except Exception as error:  # timm, torch and transformers each raise their own for what does not fit together
         raise ValueError(f"The weights of {source} do not fit its {CONFIG}: {error}") from error
     state = network.state_dict()
@@ -218,10 +220,21 @@ def _load(folder: Path, source: str) -> Classifier:
     return classifier
 
 
-def _timm_network(config: dict, weights: dict[str, Tensor]) -> nn.Module:
+@contextmanager
+def _readable_by_timm(folder: Path, config: dict) -> Iterator[Path]:
+    """The folder itself, or where its config is not in plain UTF-8 or holds what timm stumbles over, another."""
+    cleaned = _for_timm(config)
+    if cleaned == config and json.detect_encoding((folder / CONFIG).read_bytes()) == "utf-8":
+        yield folder
+        return
+    with TemporaryDirectory() as other:
+        (Path(other) / CONFIG).write_text(json.dumps(cleaned), encoding="utf-8")
+        yield Path(other)
+
+
+def _timm_network(folder: Path, config: dict, weights: dict[str, Tensor]) -> nn.Module:
     """The network of a config in timm's format with these weights."""
-    with TemporaryDirectory() as folder:  # timm reads UTF-8 without a byte order mark, and no labels but its own
-        (Path(folder) / CONFIG).write_text(json.dumps(_for_timm(config)), encoding="utf-8")
+    with _readable_by_timm(folder, config) as folder:
         network = timm.create_model(f"local-dir:{folder}", pretrained=False)
         weights = clean_state_dict(weights)
         wrong = differences(network.state_dict(), weights)

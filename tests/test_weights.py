@@ -1,6 +1,7 @@
 """Weights of others: in parts, under other names, of other types, and broken ones."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -109,6 +110,31 @@ def test_floating_point_weights_of_other_widths_become_float32(folder, logits, k
 def test_names_with_the_prefix_of_parallel_training_are_known(folder, logits):
     save_file({f"module.{n}": t for n, t in load_file(folder / WEIGHTS).items()}, folder / WEIGHTS)
     assert torch.equal(load(folder)(logits[0]), logits[1])
+
+
+def test_names_of_an_earlier_format_are_known_as_far_as_timm_knows_them(tmp_path):
+    """ConvNeXt's, as its authors publish them."""
+    torch.manual_seed(0)
+    settings = dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8), num_classes=7)
+    network = timm.create_model("convnext_atto", **settings, head_init_scale=1.0).eval()
+    timm.models.save_for_hf(network, str(tmp_path), model_config={"num_classes": 7}, safe_serialization=True)
+    weights = {}
+    for name, tensor in network.state_dict().items():
+        name = re.sub(r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1.", name)
+        name = re.sub(r"^stem\.", "downsample_layers.0.", name).replace("head.norm", "norm").replace("head.fc", "head")
+        name = name.replace(".blocks.", ".").replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv")
+        weights[name] = tensor
+    assert set(weights) != set(network.state_dict())
+    save_file(weights, tmp_path / WEIGHTS)
+    loaded = load(tmp_path)
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in loaded.network.state_dict().items())
+    assert "state_dict" not in loaded.network.pretrained_cfg
+
+
+def test_a_folder_that_timm_can_read_needs_no_other(folder, monkeypatch):
+    """Nothing is written where a machine has no place for it."""
+    monkeypatch.setattr(classifiers, "TemporaryDirectory", lambda: 1 / 0)
+    assert load(folder).labels
 
 
 def spoil(folder, kind):
