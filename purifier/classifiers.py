@@ -131,11 +131,12 @@ _shared: dict[str, Classifier] = {}  # by name, the one used last at the end
 def load_classifier(name: str = DEFAULT, progress: Progress | None = None) -> Classifier:
     """Load a bundled name, ``local-dir:path`` or ``hf-hub:owner/name@revision``, ready to use on the CPU.
 
-    The weights must be safetensors, in timm's format or, with that library installed, in transformers' format; they
-    are never unpickled. Bundled and Hub classifiers are loaded once and then shared. ``progress`` is told of the bytes
-    that a download has brought, and of how many. Raises ``FileNotFoundError`` for what is not there,
-    ``ConnectionError`` where the Hub cannot be reached, ``PermissionError`` for gated repositories, ``ValueError``
-    for names and contents that cannot be used.
+    The weights must be safetensors, in one file or in parts, in timm's format or, with that library installed, in
+    transformers' format; they are never unpickled. What is not bundled is shown a grey picture, which it must classify.
+    Bundled and Hub classifiers are loaded once and then shared. ``progress`` is told of the bytes that a download has
+    brought, and of how many. Raises ``FileNotFoundError`` for what is not there, ``NotADirectoryError`` for a file in
+    a folder's place, ``ConnectionError`` where the Hub cannot be reached, ``PermissionError`` for gated repositories
+    and what may not be opened, ``ValueError`` for names and contents that cannot be used.
     """
     name = name.strip()
     kind, _, rest = name.partition(":")

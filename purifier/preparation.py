@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 SLACK = 1e-5
+LARGEST = 4096  # pixels of a network's side
 CROPS = ("center", "squash", "border")  # timm's
 
 
@@ -134,10 +135,16 @@ def of_timm(config: dict, source: str) -> Preparation:
         )
     if mode not in CROPS:
         raise ValueError(f"The crop_mode of {source} must be one of {', '.join(CROPS)}, and is {mode!r}.")
-    if not _are_numbers([crop]) or crop <= 0:
-        raise ValueError(f"The crop_pct of {source} must be a number above 0, and is {crop!r}.")
-    if not _are_numbers(size) or len(size) != 3 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise ValueError(f"The input_size of {source} must be channels, height and width, and is {size!r}.")
+    if not _are_numbers([crop]) or not 0.1 <= crop <= 2:
+        raise ValueError(f"The crop_pct of {source} must be a number from 0.1 to 2, and is {crop!r}.")
+    if (
+        not _are_numbers(size)
+        or len(size) != 3
+        or not all(isinstance(side, int) and 0 < side <= LARGEST for side in size)
+    ):
+        raise ValueError(
+            f"The input_size of {source} must be channels, height and width, at most {LARGEST}, and is {size!r}."
+        )
     if size[0] != 3:
         raise ValueError(f"{source} takes pictures of {size[0]} channels, and these have 3.")
     for name in ("mean", "std"):

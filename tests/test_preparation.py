@@ -72,9 +72,11 @@ def test_resampling_is_differentiable_keeps_a_flat_picture_and_bounds(interpolat
         (dict(interpolation="random"), "resizes pictures by 'random'; known are nearest, bilinear, bicubic, box"),
         (dict(interpolation="area"), "resizes pictures by 'area'"), (dict(interpolation=3), "resizes pictures by 3"),
         (dict(crop_mode="random"), "crop_mode of this must be one of center, squash, border, and is 'random'"),
-        (dict(crop_pct=-0.5), "crop_pct of .* must be a number above 0, and is -0.5"),
-        (dict(crop_pct="0.9"), "crop_pct of .* must be a number above 0, and is '0.9'"),
-        (dict(crop_pct=float("nan")), "crop_pct of .* must be a number above 0, and is nan"),
+        (dict(crop_pct=-0.5), "crop_pct of .* must be a number from 0.1 to 2, and is -0.5"),
+        (dict(crop_pct=1e-9), "crop_pct of .* and is 1e-09"), (dict(crop_pct=1e9), "crop_pct of .* and is 10"),
+        (dict(input_size=(3, 96, 100_000)), "input_size of .* at most 4096, and is"),
+        (dict(crop_pct="0.9"), "crop_pct of .* must be a number from 0.1 to 2, and is '0.9'"),
+        (dict(crop_pct=float("nan")), "crop_pct of .* must be a number from 0.1 to 2, and is nan"),
         (dict(mean=(0.5, 0.5)), "mean of .* must be 3 finite numbers"),
         (dict(mean=(0.5, 0.5, float("nan"))), "mean of .* must be 3 finite numbers"),
         (dict(std=(0.5, 0.0, 0.5)), "std of .* must be 3 finite numbers"), (dict(std=0.5), "std of .* is 0.5"),
@@ -146,7 +148,7 @@ def test_pictures_are_prepared_as_the_image_processor_of_transformers_does(tmp_p
     classifier = classifier_with(settings, number)
     for backend in ("pil",) if number > 3 else ("torchvision",):
         processor = own(tmp_path, settings, number, backend)
-        for picture in (noise(*sides) for sides in SIZES):
+        for picture in (noise(*sides) for sides in SIZES[:2]):
             expected = processor(images=picture, return_tensors="pt")["pixel_values"][0] * classifier.std[0]
             made = classifier.prepare(picture[None] / 255)[0] * classifier.std[0]
             assert_same(made, expected, ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")[number])
