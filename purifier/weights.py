@@ -15,6 +15,7 @@ OTHERS = (".h5", ".hdf5", ".keras", ".msgpack", ".onnx", ".ort", ".gguf", ".npz"
 PART = re.compile(r"-\d+-of-\d+\.safetensors$")
 FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names of what is converted to float32
 WIDE = ("I64", "I32", "BOOL")  # what networks count and look up in; anything narrower is quantised weights
+SHORT = {"I": "int", "U": "uint", "F": "float", "C": "complex"}  # their first letters
 NAMED = 3  # tensors or files that a message names
 
 
@@ -114,9 +115,14 @@ def refuse_kinds(kinds: dict[str, str], source: str) -> None:
     """Raise for tensors, with their types by safetensors' names, that are no floating-point weights."""
     if kinds:
         raise ValueError(
-            f"The weights of {source} are of types that are not read: {few(f'{n} is {k}' for n, k in kinds.items())}. "
+            f"The weights of {source} are of types that are not read: {few(_typed(kinds))}. "
             f"Save them as float32, float16 or bfloat16."
         )
+
+
+def _typed(kinds: dict[str, str]) -> list[str]:
+    """Tensors with their types as torch names them, or nearly so: int8 for I8, float8_e4m3 for F8_E4M3."""
+    return [f"{name} is {SHORT.get(kind[0], kind[0].lower())}{kind[1:].lower()}" for name, kind in kinds.items()]
 
 
 def _instead(file: Path, source: str) -> str:

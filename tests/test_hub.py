@@ -444,7 +444,7 @@ def spoil_transformers(folder, kind):
         ("fewer layers", r"they have unknown vit.*layers?\.1.* and 13 more"),
         ("gaps", "id2label of .* must number .* 0, 1, 3"),
         ("another picture size", "cannot read a picture .*64"), ("one name twice", "name more than one output 'b'"),
-        ("processor", "preprocessor_config.json of .* must hold an object"), ("int8", "classifier.weight is I8"),
+        ("processor", "preprocessor_config.json of .* must hold an object"), ("int8", "classifier.weight is int8"),
         ("unknown processor", "preprocessor_config.json of .* cannot be used"), ("NaN", "infinite values in cl"),
     ],
 )  # fmt: skip
