@@ -136,7 +136,7 @@ def of_timm(config: dict, source: str) -> Preparation:
     if mode not in CROPS:
         raise ValueError(f"The crop_mode of {source} must be one of {', '.join(CROPS)}, and is {mode!r}.")
     if not _are_numbers([crop]) or not 0.1 <= crop <= 2:
-        raise ValueError(f"The crop_pct of {source} must be a number from 0.1 to 2, and is {crop!r}.")
+        raise ValueError(f"{source} states {crop!r} as its crop_pct, which must be a number from 0.1 to 2.")
     if (
         not _are_numbers(size)
         or len(size) != 3

@@ -79,7 +79,7 @@ ERRORS = (
     "{source} resizes pictures by {interpolation}; known are {known}. Write one of them as interpolation into "
     "its config.json.",
     "The crop_mode of {source} must be one of {modes}, and is {mode}.",
-    "The crop_pct of {source} must be a number from 0.1 to 2, and is {value}.",
+    "{source} states {value} as its crop_pct, which must be a number from 0.1 to 2.",
     "The input_size of {source} must be channels, height and width, at most {largest}, and is {size}.",
     "{source} takes pictures of {count} channels, and these have 3.",
     "The {name} of {source} must be 3 finite numbers, and is {value}.",
