@@ -5,22 +5,32 @@ A classifier takes pixels (B, 3, H, W) in [0, 1]; everything its network wants b
 
 import hashlib
 import json
-import math
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import timm
 import torch
+from timm.models import PretrainedCfg, clean_state_dict
 from torch import Tensor, nn
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import center_crop, resize
 
 from purifier.bundled import ASSETS
-from purifier.hub import CONFIG, METRICS, PREPROCESSOR, WEIGHTS, Progress, download, missing_file
+from purifier.hub import CONFIG, METRICS, PREPROCESSOR, WEIGHTS, Progress, download, read_config
+from purifier.labels import KEYS, read_labels
 from purifier.pixels import check_pixels
+from purifier.preparation import of_timm
 from purifier.taxonomy import code_of
-from purifier.transformers_models import in_transformers_format, load_network, read_labels
+from purifier.transformers_models import (
+    Network,
+    in_transformers_format,
+    load_model,
+    transformers_labels,
+    what_it_does,
+)
+from purifier.weights import differences, few, read_weights, refuse_kinds, weight_files
 
 MODELS = ASSETS / "models"
 DEFAULT = "augmented"
@@ -66,21 +76,16 @@ class Classifier(nn.Module):
         self.outputs = [[i for i, code in enumerate(codes) if code == label] for label in self.labels]
         self.source = source
         config = network.pretrained_cfg
-        if config["input_size"][0] != 3:
-            raise ValueError(f"it takes {config['input_size'][0]} channels, and pictures have 3")
+        self.preparation = config.get("preparation") or of_timm(config, source)
         self.size = tuple(config["input_size"][-2:])
-        self.crop = config.get("crop_pct") or 1.0
-        self.interpolation = InterpolationMode(config.get("interpolation") or "bicubic")
+        self.crop, self.interpolation = config.get("crop_pct", 1.0), self.preparation.interpolation
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(config[name]).reshape(1, -1, 1, 1), persistent=False)
 
     def prepare(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1] of any size as the network wants them. Raises ``ValueError`` for anything else."""
         check_pixels(x, channels=3)
-        size = [math.floor(side / self.crop) for side in self.size]
-        if list(x.shape[-2:]) != size:
-            x = resize(x, size, interpolation=self.interpolation, antialias=True)
-        return (center_crop(x, list(self.size)) - self.mean) / self.std
+        return (self.preparation(x) - self.mean) / self.std
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits of pixels in [0, 1] of any size."""
@@ -98,7 +103,7 @@ class Classifier(nn.Module):
 
         Wherever it was loaded from, and whatever has happened to the files since.
         """
-        said = [self.labels, self.outputs, self.size, self.crop, self.interpolation.value, asdict(self.measured)]
+        said = [self.labels, self.outputs, asdict(self.preparation), asdict(self.measured)]
         found = hashlib.sha256(json.dumps(said).encode())
         for name, value in [*self.named_buffers(), *self.named_parameters()]:
             found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -164,15 +169,16 @@ _shared: dict[str, Classifier] = {}  # by name, the one used last at the end
 def load_classifier(name: str = DEFAULT, progress: Progress | None = None) -> Classifier:
     """Load a bundled name, ``local-dir:path`` or ``hf-hub:owner/name@revision``, ready to use on the CPU.
 
-    The weights must be safetensors, in timm's format or, with that library installed, in transformers' format; they
-    are never unpickled. Bundled and Hub classifiers are loaded once and then shared. ``progress`` is told of the bytes
-    that a download has brought, and of how many. Raises ``FileNotFoundError`` for what is not there,
-    ``ConnectionError`` where the Hub cannot be reached, ``PermissionError`` for gated repositories, ``ValueError``
-    for names and contents that cannot be used.
+    The weights must be safetensors, in one file or in parts, in timm's format or, with that library installed, in
+    transformers' format; they are never unpickled. What is not bundled is shown a grey picture, which it must classify.
+    Bundled and Hub classifiers are loaded once and then shared. ``progress`` is told of the bytes that a download has
+    brought, and of how many. Raises ``FileNotFoundError`` for what is not there, ``NotADirectoryError`` for a file in
+    a folder's place, ``ConnectionError`` where the Hub cannot be reached, ``PermissionError`` for gated repositories
+    and what may not be opened, ``ValueError`` for names and contents that cannot be used.
     """
     name = name.strip()
     kind, _, rest = name.partition(":")
-    if kind == "local-dir" and rest:
+    if kind == "local-dir" and rest.strip():
         return _load_folder(folder_of(name), name)
     classifier = _shared.pop(name, None) or _load_shared(name, progress)
     _shared[name] = classifier
@@ -184,8 +190,11 @@ def load_classifier(name: str = DEFAULT, progress: Progress | None = None) -> Cl
 def folder_of(name: str) -> Path:
     """Where a bundled name or ``local-dir:path`` lies on this machine."""
     kind, _, rest = name.strip().partition(":")
-    if kind == "local-dir" and rest:
-        return Path(rest).expanduser()
+    if kind == "local-dir" and rest.strip():
+        try:
+            return Path(rest.strip()).expanduser()
+        except RuntimeError as error:  # a user whom this machine does not know
+            raise FileNotFoundError(f"There is no folder {rest.strip()}.") from error
     if name.strip() in bundled_classifiers():
         return MODELS / name.strip()
     raise ValueError(
@@ -195,8 +204,11 @@ def folder_of(name: str) -> Path:
 
 
 def digest_of(folder: Path) -> str:
-    """SHA-256 of a folder's weights."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    """SHA-256 of a folder's weights, in all their files."""
+    digest = hashlib.sha256()
+    for file in weight_files(folder, str(folder)):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _load_shared(name: str, progress: Progress | None) -> Classifier:
@@ -209,40 +221,122 @@ def _load_shared(name: str, progress: Progress | None) -> Classifier:
 
 def _further_files(folder: Path, source: str) -> list[str]:
     """What a classifier needs besides its config, which is checked, and its weights."""
-    _read_config(folder, source)
-    return [PREPROCESSOR] if in_transformers_format(folder) else []
+    config = read_config(folder, source)
+    _labels(config, source)
+    return [PREPROCESSOR] if in_transformers_format(config) else []
 
 
 def _load_folder(folder: Path, source: str) -> Classifier:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}.")
-    labels = _read_config(folder, source)
-    transformers = in_transformers_format(folder)
-    for file in (PREPROCESSOR, WEIGHTS) if transformers else (WEIGHTS,):
-        if not (folder / file).is_file():
-            raise missing_file(file, source)
     try:
-        network = load_network(folder) if transformers else timm.create_model(f"local-dir:{folder}", pretrained=True)
-        classifier = Classifier(network, labels, source, read_measured(folder)).eval().requires_grad_(False)
-        return classifier.to(memory_format=torch.channels_last)  # convolutions are twice as fast so
-    except Exception as error:  # timm, torch and safetensors each raise their own for what does not fit together
+        if not folder.exists():
+            raise FileNotFoundError(f"There is no folder {folder}.")
+        if not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is a file: name the folder that holds {CONFIG} and the weights.")
+        return _load(folder, source)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise PermissionError(f"{error.filename or folder} cannot be opened: {error.strerror}.") from error
+
+
+def _load(folder: Path, source: str) -> Classifier:
+    config = read_config(folder, source)
+    labels, measured = _labels(config, source), _measured(config, source)
+    processor = read_config(folder, source, PREPROCESSOR) if in_transformers_format(config) else None
+    weights, whole = read_weights(weight_files(folder, source), source)
+    try:
+        network = _timm_network(folder, config, weights) if processor is None else load_model(config, weights)
+    except Exception as error:  # timm, torch and transformers each raise their own for what does not fit together
         raise ValueError(f"The weights of {source} do not fit its {CONFIG}: {error}") from error
+    state = network.state_dict()
+    refuse_kinds({n: kind for n, kind in whole.items() if n in state and state[n].is_floating_point()}, source)
+    if processor is not None:
+        network = Network(network, what_it_does(config, processor, source))
+    classifier = Classifier(network, labels, source, measured).eval().requires_grad_(False)
+    classifier = classifier.to(memory_format=torch.channels_last)  # convolutions are twice as fast so
+    if folder.parent != MODELS:  # those are known
+        _try_out(classifier, len(labels))
+    return classifier
 
 
-def _read_config(folder: Path, source: str) -> list[str]:
-    """The labels, after a look at whether this is a classifier of timm's or transformers'."""
-    if not (folder / CONFIG).is_file():
-        raise missing_file(CONFIG, source)
+@contextmanager
+def _readable_by_timm(folder: Path, config: dict) -> Iterator[Path]:
+    """The folder itself, or where its config is not in plain UTF-8 or holds what timm stumbles over, another."""
+    cleaned = _for_timm(config)
+    if cleaned == config and json.detect_encoding((folder / CONFIG).read_bytes()) == "utf-8":
+        yield folder
+        return
+    with TemporaryDirectory() as other:
+        (Path(other) / CONFIG).write_text(json.dumps(cleaned), encoding="utf-8")
+        yield Path(other)
+
+
+def _timm_network(folder: Path, config: dict, weights: dict[str, Tensor]) -> nn.Module:
+    """The network of a config in timm's format with these weights."""
+    with _readable_by_timm(folder, config) as folder:
+        network = timm.create_model(f"local-dir:{folder}", pretrained=False)
+        weights = clean_state_dict(weights)
+        wrong = differences(network.state_dict(), weights)
+        count = getattr(network, "num_classes", None)
+        if not wrong:
+            network.load_state_dict(weights)
+        elif count != network.pretrained_cfg["num_classes"]:  # timm would leave its random ones
+            raise ValueError(f"its model_args make {count} outputs")
+        else:  # perhaps under the names of an earlier version, which timm knows
+            try:
+                overlay = {"state_dict": weights, "source": "", "file": None}
+                network = timm.create_model(f"local-dir:{folder}", pretrained=True, pretrained_cfg_overlay=overlay)
+            except Exception as error:
+                raise ValueError(wrong) from error
+    defaults = PretrainedCfg().to_dict()
+    given = {key: value for key, value in network.pretrained_cfg.items() if key not in ("state_dict", "file")}
+    network.pretrained_cfg = network.default_cfg = {**defaults, **given}
+    return network
+
+
+def _for_timm(config: dict) -> dict:
+    """A config without what timm would stumble over: labels that it does not know, and what was measured here."""
+    known = {field.name for field in fields(PretrainedCfg)}
+    ours = {*KEYS, MEASURED} - known
+    if "pretrained_cfg" in config:
+        inner = {key: value for key, value in config["pretrained_cfg"].items() if key not in ours}
+        if unknown := sorted(set(inner) - known):
+            raise ValueError(f"its pretrained_cfg has {few(unknown)}, which timm does not know")
+        return {**config, "pretrained_cfg": inner}
+    inner = {key: value for key, value in config.items() if key in known - {"architecture"}}
+    return {**{key: value for key, value in config.items() if key not in inner}, "pretrained_cfg": inner}
+
+
+def _try_out(classifier: Classifier, count: int) -> None:
+    """Raise ``ValueError`` where a picture does not get one finite number for each of ``count`` labels."""
+    source, picture = classifier.source, torch.full((1, 3, *classifier.size), 0.5)
+    remedy = f"Check global_pool, num_classes and model_args in its {CONFIG}."
     try:
-        config = json.loads((folder / CONFIG).read_text())
-    except ValueError as error:
-        raise ValueError(f"The {CONFIG} of {source} is not valid JSON ({error}).") from error
-    if in_transformers_format(folder):
-        return read_labels(folder, source)
-    architecture = config.get("architecture") if isinstance(config, dict) else None
+        with torch.no_grad():
+            logits = classifier.network(classifier.prepare(picture))
+    except Exception as error:  # whatever a network of unknown settings raises
+        raise ValueError(f"{source} cannot read a picture ({error}). {remedy}") from error
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if shape != (1, count):
+        raise ValueError(f"{source} gives {shape} for one picture, and must give {(1, count)}. {remedy}")
+    if not logits.isfinite().all():
+        raise ValueError(f"{source} gives NaN or infinite values for a grey picture, so its weights are broken.")
+
+
+def _labels(config: dict, source: str) -> list[str]:
+    """The labels, after a look at whether this is a classifier of timm's or transformers'."""
+    if in_transformers_format(config):
+        return transformers_labels(config, source)
+    architecture, inner = config.get("architecture"), config.get("pretrained_cfg", config)
     if not isinstance(architecture, str) or not timm.is_model(architecture):
         raise ValueError(f"{source} is not in timm's format: its {CONFIG} must name one of timm's architectures.")
-    return _labels(config, source)
+    for name, value in (("pretrained_cfg", inner), ("model_args", config.get("model_args") or {})):
+        if not isinstance(value, dict):
+            raise ValueError(f"The {name} of {source} must be a dict.")
+    count = config.get("num_classes", inner.get("num_classes"))
+    if not isinstance(count, int) or isinstance(count, bool) or count < 2:
+        raise ValueError(f"{source} is not a classifier: it has {count} classes.")
+    return read_labels(config, count, source)
 
 
 def read_measured(folder: Path) -> Measured:
@@ -250,39 +344,21 @@ def read_measured(folder: Path) -> Measured:
 
     Raises ``ValueError`` where it holds something else.
     """
-    values = json.loads((folder / CONFIG).read_text()).get(MEASURED) or {}
+    return _measured(read_config(folder, str(folder)), str(folder))
+
+
+def _measured(config: dict, source: str) -> Measured:
+    values = config.get(MEASURED) or {}
     try:
         check = values.get("non_lesion")
         return Measured(**{**values, "non_lesion": NonLesionCheck(**check) if check else None})
     except (AttributeError, TypeError) as error:
-        raise ValueError(f"{MEASURED!r} holds what is not known: {error}") from error
+        raise ValueError(f"{MEASURED} in the {CONFIG} of {source} holds what is not known: {error}") from error
 
 
 def write_measured(folder: Path, measured: Measured) -> None:
     """Put ``measured`` into a folder's config.json."""
-    config = json.loads((folder / CONFIG).read_text())
+    config = read_config(folder, str(folder))
     text = json.dumps({**config, MEASURED: asdict(measured)}, indent=2)
     text = re.sub(r"\[[^]\[{}\"]*]", lambda numbers: " ".join(numbers[0].split()), text)  # a list, a line
-    (folder / CONFIG).write_text(text + "\n")
-
-
-def _labels(config: dict, source: str) -> list[str]:
-    """One label for each output: from ``label_names`` (list, or dict by index or in order), else their numbers."""
-    inner = config.get("pretrained_cfg", config)
-    if not isinstance(inner, dict):
-        raise ValueError(f"The pretrained_cfg of {source} must be a dict.")
-    count = config.get("num_classes", inner.get("num_classes"))
-    if not isinstance(count, int) or count < 2:
-        raise ValueError(f"{source} is not a classifier: it has {count} classes.")
-    names = config.get("label_names") or inner.get("label_names") or config.get("labels") or inner.get("labels")
-    if isinstance(names, dict):
-        if all(str(key).isdigit() for key in names):
-            names = [names[key] for key in sorted(names, key=int)]
-        else:  # label: index, or label: description in the order of the outputs
-            by_index = all(isinstance(value, int) for value in names.values())
-            names = sorted(names, key=names.get) if by_index else list(names)
-    if names is None:
-        return [f"class {i}" for i in range(count)]
-    if not isinstance(names, list) or len(names) != count:
-        raise ValueError(f"{source} has {count} classes, and its label_names are {names!r}.")
-    return [str(name) for name in names]
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")

@@ -17,7 +17,6 @@ from huggingface_hub import (
     get_token,
     hf_hub_download,
     hf_hub_url,
-    try_to_load_from_cache,
 )
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -29,10 +28,14 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.hf_api import RepoFile
 
-CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+from purifier.weights import INDEX, WEIGHTS, find_weights, lacks_parts, no_weights, parts_of, weight_files
+
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 CARD, METRICS = "README.md", "metrics.json"
-MAX_WEIGHTS = 1_000_000_000  # bytes that are downloaded for one classifier
+MAX_WEIGHTS = 1_000_000_000  # bytes that are downloaded for one classifier, in all its files
+MAX_INDEX = 10_000_000  # bytes of the list of those files
 LOG_IN = "set HF_TOKEN or run `hf auth login`"
 
 Progress = Callable[[int, int], None]  # bytes so far, of how many
@@ -74,12 +77,7 @@ def download(repository: str, check: Callable[[Path], Iterable[str]], progress: 
         folder = Path(hf_hub_download(repo_id, CONFIG, revision=revision or None)).parent
         for file in check(folder):
             hf_hub_download(repo_id, file, revision=folder.name)
-        if try_to_load_from_cache(repo_id, WEIGHTS, revision=folder.name) is None:
-            size = get_hf_file_metadata(hf_hub_url(repo_id, WEIGHTS, revision=folder.name)).size or 0
-            if size > MAX_WEIGHTS:
-                raise ValueError(f"The weights of {repository} have {size / 1e9:.1f} GB; at most 1 GB is downloaded.")
-            bar = None if progress is None else _reporter(progress)
-            hf_hub_download(repo_id, WEIGHTS, revision=folder.name, tqdm_class=bar)
+        _download_weights(repo_id, repository, folder, progress)
         return folder
     except HFValidationError as error:
         raise ValueError(f"{repo_id!r} is not a repository name: write 'hf-hub:owner/name'.") from error
@@ -99,10 +97,64 @@ def download(repository: str, check: Callable[[Path], Iterable[str]], progress: 
             f"Check the network, or choose a bundled classifier."
         ) from error
     except EntryNotFoundError as error:
-        missing = next((file for file in (PREPROCESSOR, CONFIG) if file in str(error)), WEIGHTS)
-        raise missing_file(missing, repository) from error
+        raise missing_file(PREPROCESSOR if PREPROCESSOR in str(error) else CONFIG, repository) from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         raise _failure(error, f"The download of {repository} from the Hub") from error
+
+
+def _download_weights(repo_id: str, source: str, folder: Path, progress: Progress | None) -> None:
+    """Bring the files of weights into a snapshot's folder, unless they are there."""
+    commit, there = folder.name, {path.name for path in folder.iterdir()}
+    if WEIGHTS in there:
+        return
+    if INDEX in there and all((folder / part).is_file() for part in parts_of(folder / INDEX, source)):
+        return
+    try:
+        sizes = _sizes(repo_id, folder)
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError):
+        if _has_weights(folder):  # of another name, from the last time
+            return
+        raise
+    total, done = sum(sizes.values()), 0
+    if total > MAX_WEIGHTS:
+        raise ValueError(f"The weights of {source} have {total / 1e9:.1f} GB; at most 1 GB is downloaded.")
+    for file, size in sizes.items():
+        bar = None if progress is None else _reporter(_part_of(progress, done, total))
+        hf_hub_download(repo_id, file, revision=commit, tqdm_class=bar)
+        done += size
+
+
+def _has_weights(folder: Path) -> bool:
+    try:
+        return bool(weight_files(folder, folder.name))
+    except ValueError:
+        return False
+
+
+def _sizes(repo_id: str, folder: Path) -> dict[str, int]:
+    """Bytes of each file of weights in a repository. Where they are in parts, their index is downloaded for it."""
+    commit = folder.name
+    try:
+        return {WEIGHTS: get_hf_file_metadata(hf_hub_url(repo_id, WEIGHTS, revision=commit)).size or 0}
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        tree = HfApi().list_repo_tree(repo_id, revision=commit)
+    listed = {entry.path: entry.size for entry in tree if isinstance(entry, RepoFile)}
+    file = find_weights(listed, repo_id)
+    if not file.endswith(".json"):
+        return {file: listed[file]}
+    if listed[file] > MAX_INDEX:
+        raise ValueError(f"{file} of {repo_id} is too large for an index; at most 10 MB are downloaded.")
+    parts = parts_of(Path(hf_hub_download(repo_id, file, revision=commit)), repo_id)
+    if missing := [part for part in parts if part not in listed]:
+        raise lacks_parts(missing, file, repo_id)
+    return {part: listed[part] for part in parts}
+
+
+def _part_of(progress: Progress, done: int, total: int) -> Progress:
+    """The progress of one file after ``done`` bytes of others."""
+    return lambda bytes_, of: progress(done + bytes_, total or of)
 
 
 def _reporter(progress: Progress) -> type:
@@ -136,10 +188,28 @@ def missing_file(file: str, source: str) -> ValueError:
         return ValueError(f"{source} has no {CONFIG}: it is not a classifier in timm's format.")
     if file == PREPROCESSOR:
         return ValueError(f"{source} has no {PREPROCESSOR}: the size and scale of its pictures are not known.")
-    return ValueError(
-        f"{source} has no {WEIGHTS}. Weights in pickle files (.bin, .pth) are not loaded, "
-        f"since opening one can run any code; ask the owner to publish safetensors."
-    )
+    return no_weights((), source)
+
+
+def read_config(folder: Path, source: str, file: str = CONFIG) -> dict:
+    """A folder's config.json, in any of JSON's encodings, with or without a byte order mark.
+
+    Raises ``ValueError`` where there is none, or where it holds something else.
+    """
+    if not (folder / file).is_file():
+        raise missing_file(file, source)
+    try:
+        config = json.loads((folder / file).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"The {file} of {source} is not valid JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"The {file} of {source} must hold an object in braces, and holds {_kind(config)}.")
+    return config
+
+
+def _kind(value: object) -> str:
+    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), "nothing")
 
 
 def publish(folder: Path, repo_id: str, *, private: bool = False, revision: str | None = None) -> CommitInfo:
@@ -185,21 +255,23 @@ def _failure(error: Exception, what: str) -> Exception:
 
 def _files(folder: Path) -> dict[str, Path | bytes]:
     """What is uploaded of a folder: name in the repository to path or content."""
-    for file in (CONFIG, WEIGHTS):
-        if not (folder / file).is_file():
-            raise missing_file(file, str(folder))
-    if "architecture" not in json.loads((folder / CONFIG).read_text()):
+    config = read_config(folder, str(folder))
+    if (file := find_weights((path.name for path in folder.iterdir()), str(folder))) != WEIGHTS:
+        raise ValueError(
+            f"{folder} has its weights in {file}, and only {WEIGHTS} is published: save them as that file."
+        )
+    if "architecture" not in config:
         raise ValueError(f"{folder} is not in timm's format, and nothing else is published.")
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder} has no {CARD}: write a model card first, with a license in its front matter.")
     files = {file: folder / file for file in (CONFIG, WEIGHTS, METRICS) if (folder / file).is_file()}
-    return {**files, CARD: _completed_card(folder).encode()}
+    return {**files, CARD: _completed_card(folder).encode("utf-8")}
 
 
 def _completed_card(folder: Path) -> str:
     """The folder's card; its front matter keeps what it says, and its model-index is what the metrics say."""
     try:
-        card = ModelCard((folder / CARD).read_text(encoding="utf-8"))
+        card = ModelCard((folder / CARD).read_text(encoding="utf-8-sig"))
     except Exception as error:  # YAML's own errors, or the Hub client's for values of the wrong kind
         raise ValueError(f"The front matter of {folder / CARD} cannot be read: {error}") from error
     said = card.data.to_dict()
@@ -208,7 +280,7 @@ def _completed_card(folder: Path) -> str:
     added = {"library_name": "timm", "pipeline_tag": "image-classification"}
     if (folder / METRICS).is_file():
         try:
-            added = card_metadata(folder.name, json.loads((folder / METRICS).read_text())).to_dict()
+            added = card_metadata(folder.name, json.loads((folder / METRICS).read_bytes())).to_dict()
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / METRICS} is not what `purifier card` writes: {error!r}.") from error
         said.pop("model-index", None)

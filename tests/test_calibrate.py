@@ -82,7 +82,7 @@ def test_what_was_fitted_is_kept_in_the_config_and_read_back(folder, small_isic2
     stage_means = loaded.stage_means(x)
     expected = ((stage_means - torch.tensor(check.mean)) / torch.tensor(check.std)).square().mean(1)
     assert_close(loaded.distance(x), expected)
-    assert (folder / "config.json").read_text().count("\n") < 100  # each list is one line
+    assert (folder / "config.json").read_text(encoding="utf-8").count("\n") < 100  # each list is one line
 
 
 def test_the_stage_means_are_those_of_the_network_s_stages(folder, x):
@@ -99,7 +99,7 @@ def test_the_stage_means_are_those_of_the_network_s_stages(folder, x):
 @pytest.mark.parametrize("values", ["text", {"temperatures": 2}, {"non_lesion": {"mean": [1.0]}}])
 def test_other_values_in_its_place_are_refused(folder, values):
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "lesion_purifier": values}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "lesion_purifier": values}))
     with pytest.raises(ValueError, match="lesion_purifier"):
         load_classifier(f"local-dir:{folder}")
 
@@ -207,10 +207,10 @@ def test_the_masking_checks_compare_on_the_same_pictures(folder, small_isic2019)
 
 
 def test_writing_what_was_measured_keeps_the_rest_of_the_config(folder):
-    before = json.loads((folder / "config.json").read_text())
+    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     check = NonLesionCheck(mean=[1.0, 2.0], std=[1.0, 1.0], threshold=3.0)
     write_measured(folder, Measured(temperature=2.0, non_lesion=check))
-    after = json.loads((folder / "config.json").read_text())
+    after = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert after.pop("lesion_purifier")["non_lesion"] == {"mean": [1.0, 2.0], "std": [1.0, 1.0], "threshold": 3.0}
     assert after == before
 
@@ -229,8 +229,8 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
         monkeypatch.setattr(card, name, value)
     command = ["card", "--classifier", "robust", "--weights", str(folder), "--data", str(small_isic2019)]
     assert main([*command, "--per-class", "1"]) == 0
-    metrics = json.loads((tmp_path / "models/robust/metrics.json").read_text())
-    text = (tmp_path / "models/robust/README.md").read_text()
+    metrics = json.loads((tmp_path / "models/robust/metrics.json").read_text(encoding="utf-8"))
+    text = (tmp_path / "models/robust/README.md").read_text(encoding="utf-8")
     test = read_isic2019(small_isic2019, "test")
     diagnoses = len({sample.label for sample in test})
     assert metrics["clean"]["images"] == len(test) and metrics["robust"]["4"]["images"] == diagnoses

@@ -190,7 +190,7 @@ def test_without_metadata_training_pictures_are_no_test_pictures(small_isic2019)
         if lesion and split_of(lesion, "") == "train" and split_of("", f"ISIC_{number:07d}") == "test"
     )  # fmt: skip
     path = small_isic2019 / "ISIC_2019_Training_GroundTruth.csv"
-    path.write_text(path.read_text().replace("ISIC_0000003", name))
+    path.write_text(path.read_text(encoding="utf-8").replace("ISIC_0000003", name))
     pictures = small_isic2019 / "ISIC_2019_Training_Input"
     (pictures / "ISIC_0000003.jpg").rename(pictures / f"{name}.jpg")
     (small_isic2019 / "ISIC_2019_Training_Metadata.csv").unlink()
@@ -206,9 +206,9 @@ def test_a_run_says_what_it_leaves_out(own, tmp_path, capsys):
     assert "Left out, as training pictures of the bundled classifiers: 2." in error
     assert "Left out, as validation pictures of the bundled classifiers: 1." in error
     assert "Skipped: nevus/bad.png" in error and "Not held out" not in error
-    left_out = json.loads((tmp_path / "out" / "left_out.json").read_text())
+    left_out = json.loads((tmp_path / "out" / "left_out.json").read_text(encoding="utf-8"))
     assert sum(map(len, left_out.values())) == 3
-    records = json.loads((tmp_path / "out" / "summary.json").read_text())
+    records = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert {(r["n"], r["lesions"]) for r in records} == {(5, 5)}
 
 
@@ -244,7 +244,7 @@ def test_an_empty_split_names_the_others(own, tmp_path, capsys, command):
 
 def test_a_small_folder_in_the_official_layout_is_pointed_to_all(small_isic2019, tmp_path, capsys):
     truth = small_isic2019 / "ISIC_2019_Training_GroundTruth.csv"
-    truth.write_text("\n".join(truth.read_text().splitlines()[:3]).replace("ISIC_000000", "mine_00"))
+    truth.write_text("\n".join(truth.read_text(encoding="utf-8").splitlines()[:3]).replace("ISIC_000000", "mine_00"))
     pictures = small_isic2019 / "ISIC_2019_Training_Input"
     for i in (0, 1):
         (pictures / f"ISIC_000000{i}.jpg").rename(pictures / f"mine_00{i}.jpg")

@@ -41,7 +41,7 @@ def test_the_coarse_part_of_a_change_is_what_lies_below_the_bound():
 def test_the_table_is_tidy(small_isic2019, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["evaluate", *OPTIONS, "--data", str(small_isic2019), "--out", str(out)]) == 0
-    assert capsys.readouterr().out.strip() == (out / "table.md").read_text().strip()
+    assert capsys.readouterr().out.strip() == (out / "table.md").read_text(encoding="utf-8").strip()
     rows = pd.read_parquet(out / "results.parquet")
     assert not rows.duplicated(["image", "attack", "eps", "defence", "draw"]).any()
     # nobody and PGD behind three defences, of which one draws twice; EOT behind two
@@ -54,7 +54,7 @@ def test_the_table_is_tidy(small_isic2019, tmp_path, capsys):
     assert (rows[rows.attack != "none"].linf <= 4 / 255 + 1e-6).all()
     assert rows[rows.attack == "none"].linf.max() == 0
     assert rows[[f"p_{label}" for label in LABELS]].sum(axis=1).between(0.999, 1.001).all()
-    records = json.loads((out / "summary.json").read_text())
+    records = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert {"classifier", "attack", "eps", "defence", "threat", "n", "draws", "accuracy"} < set(records[0])
     assert len(records) == 2 * 3 + 2 and all(record["n"] == 20 for record in records)
     for kind in ("png", "svg"):
@@ -118,7 +118,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_named(small_isic2019, tmp
     command = ["evaluate", "--data", str(small_isic2019), "--split", "all", "--attacks", "none", "--defences", "none"]
     assert main([*command, "--out", str(out)]) == 0
     assert "Skipped: ISIC_0000003" in capsys.readouterr().err
-    assert list(json.loads((out / "skipped.json").read_text())) == ["ISIC_0000003"]
+    assert list(json.loads((out / "skipped.json").read_text(encoding="utf-8"))) == ["ISIC_0000003"]
     assert pd.read_parquet(out / "results.parquet").image.nunique() == 23
 
 
@@ -184,7 +184,7 @@ def test_a_folder_for_each_diagnosis_is_read_too(tmp_path):
     for i, label in enumerate(("melanoma", "NV")):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         lesion_like(i).save(tmp_path / "pictures" / label / "one.png")
-    (tmp_path / "pictures" / "NV" / "notes.txt").write_text("not a picture")
+    (tmp_path / "pictures" / "NV" / "notes.txt").write_text("not a picture", encoding="utf-8")
     samples = read_samples(tmp_path / "pictures")
     assert [(s.image, s.label) for s in samples] == [("NV/one.png", "NV"), ("melanoma/one.png", "MEL")]
     rows = run(Grid(attacks=(), defences=("none",)), samples, tmp_path / "out")
@@ -268,7 +268,7 @@ def test_bad_input_ends_with_2_and_the_reason(small_isic2019, tmp_path, capsys, 
 
 def test_a_ground_truth_without_a_diagnosis_is_refused(small_isic2019, tmp_path, capsys):
     path = small_isic2019 / "ISIC_2019_Training_GroundTruth.csv"
-    path.write_text(path.read_text().replace("SCC", "OTHER", 1))
+    path.write_text(path.read_text(encoding="utf-8").replace("SCC", "OTHER", 1))
     assert main(["evaluate", "--data", str(small_isic2019), "--out", str(tmp_path / "out")]) == 2
     assert "lacks the columns SCC" in capsys.readouterr().err
 

@@ -5,17 +5,25 @@ import shutil
 import sys
 import threading
 
+import httpx2
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+from huggingface_hub.hf_api import RepoFile
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
+from purifier import hub as hub_module
 from purifier.classifiers import MODELS, bundled_classifiers, load_classifier
-from purifier.hub import PUBLIC, card_metadata, publish
+from purifier.hub import PUBLIC, card_metadata, download, publish
 from purifier.taxonomy import DIAGNOSES
 from purifier.ui import handlers
 from purifier.ui.session import Session
+from purifier.weights import INDEX
 from tests.hub import Client, Hub
+from tests.hub import commit as folder_commit
+from tests.test_weights import in_parts, save_small
 
 WRITERS = {"hf_writer": "someone", "hf_reader": "nobody"}
 BUNDLED = MODELS / "augmented"
@@ -41,6 +49,16 @@ def vit(tmp_path_factory):
     return folder, model
 
 
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """The folder of a small random convolutional network, which takes pictures of any size."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("resnet")
+    settings = dict(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], id2label={0: "mel", 1: "nv", 2: "bcc"})
+    transformers.ResNetForImageClassification(transformers.ResNetConfig(**settings)).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def copy(vit, tmp_path):
     return shutil.copytree(vit[0], tmp_path / "copy")
@@ -48,7 +66,14 @@ def copy(vit, tmp_path):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory, vit):
+    parts, other, several = (save_small(tmp_path_factory.mktemp(name)) for name in ("parts", "other", "several"))
+    in_parts(parts)
+    (other / "model.safetensors").rename(other / "pytorch_model.safetensors")
+    (other / "pytorch_model.bin").write_bytes(b"never asked for")
+    shutil.copy(several / "model.safetensors", several / "a.safetensors")
+    (several / "model.safetensors").rename(several / "b.safetensors")
     repositories = {"someone/vit": {"main": vit[0]}}
+    repositories |= {f"someone/{f.name[:-1]}": {"main": f} for f in (parts, other, several)}
     with Hub(repositories, writers=WRITERS, storage=tmp_path_factory.mktemp("storage")) as hub:
         yield hub
 
@@ -160,14 +185,16 @@ def spoil(folder, kind):
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     elif kind == "transformers":
         (folder / "config.json").write_text('{"model_type": "vit"}')
+    elif kind == "parts":
+        in_parts(folder)
     elif kind == "no card":
         (folder / "README.md").unlink()
     elif kind == "no front matter":
-        (folder / "README.md").write_text("# A classifier\n")
+        (folder / "README.md").write_text("# A classifier\n", encoding="utf-8")
     elif kind == "no license":
-        (folder / "README.md").write_text("---\ntags: [dermoscopy]\n---\n# A classifier\n")
+        (folder / "README.md").write_text("---\ntags: [dermoscopy]\n---\n# A classifier\n", encoding="utf-8")
     elif kind == "bad YAML":
-        (folder / "README.md").write_text("---\nlicense: [\n---\n# A classifier\n")
+        (folder / "README.md").write_text("---\nlicense: [\n---\n# A classifier\n", encoding="utf-8")
     elif kind == "other metrics":
         (folder / "metrics.json").write_text('{"accuracy": 1}')
 
@@ -177,6 +204,7 @@ def spoil(folder, kind):
     [
         ("no config", "no config.json"), ("pickle", "no model.safetensors"), ("transformers", "not in timm's format"),
         ("no card", "no README.md"), ("no front matter", "names no license"), ("no license", "names no license"),
+        ("parts", "has its weights in model.safetensors.index.json, and only model.safetensors is published"),
         ("bad YAML", "cannot be read"), ("other metrics", "not what `purifier card` writes"),
     ],
 )  # fmt: skip
@@ -190,8 +218,8 @@ def test_folders_that_nobody_could_use_are_not_published(tmp_path, kind, message
 def test_a_folder_of_one_s_own_keeps_what_its_card_says(client, hub, tmp_path):
     folder = shutil.copytree(BUNDLED, tmp_path / "mine")
     (folder / "metrics.json").unlink()
-    (folder / "notes.txt").write_text("not for others")
-    (folder / "README.md").write_text("---\nlicense: mit\ndatasets: [mine]\n---\n# Mine\n")
+    (folder / "notes.txt").write_text("not for others", encoding="utf-8")
+    (folder / "README.md").write_text("---\nlicense: mit\ndatasets: [mine]\n---\n# Mine\n", encoding="utf-8")
     done = log_in(client)(f"local-dir:{folder}", "someone/mine")
     assert done["code"] == 0, done["err"]
     published = hub.repositories["someone/mine"]["main"]
@@ -202,7 +230,7 @@ def test_a_folder_of_one_s_own_keeps_what_its_card_says(client, hub, tmp_path):
 
 
 def metrics():
-    return json.loads((BUNDLED / "metrics.json").read_text())
+    return json.loads((BUNDLED / "metrics.json").read_text(encoding="utf-8"))
 
 
 def test_the_card_s_metadata_holds_what_was_measured():
@@ -253,12 +281,13 @@ def test_pictures_are_prepared_as_the_image_processor_does(vit):
               crop_size={"height": 224, "width": 224}), 224, 0.875),
         (dict(image_processor_type="ViTImageProcessor", size={"height": 32, "width": 48}, do_normalize=False),
          (32, 48), 1),
-        (dict(model_type="vit"), 224, 1),  # no settings at all: a config of the model in this file's place
+        (dict(model_type="resnet"), 384, 1),  # no settings at all: a config of the model in this file's place
     ],
 )  # fmt: skip
-def test_size_crop_and_scale_are_the_image_processor_s(copy, settings, size, crop):
-    (copy / "preprocessor_config.json").write_text(json.dumps(settings))
-    loaded = load_classifier(f"local-dir:{copy}")
+def test_size_crop_and_scale_are_the_image_processor_s(resnet, tmp_path, settings, size, crop):
+    folder = shutil.copytree(resnet, tmp_path / "resnet")
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    loaded = load_classifier(f"local-dir:{folder}")
     assert loaded.size == (size if isinstance(size, tuple) else (size, size)) and loaded.crop == crop
     if settings.get("do_normalize") is False:
         assert_close(loaded.mean, torch.zeros(1, 3, 1, 1)), assert_close(loaded.std, torch.ones(1, 3, 1, 1))
@@ -271,9 +300,104 @@ def test_transformers_models_come_from_the_hub_with_their_revision(client, hub, 
     assert not any(path.endswith(".bin") for path in hub.requests)
 
 
+@pytest.mark.parametrize("name", ["parts", "other"])
+def test_weights_in_parts_and_under_another_name_come_from_the_hub(client, hub, name):
+    folder = hub.repositories[f"someone/{name}"]["main"]
+    first = client("load", f"hf-hub:someone/{name}")
+    assert first["sum"] == weights_sum(load_classifier(f"local-dir:{folder}"))
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    done = [bytes_ for bytes_, _ in first["progress"]]
+    assert {total for _, total in first["progress"]} == {size} and done == sorted(set(done)) and done[-1] == size
+    before = len(hub.requests)
+    again = client("load", f"{first['source'].partition('@')[0]}@{folder_commit(folder)}")
+    assert again["sum"] == first["sum"] and again["progress"] == []
+    assert not any("-of-" in path or ".bin" in path for path in hub.requests[before:])
+
+
+def test_several_files_of_weights_are_named_before_any_is_downloaded(client, hub):
+    refused = client("load", "hf-hub:someone/several")
+    assert "several files of weights (a.safetensors, b.safetensors)" in refused["message"]
+    assert not any(
+        "several/resolve" in path and "safetensors" in path and "model." not in path for path in hub.requests
+    )
+
+
+def a_repository(monkeypatch, folder, sizes, reached=True):
+    """Without model.safetensors, and with files of these sizes; returns what is downloaded."""
+    downloaded = []
+
+    def no_such_file(*_, **__):
+        raise RemoteEntryNotFoundError("404", response=httpx2.Response(404, request=httpx2.Request("HEAD", "http://x")))
+
+    def not_there(*_, **__):
+        raise LocalEntryNotFoundError("offline")
+
+    def download(repo_id, file, **_):
+        downloaded.append(file)
+        return str(folder / file)
+
+    listed = [RepoFile(path=path, size=size, oid="0") for path, size in sizes.items()]
+    monkeypatch.setattr(hub_module, "get_hf_file_metadata", no_such_file if reached else not_there)
+    monkeypatch.setattr(hub_module.HfApi, "list_repo_tree", lambda *_, **__: listed)
+    monkeypatch.setattr(hub_module, "hf_hub_download", download)
+    return downloaded
+
+
+def test_the_limit_holds_for_all_parts_together(monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    parts = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": parts[0], "b": parts[1]}}))
+    for size, fits in ((500_000_000, True), (500_000_001, False)):
+        downloaded = a_repository(monkeypatch, tmp_path, {INDEX: 100, parts[0]: 500_000_000, parts[1]: size})
+        if fits:
+            assert download("someone/parts", lambda _: []) == tmp_path and downloaded[2:] == parts
+            continue
+        with pytest.raises(ValueError, match="have 1.0 GB; at most 1 GB is downloaded"):
+            download("someone/parts", lambda _: [])
+        assert downloaded == ["config.json", INDEX]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "map_", "message"),
+    [
+        ({INDEX: 100, "a.safetensors": 1}, ["a.safetensors", "b.safetensors"], "lacks b.safetensors, named in its"),
+        ({INDEX: 100}, ["../../a.safetensors"], "names '../../a.safetensors', which is no"),
+        ({INDEX: 100, "pytorch_model.bin": 1}, ["pytorch_model.bin"], "names 'pytorch_model.bin', which is no"),
+        ({INDEX: 20_000_000}, [], "too large for an index"), ({"pytorch_model.bin": 1}, [], "pickle"),
+        ({"model.onnx": 1}, [], r"other formats \(model.onnx\)"), ({}, [], "no other file of weights"),
+        ({"a.safetensors": 2_000_000_000}, [], "have 2.0 GB"),
+    ],
+)  # fmt: skip
+def test_what_a_repository_does_not_offer_is_said_before_the_download(monkeypatch, tmp_path, sizes, map_, message):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / INDEX).write_text(json.dumps({"weight_map": dict(enumerate(map_))}))
+    downloaded = a_repository(monkeypatch, tmp_path, sizes)
+    (tmp_path / "elsewhere" / INDEX).rename(tmp_path / "index")
+    fetch = hub_module.hf_hub_download
+    found = {"config.json": tmp_path / "config.json", INDEX: tmp_path / "index"}
+    monkeypatch.setattr(hub_module, "hf_hub_download", lambda *a, **k: fetch(*a, **k) and str(found[a[1]]))
+    with pytest.raises(ValueError, match=message):
+        download("someone/parts", lambda _: [])
+    assert set(downloaded) <= {"config.json", INDEX}
+
+
+def test_a_file_of_another_name_is_used_again_without_the_network(monkeypatch, tmp_path):
+    save_small(tmp_path)
+    a_repository(monkeypatch, tmp_path, {}, reached=False)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.safetensors")
+    assert download("someone/other", lambda _: []) == tmp_path
+    (tmp_path / "pytorch_model.safetensors").unlink()
+    with pytest.raises(ConnectionError, match="could not be reached"):
+        download("someone/other", lambda _: [])
+
+
 def change_config(folder, **entries):
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+    change(folder / "config.json", **entries)
+
+
+def change(path, **entries):
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **entries}))
 
 
 def spoil_transformers(folder, kind):
@@ -283,7 +407,7 @@ def spoil_transformers(folder, kind):
         change_config(folder, id2label=["a", "b", "c"])
     elif kind == "code of its own":
         change_config(folder, model_type="own", auto_map={"AutoConfig": "own.Own"})
-        (folder / "own.py").write_text("raise SystemExit('this ran')")
+        (folder / "own.py").write_text("raise SystemExit('this ran')", encoding="utf-8")
     elif kind == "no preprocessor":
         (folder / "preprocessor_config.json").unlink()
     elif kind == "pickle":
@@ -292,6 +416,23 @@ def spoil_transformers(folder, kind):
         change_config(folder, num_hidden_layers=3)
     elif kind == "another width":
         change_config(folder, hidden_size=32)
+    elif kind == "fewer layers":
+        change_config(folder, num_hidden_layers=1)
+    elif kind == "another picture size":
+        change(folder / "preprocessor_config.json", size={"height": 64, "width": 64})
+    elif kind == "gaps":
+        change_config(folder, id2label={"0": "a", "1": "b", "3": "c"})
+    elif kind == "one name twice":
+        change_config(folder, id2label={"0": "a", "1": "b", "2": "b"})
+    elif kind == "processor":
+        (folder / "preprocessor_config.json").write_text("[1]", encoding="utf-8")
+    elif kind == "unknown processor":
+        (folder / "preprocessor_config.json").write_text('{"image_processor_type": "Mine"}')
+    elif kind in ("int8", "NaN"):
+        tensors = load_file(folder / "model.safetensors")
+        name = "classifier.weight"
+        tensors[name] = tensors[name].to(torch.int8) if kind == "int8" else tensors[name] * torch.nan
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 @pytest.mark.parametrize(
@@ -300,12 +441,30 @@ def spoil_transformers(folder, kind):
         ("another task", "not an image classifier"), ("labels", "id2label"), ("code of its own", "do not fit"),
         ("no preprocessor", "no preprocessor_config.json"), ("pickle", "no model.safetensors"),
         ("another network", "they lack"), ("another width", "do not fit"),
+        ("fewer layers", r"they have unknown vit.*layers?\.1.* and 13 more"),
+        ("gaps", "id2label of .* must number .* 0, 1, 3"),
+        ("another picture size", "cannot read a picture .*64"), ("one name twice", "name more than one output 'b'"),
+        ("processor", "preprocessor_config.json of .* must hold an object"), ("int8", "classifier.weight is int8"),
+        ("unknown processor", "preprocessor_config.json of .* cannot be used"), ("NaN", "infinite values in cl"),
     ],
 )  # fmt: skip
 def test_transformers_folders_that_cannot_be_used_are_refused_with_the_reason(copy, kind, message):
     spoil_transformers(copy, kind)
     with pytest.raises(ValueError, match=message):
         load_classifier(f"local-dir:{copy}")
+
+
+def test_a_transformers_model_may_have_its_weights_in_parts_or_under_another_name(copy, vit):
+    x = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    expected = load_classifier(f"local-dir:{copy}")(x)
+    vit[1].save_pretrained(copy / "parts", max_shard_size="4KB")
+    for name in ("config.json", "preprocessor_config.json"):
+        text = (copy / name).read_text(encoding="utf-8")
+        (copy / "parts" / name).write_text(text, encoding="utf-8-sig")  # as Windows' editor saves it
+    assert len(list((copy / "parts").glob("*-of-*.safetensors"))) > 1
+    assert torch.equal(load_classifier(f"local-dir:{copy / 'parts'}")(x), expected)
+    (copy / "model.safetensors").rename(copy / "pytorch_model.safetensors")
+    assert torch.equal(load_classifier(f"local-dir:{copy}")(x), expected)
 
 
 def test_without_the_library_the_extra_is_named(copy, monkeypatch):

@@ -121,7 +121,7 @@ def test_a_wrong_table_is_refused_naming_file_and_row(small_isic2019, change, me
 
 def test_unquoted_decimal_commas_between_commas_are_refused(small_isic2019):
     path = small_isic2019 / TRUTH
-    path.write_text(path.read_text().replace(".", ","))
+    path.write_text(path.read_text(encoding="utf-8").replace(".", ","))
     with pytest.raises(ValueError, match="row 2, has 19 cells, and the header has 10"):
         read_isic2019(small_isic2019)
 
@@ -147,7 +147,9 @@ def test_what_editors_leave_beside_a_table_is_no_table(small_isic2019):
 
 def test_ham10000_s_own_table_is_refused_with_what_to_do(small_isic2019):
     (small_isic2019 / TRUTH).unlink()
-    (small_isic2019 / "HAM10000_metadata.csv").write_text("lesion_id,image_id,dx\nHAM_0000118,ISIC_0027419,bkl\n")
+    (small_isic2019 / "HAM10000_metadata.csv").write_text(
+        "lesion_id,image_id,dx\nHAM_0000118,ISIC_0027419,bkl\n", encoding="utf-8"
+    )
     with pytest.raises(
         FileNotFoundError, match="HAM10000_metadata.csv is HAM10000's: put its pictures in a folder for"
     ):

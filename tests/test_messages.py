@@ -17,12 +17,15 @@ from purifier.evaluation.tables import read_evaluations
 from purifier.figures import plot_convergence, plot_epsilon, plot_spectrum
 from purifier.hub import missing_file
 from purifier.images import read_image
+from purifier.labels import read_labels
 from purifier.language import _pattern
 from purifier.pipeline import Purifier
+from purifier.preparation import of_timm
 from purifier.runs import Attack, Settings, attack_steps
 from purifier.ui import api
 from purifier.ui.messages import DEFENCES, MESSAGES
 from purifier.ui.session import classifier_for_page
+from purifier.weights import find_weights, refuse_kinds
 from tests.conftest import lesion_like
 from tests.test_language import all_texts
 
@@ -62,6 +65,7 @@ def raise_missing(file):
     raise missing_file(file, "hf-hub:owner/name")
 
 
+SETTINGS = {"input_size": (3, 5, 5), "mean": (0.5,) * 3, "std": (0.5,) * 3}
 WRONG = {
     "no file": lambda: read_image("/nowhere.png"),
     "no picture": lambda: read_image(b"text"),
@@ -99,6 +103,22 @@ WRONG = {
     "no preprocessor": lambda: raise_missing("preprocessor_config.json"),
     "no weights": lambda: raise_missing("model.safetensors"),
     "no repository": lambda: classifier_for_page("hf-hub:a/b/c/d"),
+    "too few labels": lambda: read_labels({"labels": ["mel"]}, 2, "hf-hub:owner/name"),
+    "labels that are none": lambda: read_labels({"labels": ["mel", None]}, 2, "hf-hub:owner/name"),
+    "a label twice": lambda: read_labels({"labels": ["mel", "mel"]}, 2, "hf-hub:owner/name"),
+    "labels without numbers": lambda: read_labels({"id2label": {"a": "mel", "b": "nv"}}, 2, "hf-hub:owner/name"),
+    "a gap": lambda: read_labels({"id2label": {"0": "mel", "2": "nv"}}, 2, "hf-hub:owner/name"),
+    "a pickle": lambda: find_weights(["pytorch_model.bin"], "hf-hub:owner/name"),
+    "another format": lambda: find_weights(["model.onnx"], "hf-hub:owner/name"),
+    "several weights": lambda: find_weights(["a.safetensors", "b.safetensors"], "hf-hub:owner/name"),
+    "parts alone": lambda: find_weights(["model-00001-of-00002.safetensors"], "hf-hub:owner/name"),
+    "int8": lambda: refuse_kinds({"a": "I8", "b": "U8"}, "hf-hub:owner/name"),
+    "random": lambda: of_timm({**SETTINGS, "interpolation": "random"}, "hf-hub:owner/name"),
+    "crop mode": lambda: of_timm({**SETTINGS, "crop_mode": "random"}, "hf-hub:owner/name"),
+    "crop": lambda: of_timm({**SETTINGS, "crop_pct": -1}, "hf-hub:owner/name"),
+    "input size": lambda: of_timm({**SETTINGS, "input_size": (3, 5)}, "hf-hub:owner/name"),
+    "channels": lambda: of_timm({**SETTINGS, "input_size": (1, 5, 5)}, "hf-hub:owner/name"),
+    "mean": lambda: of_timm({**SETTINGS, "mean": (0.5,)}, "hf-hub:owner/name"),
 }
 
 

@@ -134,7 +134,7 @@ def test_every_recipe_ends_in_a_classifier_that_can_be_loaded(small_isic2019, tm
     assert trained.labels == LABELS and trained.size == (recipe.size, recipe.size)
     with torch.no_grad():
         assert trained(torch.rand(1, 3, 40, 40, generator=seeded())).isfinite().all()
-    with (tmp_path / "log.csv").open() as file:
+    with (tmp_path / "log.csv").open(encoding="utf-8") as file:
         assert [row["phase"] for row in csv.DictReader(file)] == [phase.name for phase in recipe.phases]
     assert (tmp_path / "guard.csv").exists() == any(phase.attacked for phase in recipe.phases)
 
@@ -165,7 +165,7 @@ lr = [1e-3, 1e-4]
 
 
 def test_a_recipe_of_one_s_own_is_read_from_its_path(tmp_path):
-    (tmp_path / "mine.toml").write_text(OWN)
+    (tmp_path / "mine.toml").write_text(OWN, encoding="utf-8")
     expected = replace(TINY, name="mine", model_args={}, phases=(replace(TINY.phases[0], name="only"),))
     assert read_recipe(tmp_path / "mine.toml") == read_recipe(str(tmp_path / "mine.toml")) == expected
 
@@ -182,7 +182,7 @@ def test_a_recipe_of_one_s_own_is_read_from_its_path(tmp_path):
     ],
 )
 def test_a_bad_recipe_is_refused_with_the_keys_there_are(tmp_path, text, message):
-    (tmp_path / "bad.toml").write_text(text)
+    (tmp_path / "bad.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_recipe(tmp_path / "bad.toml")
 
@@ -219,7 +219,7 @@ def test_the_metrics_of_a_phase_are_those_of_its_weights(small_isic2019, tmp_pat
     train(replace(TINY, phases=TINY.phases[:1], least_accuracy=0.0), small_isic2019, tmp_path)
     loaded = load_classifier(f"local-dir:{tmp_path}/first")
     assert loaded.labels == LABELS and loaded.size == (64, 64)
-    written = json.loads((tmp_path / "first" / "metrics.json").read_text())
+    written = json.loads((tmp_path / "first" / "metrics.json").read_text(encoding="utf-8"))
     assert written["logit_adjustment"] == 0.7
     measured = evaluate_clean(loaded, read_isic2019(small_isic2019, "val"))
     assert written["accuracy"] == measured["accuracy"] and written["recall"] == measured["recall"]
@@ -246,7 +246,7 @@ def test_the_adjustment_keeps_the_least_accuracy(
     y = torch.arange(len(LABELS)).repeat_interleave(torch.where(torch.arange(len(LABELS)) == nevus, 900, 100))
     recipe = replace(TINY, least_accuracy=least_accuracy, least_purified_accuracy=least_purified_accuracy)
     classifier.finish_phase(new_network(TINY), tmp_path, recipe, y, read_isic2019(small_isic2019)[:4])
-    written = json.loads((tmp_path / "metrics.json").read_text())
+    written = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert written["logit_adjustment"] == float(allowed)
     assert written["accuracy"]["value"] == (0.5 if allowed else 0.75)
 
@@ -261,7 +261,7 @@ def test_thumbnails_add_bcn20000_s_pictures_alone(small_isic2019, tmp_path, smal
     thumbnails = tmp_path / "thumbnails"
     shutil.copytree(small_isic2019, thumbnails)
     truth = thumbnails / "ISIC_2019_Training_GroundTruth.csv"
-    truth.write_text(truth.read_text().replace("ISIC_0000003", "ISIC_0060003"))
+    truth.write_text(truth.read_text(encoding="utf-8").replace("ISIC_0000003", "ISIC_0060003"))
     (thumbnails / "ISIC_2019_Training_Input/ISIC_0000003.jpg").rename(
         thumbnails / "ISIC_2019_Training_Input/ISIC_0060003.jpg"
     )
@@ -378,7 +378,7 @@ def test_overfitting_turns_training_to_two_steps_for_good(small_isic2019, tmp_pa
     undo()
     train(ADVERSARIAL, small_isic2019, tmp_path)
     assert seen == [1, 1, 2, 2, 2] and load_checkpoint(tmp_path / "checkpoint.pt")["attack_steps"] == 2
-    with (tmp_path / "guard.csv").open() as file:
+    with (tmp_path / "guard.csv").open(encoding="utf-8") as file:
         assert [row["attack_steps"] for row in csv.DictReader(file)] == ["1", "1", "2", "2"]
 
 
@@ -410,7 +410,7 @@ def test_the_log_is_plotted(small_isic2019, tmp_path, small_batches, recipe, pan
     with Image.open(tmp_path / "log.png") as picture:
         assert picture.size == (960, 480 if panels == 2 else 720)
     assert colours(tmp_path / "log.png") > 10
-    log = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    log = list(csv.DictReader((tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["step"] for row in log] == ["1", "2", "3", "4"]
     assert [row["phase"] for row in log] == ["first", "first", "second", "second"]
 
@@ -452,7 +452,7 @@ def test_two_processes_train_one_classifier(small_isic2019, tmp_path):
     """Under torchrun each process draws batches of its own, and their weights stay the same."""
     recipe, program, work = tmp_path / "tiny.toml", tmp_path / "process.py", tmp_path / "work"
     recipe.write_text(OWN + "eps = [4, 4]\nattacked = 0.5\n")
-    program.write_text(PROCESS)
+    program.write_text(PROCESS, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
     command += [str(tmp_path), "train", "classifier", str(recipe), "--data", str(small_isic2019), "--work", str(work)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -465,7 +465,7 @@ def test_two_processes_train_one_classifier(small_isic2019, tmp_path):
     assert sorted(path.name for path in work.iterdir()) == [
         "checkpoint.pt", "guard.csv", "log.csv", "log.png", "only", "settings.json",
     ]  # fmt: skip
-    assert [len((work / name).read_text().splitlines()) for name in ("log.csv", "guard.csv")] == [3, 2]
+    assert [len((work / name).read_text(encoding="utf-8").splitlines()) for name in ("log.csv", "guard.csv")] == [3, 2]
     assert load_checkpoint(work / "checkpoint.pt")["done"] == 2
     assert load_classifier(f"local-dir:{work}/only").labels == LABELS
 
@@ -516,7 +516,7 @@ def test_examples_are_drawn_chosen_and_accounted_for(tmp_path, monkeypatch):
     monkeypatch.setattr(examples, "draw", lambda model, y, **s: torch.rand(len(y), 3, 64, 64, generator=s["generator"]))
     monkeypatch.setattr(examples, "without_black_corners", lambda pixels: torch.tensor([False, True]))
     assert main(["examples", "--generator", "anywhere", "--out", str(tmp_path)]) == 0
-    sources = (tmp_path / "SOURCES.md").read_text()
+    sources = (tmp_path / "SOURCES.md").read_text(encoding="utf-8")
     for label in LABELS:
         assert read_image(tmp_path / f"{label}-1.png", size=None).shape == (1, 3, 224, 224)
         assert f"| {label}-1.png | {label} |" in sources

@@ -89,15 +89,52 @@ ERRORS = (
     "There is no bundled classifier {name} (there are: {names}). Write 'hf-hub:owner/name' for a repository of the "
     "Hugging Face Hub or 'local-dir:path' for a folder.",
     "The weights of {source} do not fit its config.json: {reason}",
-    "The config.json of {source} is not valid JSON ({reason}).",
     "{source} is not in timm's format: its config.json must name one of timm's architectures.",
-    "The pretrained_cfg of {source} must be a dict.",
     "{source} is not a classifier: it has {count} classes.",
-    "{source} has {count} classes, and its label_names are {names}.",
     "{source} is a transformers model and not an image classifier: it names {kind}.",
     "{source} is in the format of the transformers library, which is not installed: pip install "
     '"lesion-purifier[transformers]".',
-    "The id2label of {source} must name the outputs by number, and is {names}.",
+    "{source} cannot read a picture ({reason}). Check global_pool, num_classes and model_args in its config.json.",
+    "{source} gives {shape} for one picture, and must give {wanted}. Check global_pool, num_classes and "
+    "model_args in its config.json.",
+    "{source} gives NaN or infinite values for a grey picture, so its weights are broken.",
+    "The {name} of {source} must be a dict.",
+    "lesion_purifier in the config.json of {source} holds what is not known: {reason}",
+    "There is no folder {folder}.",
+    "{file} is a file: name the folder that holds config.json and the weights.",
+    "{file} cannot be opened: {reason}.",
+    # labels.py
+    "{source} has {count} classes, and its {key} are {names}.",
+    "The {key} of {source} must be names, and are {names}.",
+    "The {key} of {source} name more than one output {names}.",
+    "The {key} of {source} must name the outputs by number, and is {names}.",
+    "The {key} of {source} must number its outputs from 0 to {last}, and numbers them {numbers}.",
+    # preparation.py, transformers_models.py
+    "{source} resizes pictures by {interpolation}; known are {known}. Write one of them as interpolation into "
+    "its config.json.",
+    "The crop_mode of {source} must be one of {modes}, and is {mode}.",
+    "{source} states {value} as its crop_pct, which must be a number from 0.1 to 2.",
+    "The input_size of {source} must be channels, height and width, at most {largest}, and is {size}.",
+    "{source} takes pictures of {count} channels, and these have 3.",
+    "The {name} of {source} must be 3 finite numbers, and is {value}.",
+    "The preprocessor_config.json of {source} cannot be used: {reason}",
+    "The image processor of {source} ({kind}, {interpolation} resampling) prepares pictures in a way that is not "
+    "known here, so its readings would not be the model's own.",
+    # weights.py
+    "{source} has no model.safetensors. Weights in pickle files ({files}) are not loaded, since opening one can "
+    "run any code; ask the owner to publish safetensors.",
+    "{source} has no model.safetensors, and weights in other formats ({files}) are not read; ask the owner to "
+    "publish safetensors.",
+    "{source} has no model.safetensors and no other file of weights.",
+    "{source} has several files of weights ({files}): rename the right one to model.safetensors.",
+    "{source} has parts of weights ({files}) without model.safetensors.index.json, which says what they hold.",
+    "{source} lacks {files}, named in its {index}.",
+    "{index} of {source} is not an index of safetensors: {reason}",
+    "{index} of {source} names {file}, which is no safetensors file beside it.",
+    "The weights of {source} hold NaN or infinite values in {names}.",
+    "The weights of {source} are of types that are not read: {names}. Save them as float32, float16 or bfloat16.",
+    "{file} of {source} is a pointer of Git LFS: fetch the file itself with `git lfs pull`.",
+    "{file} of {source} is a pickle under another name, and pickles are not opened.",
     # hub.py
     "The weights of {repository} have {size} GB; at most 1 GB is downloaded.",
     "{repository} is not a repository name: write 'hf-hub:owner/name'.",
@@ -109,8 +146,9 @@ ERRORS = (
     "bundled classifier.",
     "{source} has no config.json: it is not a classifier in timm's format.",
     "{source} has no preprocessor_config.json: the size and scale of its pictures are not known.",
-    "{source} has no model.safetensors. Weights in pickle files (.bin, .pth) are not loaded, since opening one can run "
-    "any code; ask the owner to publish safetensors.",
+    "The {file} of {source} is not valid JSON ({reason}).",
+    "The {file} of {source} must hold an object in braces, and holds {kind}.",
+    "{file} of {source} is too large for an index; at most 10 MB are downloaded.",
     "The download of {repository} from the Hub failed: the Hub does not accept your token (401). To log in, set "
     "HF_TOKEN or run `hf auth login`.",
     "The download of {repository} from the Hub failed: your token has no permission for it (403). Use another: set "
