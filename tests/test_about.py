@@ -26,7 +26,7 @@ def test_each_language_has_a_text_of_its_own_with_the_same_parts(language):
 
 
 def test_what_is_not_translated_is_in_english(tmp_path, monkeypatch):
-    (tmp_path / "about.en.md").write_text(f"text{module.CARDS}{{version}}")
+    (tmp_path / "about.en.md").write_text(f"text{module.CARDS}{{version}}", encoding="utf-8")
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     with speaking("de"):
         assert about() == ("text", __version__)

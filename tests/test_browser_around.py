@@ -92,7 +92,7 @@ def test_a_run_is_taken_away_and_repeated_to_the_bit(page, served, tmp_path):
             assert hash_of(x) == first["pictures"][name]["sha256"]
 
     run = tmp_path / "run.json"
-    run.write_text(json.dumps(first))
+    run.write_text(json.dumps(first), encoding="utf-8")
     page.get_by_role("slider", name="Blocks").press("ArrowRight")
     page.get_by_label("Load settings (run.json)").or_(
         page.locator("input[type=file][accept='.json']")
@@ -113,7 +113,7 @@ def test_settings_that_are_none_are_refused_and_nothing_is_lost(page, tmp_path):
     choose_example(page)
     page.get_by_text("Take it away").click()
     bad = tmp_path / "run.json"
-    bad.write_text('{"seed": "one"}')
+    bad.write_text('{"seed": "one"}', encoding="utf-8")
     page.locator("input[type=file][accept='.json']").set_input_files(bad)
     page.get_by_text("These are not the settings of a run").first.wait_for()
     assert card(page, "Original").get_by_role("img").is_visible()

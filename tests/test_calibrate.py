@@ -99,7 +99,9 @@ def test_the_stage_means_are_those_of_the_network_s_stages(folder, x):
 @pytest.mark.parametrize("values", ["text", {"temperatures": 2}, {"non_lesion": {"mean": [1.0]}}])
 def test_other_values_in_its_place_are_refused(folder, values):
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "lesion_purifier": values}))
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), "lesion_purifier": values}), encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="lesion_purifier"):
         load_classifier(f"local-dir:{folder}")
 

@@ -27,7 +27,7 @@ def save(folder: Path, *, seed: int = 0, config: dict | None = None, **pretraine
     timm.models.save_for_hf(network, str(folder), model_config=labels, safe_serialization=True)
     if config:
         path = folder / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **config}))
+        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **config}), encoding="utf-8")
     return network
 
 
@@ -111,7 +111,9 @@ def spoil(kind: str, folder: Path) -> None:
     elif kind == "bad json":
         (folder / "config.json").write_text("{", encoding="utf-8")
     elif kind == "transformers":
-        (folder / "config.json").write_text(json.dumps({"model_type": "vit", "architectures": ["ViT"]}))
+        (folder / "config.json").write_text(
+            json.dumps({"model_type": "vit", "architectures": ["ViT"]}), encoding="utf-8"
+        )
     elif kind == "unknown architecture":
         save(folder, config={"architecture": "resnet_of_mine"})
     elif kind == "no classes":
@@ -244,7 +246,7 @@ def test_a_classifier_without_labels_numbers_its_classes(tmp_path):
     save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     del config["label_names"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert load_classifier(f"local-dir:{tmp_path}").labels[:2] == ["class 0", "class 1"]
 
 

@@ -69,7 +69,7 @@ def test_bcn20000_is_for_training_alone():
 
 
 def rewrite(path, old, new):
-    path.write_text(path.read_text(encoding="utf-8").replace(old, new))
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,9 @@ def test_pictures_of_one_known_lesion_are_one_lesion(tmp_path):
 
 
 def test_metadata_beside_the_folders_tell_the_lesions(own):
-    (own / "my_Metadata.csv").write_text(f"image;lesion_id\r\ntwo.JPG;L7\r\nthree;L7\r\n{known('train')[0]};L9\r\n")
+    (own / "my_Metadata.csv").write_text(
+        f"image;lesion_id\r\ntwo.JPG;L7\r\nthree;L7\r\n{known('train')[0]};L9\r\n", encoding="utf-8"
+    )
     samples = {s.image: s for s in read_samples(own)}
     assert samples["nevus/two.JPG"].lesion == samples["nevus/three.jpg"].lesion == "L7"
     trained = samples[f"MEL/{known('train')[0]}.jpg"]
@@ -127,7 +129,9 @@ def test_metadata_beside_the_folders_tell_the_lesions(own):
 
 def test_another_picture_of_a_lesion_that_was_trained_on_is_not_held_out(own):
     lesion = next(lesion for lesion in known_lesions().values() if lesion and split_of(lesion, "") == "train")
-    (own / "my_Metadata.csv").write_text(f"image,lesion_id\ntwo,{lesion}\nthree,L7\n{known('train')[0]},L7\n")
+    (own / "my_Metadata.csv").write_text(
+        f"image,lesion_id\ntwo,{lesion}\nthree,L7\n{known('train')[0]},L7\n", encoding="utf-8"
+    )
     samples = {s.image: s for s in read_samples(own)}
     assert samples["nevus/two.JPG"].split == samples["nevus/three.jpg"].split == "train"
 
@@ -190,7 +194,7 @@ def test_without_metadata_training_pictures_are_no_test_pictures(small_isic2019)
         if lesion and split_of(lesion, "") == "train" and split_of("", f"ISIC_{number:07d}") == "test"
     )  # fmt: skip
     path = small_isic2019 / "ISIC_2019_Training_GroundTruth.csv"
-    path.write_text(path.read_text(encoding="utf-8").replace("ISIC_0000003", name))
+    path.write_text(path.read_text(encoding="utf-8").replace("ISIC_0000003", name), encoding="utf-8")
     pictures = small_isic2019 / "ISIC_2019_Training_Input"
     (pictures / "ISIC_0000003.jpg").rename(pictures / f"{name}.jpg")
     (small_isic2019 / "ISIC_2019_Training_Metadata.csv").unlink()
@@ -244,7 +248,10 @@ def test_an_empty_split_names_the_others(own, tmp_path, capsys, command):
 
 def test_a_small_folder_in_the_official_layout_is_pointed_to_all(small_isic2019, tmp_path, capsys):
     truth = small_isic2019 / "ISIC_2019_Training_GroundTruth.csv"
-    truth.write_text("\n".join(truth.read_text(encoding="utf-8").splitlines()[:3]).replace("ISIC_000000", "mine_00"))
+    truth.write_text(
+        "\n".join(truth.read_text(encoding="utf-8").splitlines()[:3]).replace("ISIC_000000", "mine_00"),
+        encoding="utf-8",
+    )
     pictures = small_isic2019 / "ISIC_2019_Training_Input"
     for i in (0, 1):
         (pictures / f"ISIC_000000{i}.jpg").rename(pictures / f"mine_00{i}.jpg")

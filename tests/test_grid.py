@@ -268,7 +268,7 @@ def test_bad_input_ends_with_2_and_the_reason(small_isic2019, tmp_path, capsys, 
 
 def test_a_ground_truth_without_a_diagnosis_is_refused(small_isic2019, tmp_path, capsys):
     path = small_isic2019 / "ISIC_2019_Training_GroundTruth.csv"
-    path.write_text(path.read_text(encoding="utf-8").replace("SCC", "OTHER", 1))
+    path.write_text(path.read_text(encoding="utf-8").replace("SCC", "OTHER", 1), encoding="utf-8")
     assert main(["evaluate", "--data", str(small_isic2019), "--out", str(tmp_path / "out")]) == 2
     assert "lacks the columns SCC" in capsys.readouterr().err
 

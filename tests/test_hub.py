@@ -184,7 +184,7 @@ def spoil(folder, kind):
     elif kind == "pickle":
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     elif kind == "transformers":
-        (folder / "config.json").write_text('{"model_type": "vit"}')
+        (folder / "config.json").write_text('{"model_type": "vit"}', encoding="utf-8")
     elif kind == "parts":
         in_parts(folder)
     elif kind == "no card":
@@ -196,7 +196,7 @@ def spoil(folder, kind):
     elif kind == "bad YAML":
         (folder / "README.md").write_text("---\nlicense: [\n---\n# A classifier\n", encoding="utf-8")
     elif kind == "other metrics":
-        (folder / "metrics.json").write_text('{"accuracy": 1}')
+        (folder / "metrics.json").write_text('{"accuracy": 1}', encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_pictures_are_prepared_as_the_image_processor_does(vit):
 )  # fmt: skip
 def test_size_crop_and_scale_are_the_image_processor_s(resnet, tmp_path, settings, size, crop):
     folder = shutil.copytree(resnet, tmp_path / "resnet")
-    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     loaded = load_classifier(f"local-dir:{folder}")
     assert loaded.size == (size if isinstance(size, tuple) else (size, size)) and loaded.crop == crop
     if settings.get("do_normalize") is False:
@@ -346,7 +346,7 @@ def a_repository(monkeypatch, folder, sizes, reached=True):
 def test_the_limit_holds_for_all_parts_together(monkeypatch, tmp_path):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     parts = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": parts[0], "b": parts[1]}}))
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": parts[0], "b": parts[1]}}), encoding="utf-8")
     for size, fits in ((500_000_000, True), (500_000_001, False)):
         downloaded = a_repository(monkeypatch, tmp_path, {INDEX: 100, parts[0]: 500_000_000, parts[1]: size})
         if fits:
@@ -371,7 +371,7 @@ def test_the_limit_holds_for_all_parts_together(monkeypatch, tmp_path):
 def test_what_a_repository_does_not_offer_is_said_before_the_download(monkeypatch, tmp_path, sizes, map_, message):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / INDEX).write_text(json.dumps({"weight_map": dict(enumerate(map_))}))
+    (tmp_path / "elsewhere" / INDEX).write_text(json.dumps({"weight_map": dict(enumerate(map_))}), encoding="utf-8")
     downloaded = a_repository(monkeypatch, tmp_path, sizes)
     (tmp_path / "elsewhere" / INDEX).rename(tmp_path / "index")
     fetch = hub_module.hf_hub_download
@@ -397,7 +397,7 @@ def change_config(folder, **entries):
 
 
 def change(path, **entries):
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **entries}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **entries}), encoding="utf-8")
 
 
 def spoil_transformers(folder, kind):
@@ -427,7 +427,7 @@ def spoil_transformers(folder, kind):
     elif kind == "processor":
         (folder / "preprocessor_config.json").write_text("[1]", encoding="utf-8")
     elif kind == "unknown processor":
-        (folder / "preprocessor_config.json").write_text('{"image_processor_type": "Mine"}')
+        (folder / "preprocessor_config.json").write_text('{"image_processor_type": "Mine"}', encoding="utf-8")
     elif kind in ("int8", "NaN"):
         tensors = load_file(folder / "model.safetensors")
         name = "classifier.weight"

@@ -121,7 +121,7 @@ def test_a_wrong_table_is_refused_naming_file_and_row(small_isic2019, change, me
 
 def test_unquoted_decimal_commas_between_commas_are_refused(small_isic2019):
     path = small_isic2019 / TRUTH
-    path.write_text(path.read_text(encoding="utf-8").replace(".", ","))
+    path.write_text(path.read_text(encoding="utf-8").replace(".", ","), encoding="utf-8")
     with pytest.raises(ValueError, match="row 2, has 19 cells, and the header has 10"):
         read_isic2019(small_isic2019)
 
@@ -134,7 +134,7 @@ def test_a_workbook_is_no_table(small_isic2019):
 
 def test_two_lesions_of_one_picture_are_refused(small_isic2019):
     rows = table(small_isic2019, METADATA)
-    (small_isic2019 / METADATA).write_text(written([*rows, ["ISIC_0000009", "HAM_0000001"]]))
+    (small_isic2019 / METADATA).write_text(written([*rows, ["ISIC_0000009", "HAM_0000001"]]), encoding="utf-8")
     with pytest.raises(ValueError, match=f"{METADATA}, row 26, gives ISIC_0000009 the lesion HAM_0000001, another"):
         read_isic2019(small_isic2019)
 
@@ -157,7 +157,7 @@ def test_ham10000_s_own_table_is_refused_with_what_to_do(small_isic2019):
 
 
 def test_the_row_numbers_are_those_that_a_spreadsheet_shows(tmp_path):
-    (tmp_path / "a.csv").write_text('image,note\n\n"one","two\nlines"\n,\nlast,\n')
+    (tmp_path / "a.csv").write_text('image,note\n\n"one","two\nlines"\n,\nlast,\n', encoding="utf-8")
     assert read_rows(tmp_path / "a.csv") == [
         (3, {"image": "one", "note": "two\nlines"}), (5, {"image": "last", "note": ""}),
     ]  # fmt: skip

@@ -71,7 +71,8 @@ def test_id2label_of_a_timm_config_is_used(tmp_path):
     path.write_text(
         json.dumps(
             {**json.loads(path.read_text(encoding="utf-8")), "label_names": None, "id2label": dict(enumerate(names))}
-        )
+        ),
+        encoding="utf-8",
     )
     assert load_classifier(f"local-dir:{tmp_path}").labels == ["MEL", "NV", "AK", "BKL", "e", "f", "g"]
 
@@ -82,5 +83,5 @@ def test_id2label_of_a_flat_timm_config_is_used(tmp_path):
     config = json.loads(path.read_text(encoding="utf-8"))
     flat = {"architecture": "resnet10t", **config["pretrained_cfg"], "num_classes": 7, "label_names": None}
     flat["model_args"] = config["model_args"]
-    path.write_text(json.dumps({**flat, "id2label": {str(i): f"n{i}" for i in range(7)}}))
+    path.write_text(json.dumps({**flat, "id2label": {str(i): f"n{i}" for i in range(7)}}), encoding="utf-8")
     assert load_classifier(f"local-dir:{tmp_path}").labels == [f"n{i}" for i in range(7)]

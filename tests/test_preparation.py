@@ -133,8 +133,8 @@ def classifier_with(settings, resample):
 def own(folder, settings, resample, backend):
     """The library's image processor, Pillow's where torchvision has not the filter."""
     transformers = pytest.importorskip("transformers")
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "resample": resample}))
+    (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "resample": resample}), encoding="utf-8")
     return transformers.AutoImageProcessor.from_pretrained(folder, backend=backend)
 
 

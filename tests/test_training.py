@@ -261,7 +261,7 @@ def test_thumbnails_add_bcn20000_s_pictures_alone(small_isic2019, tmp_path, smal
     thumbnails = tmp_path / "thumbnails"
     shutil.copytree(small_isic2019, thumbnails)
     truth = thumbnails / "ISIC_2019_Training_GroundTruth.csv"
-    truth.write_text(truth.read_text(encoding="utf-8").replace("ISIC_0000003", "ISIC_0060003"))
+    truth.write_text(truth.read_text(encoding="utf-8").replace("ISIC_0000003", "ISIC_0060003"), encoding="utf-8")
     (thumbnails / "ISIC_2019_Training_Input/ISIC_0000003.jpg").rename(
         thumbnails / "ISIC_2019_Training_Input/ISIC_0060003.jpg"
     )
@@ -451,7 +451,7 @@ sys.exit(code)
 def test_two_processes_train_one_classifier(small_isic2019, tmp_path):
     """Under torchrun each process draws batches of its own, and their weights stay the same."""
     recipe, program, work = tmp_path / "tiny.toml", tmp_path / "process.py", tmp_path / "work"
-    recipe.write_text(OWN + "eps = [4, 4]\nattacked = 0.5\n")
+    recipe.write_text(OWN + "eps = [4, 4]\nattacked = 0.5\n", encoding="utf-8")
     program.write_text(PROCESS, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
     command += [str(tmp_path), "train", "classifier", str(recipe), "--data", str(small_isic2019), "--work", str(work)]

@@ -71,7 +71,7 @@ def test_tuning_is_kept_and_nothing_is_tried_twice(small_isic2019, tmp_path, mon
 
 def test_a_line_cut_short_is_tried_again(tmp_path):
     path = tmp_path / "trials.jsonl"
-    path.write_text('{"what": {"defence": "a"}, "accuracy": {"clean": 0.5}}\n{"what": {"def')
+    path.write_text('{"what": {"defence": "a"}, "accuracy": {"clean": 0.5}}\n{"what": {"def', encoding="utf-8")
     trials = Trials(path)
     assert trials.get({"defence": "a"}, lambda: pytest.fail("known")) == {"clean": 0.5}
     assert trials.get({"defence": "b"}, lambda: {"clean": 0.7}) == {"clean": 0.7}

@@ -34,7 +34,7 @@ def in_parts(folder, count=3):
     for part in names:
         save_file({name: tensor for name, tensor in tensors.items() if of[name] == part}, folder / part)
     size = sum(tensor.nbytes for tensor in tensors.values())
-    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": size}, "weight_map": of}))
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": size}, "weight_map": of}), encoding="utf-8")
     (folder / WEIGHTS).unlink()
     return names
 
@@ -160,7 +160,7 @@ def spoil(folder, kind):
         in_parts(folder)
         name = {"outside": "../x.safetensors", "outside on Windows": "..\\x.safetensors", "in a folder":
                 "a/x.safetensors", "a pickle in the index": "pytorch_model.bin", "no text": 5}[kind]  # fmt: skip
-        (folder / INDEX).write_text(json.dumps({"weight_map": {"a": name}}))
+        (folder / INDEX).write_text(json.dumps({"weight_map": {"a": name}}), encoding="utf-8")
     elif kind == "LFS":
         weights.write_text(
             "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", encoding="utf-8"
@@ -248,7 +248,7 @@ def test_settings_that_load_and_then_fail_are_refused_at_once(folder, config, me
     before = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(config.get("model_args"), dict):
         config = {"model_args": {**before["model_args"], **config["model_args"]}}
-    path.write_text(json.dumps({**before, **config}))
+    path.write_text(json.dumps({**before, **config}), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         load(folder)
 
