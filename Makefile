@@ -28,7 +28,7 @@ $(BIN)/python:
 	touch $@ .venv/.run
 
 screenshots: .venv/.dev
-	$(BIN)/python -m tests.screenshot
+	$(BIN)/python -m tests.helpers.screenshot
 
 docs: .venv/.dev
 	$(BIN)/python -m sphinx -W --keep-going docs docs/_build/html

@@ -1,9 +1,9 @@
 """Purify adversarial dermoscopic images by multiscale diffusive and denoising aggregation (MDDA)."""
 
 from purifier.attacks import fgsm, mi_fgsm, pgd
-from purifier.classifiers import Classifier, load_classifier
+from purifier.classifiers.classifier import Classifier, load_classifier
 from purifier.denoise import rof
-from purifier.images import read_image, to_picture
+from purifier.pictures.files import read_image, to_picture
 from purifier.pipeline import Purifier, Stage
 
 __version__ = "0.1.0"

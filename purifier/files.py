@@ -1,10 +1,15 @@
-"""Folders that a command fills bit by bit, and that a stopped run finds again."""
+"""Where the files that come with the package lie; and folders that a command fills bit by bit, and that a stopped run
+finds again."""
 
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+_HERE = Path(__file__).parent
+# Weights, example pictures and measurements. An installed package holds them; in a checkout, and installed editable
+# from it, they lie beside the package.
+ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else _HERE.parent / "assets"
 MISSING = object()
 SHORT = 60  # characters of a value that is written out
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import DEFAULT, SURROGATE, load_classifier
-from purifier.images import read_image
+from purifier.classifiers.classifier import DEFAULT, SURROGATE, load_classifier
+from purifier.classifiers.taxonomy import DIAGNOSES
+from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.readings import Reading, read
 from purifier.runs import Attack, Run, Settings, run
-from purifier.taxonomy import DIAGNOSES
 
 NEVUS, MELANOMA = "NV", "MEL"
 Seen = dict[str, dict[str, Reading]]  # what each classifier reads, by its name, of each picture, by its name

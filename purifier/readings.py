@@ -1,4 +1,4 @@
-"""A picture as a classifier reads it, in numbers and in words. Pictures are batches of one, (1, 3, H, W) in [0, 1]."""
+"""A picture as a classifier reads it, in numbers. Pictures are batches of one, (1, 3, H, W) in [0, 1]."""
 
 import math
 from dataclasses import dataclass
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from purifier.classifiers import Classifier
-from purifier.language import say
-from purifier.taxonomy import DIAGNOSES, full_name
+from purifier.classifiers.classifier import Classifier
+from purifier.classifiers.taxonomy import DIAGNOSES, full_name
 
 MOST_BARS = 12  # of a reading; classifiers from the Hub may have a thousand labels
 
@@ -62,11 +61,6 @@ def is_foreign(classifier: Classifier, x: Tensor) -> bool:
         return classifier.distance(x.to(classifier.mean.device)).item() > check.threshold
 
 
-def diagnosis(label: str) -> str:
-    """Its full name; a label of nobody's but the classifier's as it is."""
-    return say(full_name(label))
-
-
 def is_malignant(label: str) -> bool:
     """Malignant or precancerous; False where that is not known."""
     return label in DIAGNOSES and DIAGNOSES[label].malignant
@@ -79,39 +73,6 @@ def bars(reading: Reading) -> list[tuple[str, float]]:
     return pairs if len(pairs) <= MOST_BARS else sorted(pairs, key=lambda pair: -pair[1])[:MOST_BARS]
 
 
-def malignant_share(reading: Reading) -> str:
-    """Empty where a label is not one of ISIC 2019's."""
-    share = reading.malignant()
-    return "" if share is None else say("malignant or precancerous, together: {percent:.0f} %", percent=100 * share)
-
-
-def doubts(reading: Reading) -> list[str]:
-    found = []
-    if reading.foreign:
-        found.append(say("This does not look like a dermoscopic picture."))
-    if reading.unsure:
-        found.append(say("Unsure: its confidence is below the threshold set on validation pictures."))
-    return found
-
-
-def headline(reading: Reading) -> str:
-    """The likeliest diagnosis and its probability."""
-    percent = 100 * reading.probability(reading.top)
-    return say("{diagnosis}, {percent:.0f} %", diagnosis=diagnosis(reading.top), percent=percent)
-
-
-def together(original: Reading | None, attacked: Reading | None, purified: Reading | None) -> str:
-    """What the readings say together; never that one is right, which nobody here can know. Empty for a single one."""
-    found = [reading.top for reading in (original, attacked, purified) if reading is not None]
-    if len(found) < 2:
-        return ""
-    if len(set(found)) == 1:
-        return say("The readings agree, which does not make them right.")
-    if None not in (original, attacked, purified) and purified.top == original.top:
-        return say("The attack changed the reading, and purification brought the original's back. It may be wrong too.")
-    return say("The readings disagree: do not trust any one of them.")
-
-
 def distance(x: Tensor, z: Tensor) -> dict[str, float | None]:
     """How far two pictures are apart: their largest difference and its Euclidean length, both of values in [0, 1], and
     the PSNR in dB, None where they are the same."""
@@ -122,12 +83,3 @@ def distance(x: Tensor, z: Tensor) -> dict[str, float | None]:
         "l2": difference.norm().item(),
         "psnr": -10 * math.log10(error) if error > 0 else None,
     }
-
-
-def change(x: Tensor, z: Tensor) -> str:
-    """How ``z`` differs from the original ``x``."""
-    apart = distance(x, z)
-    if apart["psnr"] is None:
-        return say("It is the original, to the bit.")
-    levels, psnr = round(255 * apart["linf"]), apart["psnr"]
-    return say("Against the original: at most {levels} of 255 levels; PSNR {psnr:.1f} dB.", levels=levels, psnr=psnr)

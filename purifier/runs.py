@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import DEFAULT, Classifier, default_device
-from purifier.images import quantise, to_picture
+from purifier.classifiers.classifier import DEFAULT, Classifier, default_device
+from purifier.classifiers.taxonomy import code_of
+from purifier.pictures.files import quantise, to_picture
 from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
-from purifier.taxonomy import code_of
 
 AT_ONCE = 4  # purifications, of many
 SAMPLES = 4  # of the purifier's noise, at each step of an attacker who knows it
@@ -232,3 +232,14 @@ def amplified(x: Tensor, adv: Tensor, factor: float) -> Tensor:
 def hash_of(x: Tensor) -> str:
     """SHA-256 of a picture's 8-bit pixels, row by row, red, green and blue."""
     return hashlib.sha256(to_picture(x).tobytes()).hexdigest()
+
+
+def amplification(run: Run) -> int:
+    """How many times as strong the perturbation is shown: the attack's bound is then the whole range from mid-grey."""
+    bound = run.settings.attack.settings.eps if run.settings.attack else 0
+    return max(1, round(0.5 / bound)) if bound > 0 else 1
+
+
+def perturbation(run: Run) -> Tensor:
+    """What the attack added, amplified."""
+    return amplified(run.original, run.attacked, amplification(run))

@@ -1,23 +1,18 @@
 """Fixtures that several tests share."""
 
 import csv
-import os
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
-from purifier.classifiers import SURROGATE, load_classifier
+from purifier.classifiers.classifier import SURROGATE, load_classifier
 from purifier.evaluation.datasets import LABELS
+from tests.helpers.paths import CHROMIUM, DATA
+from tests.helpers.pictures import lesion_like
 
-DATA = Path(os.environ.get("ISIC2019", Path(__file__).parent.parent.parent / "shared" / "data" / "isic2019"))
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
+pytest_plugins = ["tests.helpers.archive", "tests.helpers.browser"]  # whose fixtures are shared
 FIELDS = """[...document.querySelectorAll("input:not([type=file])")]
     .map(field => `${field.ariaLabel || field.labels[0]?.innerText}: ${field.value}`).join("\\n")"""
 
@@ -69,16 +64,6 @@ def small_network() -> nn.Module:
         nn.Conv2d(3, 8, 3, stride=2), nn.Tanh(), nn.Conv2d(8, 8, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
         nn.Linear(32, 4),
     ).eval()  # fmt: skip
-
-
-def lesion_like(seed: int, size: int = 96) -> Image.Image:
-    """A dark blot on skin colour: a picture to read and write, of nothing real."""
-    generator = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size] / size - generator.uniform(0.4, 0.6, 2)[:, None, None]
-    blot = np.exp(-((rows**2 + columns**2) / generator.uniform(0.02, 0.08)))[..., None]
-    skin, dark = generator.uniform((190, 140, 120), (230, 180, 160)), generator.uniform(30, 110, 3)
-    noise = generator.normal(0, 4, (size, size, 3))
-    return Image.fromarray((skin * (1 - blot) + dark * blot + noise).clip(0, 255).astype(np.uint8))
 
 
 @pytest.fixture

@@ -17,20 +17,20 @@ import torch
 from timm.models import PretrainedCfg, clean_state_dict
 from torch import Tensor, nn
 
-from purifier.bundled import ASSETS
-from purifier.hub import CONFIG, METRICS, PREPROCESSOR, WEIGHTS, Progress, download, read_config
-from purifier.labels import KEYS, read_labels
-from purifier.pixels import check_pixels
-from purifier.preparation import of_timm
-from purifier.taxonomy import code_of
-from purifier.transformers_models import (
+from purifier.classifiers.hub import CONFIG, METRICS, PREPROCESSOR, WEIGHTS, Progress, download, read_config
+from purifier.classifiers.labels import KEYS, read_labels
+from purifier.classifiers.preparation import of_timm
+from purifier.classifiers.taxonomy import code_of
+from purifier.classifiers.transformers_format import (
     Network,
     in_transformers_format,
     load_model,
     transformers_labels,
     what_it_does,
 )
-from purifier.weights import differences, few, read_weights, refuse_kinds, weight_files
+from purifier.classifiers.weights import differences, few, read_weights, refuse_kinds, weight_files
+from purifier.files import ASSETS
+from purifier.pixels import check_pixels
 
 MODELS = ASSETS / "models"
 DEFAULT = "augmented"

@@ -30,7 +30,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
-from purifier.weights import INDEX, WEIGHTS, find_weights, lacks_parts, no_weights, parts_of, weight_files
+from purifier.classifiers.weights import INDEX, WEIGHTS, find_weights, lacks_parts, no_weights, parts_of, weight_files
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 CARD, METRICS = "README.md", "metrics.json"

@@ -1,6 +1,6 @@
 """The labels of a classifier, from its config.json."""
 
-from purifier.taxonomy import DIAGNOSES, code_of
+from purifier.classifiers.taxonomy import DIAGNOSES, code_of
 
 # Where labels are looked for, the first that holds any first, at the top of the config and then in its pretrained_cfg.
 KEYS = ("label_names", "labels", "id2label", "label2id", "label_descriptions")

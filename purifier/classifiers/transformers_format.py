@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from purifier.hub import CONFIG, PREPROCESSOR
-from purifier.labels import read_labels
-from purifier.preparation import Preparation
-from purifier.weights import few
+from purifier.classifiers.hub import CONFIG, PREPROCESSOR
+from purifier.classifiers.labels import read_labels
+from purifier.classifiers.preparation import Preparation
+from purifier.classifiers.weights import few
 
 INTERPOLATION = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # by PIL's numbers
 UNUSED = (

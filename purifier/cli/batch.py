@@ -14,10 +14,10 @@ from pathlib import Path
 from torch import Tensor
 
 from purifier import __version__
-from purifier.classifiers import Classifier
-from purifier.folders import begin, write_atomically
-from purifier.images import SUFFIXES, quantise, read_image, to_png
-from purifier.picture_files import files_in, is_picture, printable
+from purifier.classifiers.classifier import Classifier
+from purifier.files import begin, write_atomically
+from purifier.pictures.files import SUFFIXES, quantise, read_image, to_png
+from purifier.pictures.folders import files_in, is_picture, printable
 from purifier.readings import is_foreign, read
 from purifier.runs import Run, Settings, run
 

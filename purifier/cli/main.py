@@ -7,8 +7,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from purifier.classifiers import DEFAULT, SURROGATE, default_device, find_device
-from purifier.cli_pictures import add_picture_commands
+from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, find_device
+from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES
 from purifier.evaluation.attackers import examples
 from purifier.evaluation.settings import EPS, TRIALS, Grid
@@ -212,8 +212,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     import torch
 
     from purifier.evaluation.grid import in_turn, run
-    from purifier.evaluation.summary import write_summary
-    from purifier.folders import write_atomically
+    from purifier.files import write_atomically
+    from purifier.results.summary import write_summary
 
     grid = Grid(
         classifier=options.classifier, attacks=tuple(options.attacks), eps=tuple(options.eps),
@@ -245,7 +245,7 @@ def _keep_command(options: argparse.Namespace) -> None:
 
 
 def _tune(options: argparse.Namespace) -> None:
-    from purifier.classifiers import load_classifier
+    from purifier.classifiers.classifier import load_classifier
     from purifier.evaluation.tune import tune
 
     classifier = load_classifier(options.classifier).to(options.device)
@@ -292,8 +292,8 @@ def _card(options: argparse.Namespace) -> None:
 
 
 def _results(options: argparse.Namespace) -> None:
-    from purifier.evaluation.report import write_robustness_page
-    from purifier.evaluation.tables import accuracy_table, markdown, overview, read_evaluations, together
+    from purifier.results.page import write_robustness_page
+    from purifier.results.tables import accuracy_table, markdown, overview, read_evaluations, together
     from purifier.training.card import report
 
     if options.docs is not None:
@@ -312,14 +312,10 @@ def _examples(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from purifier.classifiers import folder_of, load_classifier
-    from purifier.hub import publish
+    from purifier.classifiers.classifier import folder_of, load_classifier
+    from purifier.classifiers.hub import publish
 
     folder = folder_of(options.name)
     load_classifier(options.name)  # what cannot be loaded is not published
     commit = publish(folder, options.repository, private=options.private, revision=options.revision)
     print(f"{commit.commit_url}\nLoad it with: hf-hub:{options.repository}@{commit.oid}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

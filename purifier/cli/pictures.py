@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from purifier.attacks import ATTACKS, AttackSettings
-from purifier.batch import Extra, find_pictures, passed_over, work_through
-from purifier.classifiers import DEFAULT, load_classifier
+from purifier.classifiers.classifier import DEFAULT, load_classifier
+from purifier.classifiers.taxonomy import full_name
+from purifier.cli.batch import Extra, find_pictures, passed_over, work_through
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.runs import ANY, Attack, Settings
-from purifier.taxonomy import full_name
 
 FORMATS = ("html", "pdf", "zip", "json")
 UNREADABLE = 1  # exit code where some pictures could not be read

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from purifier.attacks import ATTACKS, AttackSettings, identity
-from purifier.classifiers import Classifier
+from purifier.classifiers.classifier import Classifier
 from purifier.defences import Defence
 
 TARGETED = ("MEL", "NV")  # the harm that the targeted attack does: a melanoma read as a nevus

@@ -18,8 +18,8 @@ from purifier.evaluation.splits import SPLITS, Sample
 from purifier.evaluation.splits import is_bcn20000 as is_bcn20000
 from purifier.evaluation.splits import source_of as source_of
 from purifier.evaluation.splits import split_of as split_of
-from purifier.images import read_image
-from purifier.picture_files import folders_in
+from purifier.pictures.files import read_image
+from purifier.pictures.folders import folders_in
 
 KINDS = {"train": "training", "val": "validation", "test": "test"}
 UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)  # the last ones: archives

@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from purifier.classifiers.taxonomy import DIAGNOSES, code_of
 from purifier.evaluation.isic2019 import LABELS, lesions_in
 from purifier.evaluation.known import OFFICIAL, known_lesions, number_of
 from purifier.evaluation.splits import Sample, identity_of, kept_apart, known_split
-from purifier.picture_files import folders_in, is_picture, is_stored, pictures_in
-from purifier.taxonomy import DIAGNOSES, code_of
+from purifier.pictures.folders import folders_in, is_picture, is_stored, pictures_in
 
 
 def all_samples(folder: Path) -> list[Sample]:

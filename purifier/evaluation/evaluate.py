@@ -12,10 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import Classifier
+from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.metrics import clean_scores, mean_over_draws, proportion, worst_over_draws
-from purifier.images import SIZE
+from purifier.pictures.files import SIZE
 from purifier.pipeline import Purifier
 
 BATCH = 16

@@ -19,14 +19,14 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from tqdm import tqdm
 
 from purifier import __version__
-from purifier.classifiers import Classifier, default_device, digest_of, folder_of, load_classifier
+from purifier.classifiers.classifier import Classifier, default_device, digest_of, folder_of, load_classifier
 from purifier.defences import Defence
 from purifier.evaluation.attackers import Attacker, Task
 from purifier.evaluation.datasets import Sample, lesions_of, read_readable, source_of
 from purifier.evaluation.evaluate import BATCH, targets
 from purifier.evaluation.settings import COARSE, Grid, find_defence
-from purifier.folders import begin, write_atomically
-from purifier.images import SIZE, jpeg_quality
+from purifier.files import begin, write_atomically
+from purifier.pictures.files import SIZE, jpeg_quality
 from purifier.pipeline import Purifier
 
 

@@ -8,11 +8,11 @@ from collections import defaultdict
 from pathlib import Path
 from zipfile import Path as InZip
 
+from purifier.classifiers.taxonomy import DIAGNOSES, code_of
 from purifier.evaluation.known import known_lesions, number_of
 from purifier.evaluation.splits import Sample, identity_of, kept_apart, known_split, split_of
 from purifier.evaluation.spreadsheets import read_rows
-from purifier.picture_files import own_name, pictures_in, pictures_in_zip
-from purifier.taxonomy import DIAGNOSES, code_of
+from purifier.pictures.folders import own_name, pictures_in, pictures_in_zip
 
 LABELS = list(DIAGNOSES)
 UNKNOWN = "UNK"  # the official table's column for none of the diagnoses

@@ -12,8 +12,8 @@ import re
 import sys
 from pathlib import Path
 
-from purifier.bundled import ASSETS
 from purifier.evaluation.spreadsheets import read_rows
+from purifier.files import ASSETS
 
 TABLE = ASSETS / "isic2019" / "lesions.csv.gz"
 OFFICIAL = re.compile(r"(HAM|BCN|MSK\d?)_\d{7}")  # ISIC 2019's ids of lesions

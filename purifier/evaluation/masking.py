@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import Classifier
+from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of
 from purifier.evaluation.evaluate import evaluate_robust, over_batches
 from purifier.evaluation.metrics import proportion

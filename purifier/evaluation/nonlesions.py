@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import Classifier
+from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.evaluate import BATCH, targets
 from purifier.evaluation.metrics import auroc, proportion
-from purifier.images import SIZE, centre_square, to_batch
+from purifier.pictures.files import SIZE, centre_square, to_batch
 from purifier.pipeline import Purifier
 
 # Where the pictures of a kind are, as package: names.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from purifier.classifiers import DEFAULT, SURROGATE
+from purifier.classifiers.classifier import DEFAULT, SURROGATE
 from purifier.defences import FAMILIES, Defence, Family, get_defence
 from purifier.evaluation.attackers import Attacker, get_attacker
 

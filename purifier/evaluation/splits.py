@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import Path as InZip
 
 from purifier.evaluation.known import OFFICIAL, known_ids, known_lesions, number_of
-from purifier.picture_files import own_name
+from purifier.pictures.folders import own_name
 
 SPLITS = ("train", "val", "test")
 FIRST_HAM10000 = 24306  # ids below it are MSK's, UDA's and SONIC's

@@ -22,15 +22,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import Classifier
+from purifier.classifiers.classifier import Classifier
 from purifier.defences import FAMILIES, FIRST_GUESS, Defence, get_defence
 from purifier.evaluation.datasets import Sample, read_pixels
 from purifier.evaluation.evaluate import BATCH, over_batches, targets
 from purifier.evaluation.grid import digest_of_pixels, seed_of
+from purifier.evaluation.plots import plot_sensitivity, plot_tradeoff
 from purifier.evaluation.settings import EPS, TRIALS, check_eps
-from purifier.figures import plot_sensitivity, plot_tradeoff, save_figure
-from purifier.folders import begin, write_atomically
-from purifier.images import SIZE
+from purifier.figures import save_figure
+from purifier.files import begin, write_atomically
+from purifier.pictures.files import SIZE
 from purifier.pipeline import Purifier
 
 STEPS = 20  # of the attack

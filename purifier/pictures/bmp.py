@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from purifier.metadata import Refused
+from purifier.pictures.metadata import Refused
 
 RAW, RLE8, RLE4, MASKS, MASKS_WITH_ALPHA = 0, 1, 2, 3, 6  # compressions
 DEPTHS = (1, 2, 4, 8, 16, 24, 32)  # bits a pixel

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-from purifier.dicom_pixels import BIG_ENDIAN, EXPLICIT, IMPLICIT, PHOTOMETRICS, STREAMS, Layout, picture_of
+from purifier.pictures.dicom_pixels import BIG_ENDIAN, EXPLICIT, IMPLICIT, PHOTOMETRICS, STREAMS, Layout, picture_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from purifier.colour import ADOBE_GAMMA, ADOBE_RGB, eight_bits, profile_of, to_srgb
-from purifier.metadata import take_apart
+from purifier.pictures.colour import ADOBE_GAMMA, ADOBE_RGB, eight_bits, profile_of, to_srgb
+from purifier.pictures.metadata import take_apart
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -18,11 +18,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from purifier.bmp import open_bmp
-from purifier.colour import eight_bits, to_srgb
-from purifier.dicom import is_dicom, open_dicom
-from purifier.metadata import Parts, Refused, take_apart
-from purifier.tiff import open_tiff
+from purifier.pictures.bmp import open_bmp
+from purifier.pictures.colour import eight_bits, to_srgb
+from purifier.pictures.dicom import is_dicom, open_dicom
+from purifier.pictures.metadata import Parts, Refused, take_apart
+from purifier.pictures.tiff import open_tiff
 
 SIZE = 224  # pixels a side of the square that everything works on
 MIN_SIDE = 64  # pixels

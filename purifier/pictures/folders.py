@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from purifier.images import SUFFIXES, looks_like_a_picture
+from purifier.pictures.files import SUFFIXES, looks_like_a_picture
 
 # Of pictures that are not read, or not always: these are named, not passed over.
 PICTURES = (

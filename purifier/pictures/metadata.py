@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from purifier.colour import ADOBE_GAMMA, ADOBE_RGB, BT2020, D65, DISPLAY_P3, MAX_PROFILE, SRGB, profile_of
+from purifier.pictures.colour import ADOBE_GAMMA, ADOBE_RGB, BT2020, D65, DISPLAY_P3, MAX_PROFILE, SRGB, profile_of
 
 ORIENTATION = 0x0112
 EXIF, INTEROPERABILITY = 0x8769, 0xA005

@@ -5,12 +5,12 @@ import zipfile
 from collections.abc import Iterator
 from datetime import datetime
 
-from purifier.classifiers import Classifier
-from purifier.images import to_png
-from purifier.reports.facts import Facts, amplification, as_json, facts_of, perturbation
+from purifier.classifiers.classifier import Classifier
+from purifier.pictures.files import to_png
+from purifier.reports.facts import Facts, as_json, facts_of
 from purifier.reports.page import page_of
-from purifier.reports.words import scale_name
-from purifier.runs import Run
+from purifier.runs import Run, amplification, perturbation
+from purifier.wording.runs import scale_name
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip archive can name
 STEPS = ("before", "diffused", "denoised", "aggregated")  # of each stage

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from torch import Tensor
 
 from purifier import __version__
-from purifier.classifiers import Classifier, digest_of, folder_of
+from purifier.classifiers.classifier import Classifier, digest_of, folder_of
 from purifier.readings import Reading, distance, is_foreign, read
-from purifier.runs import Run, amplified, hash_of
+from purifier.runs import Run, hash_of
 
 NOTICE = "Research and teaching; not a medical device."
 LIBRARIES = ("torch", "torchvision", "timm", "numpy")
@@ -87,14 +87,3 @@ def _picture(x: Tensor, reading: Reading) -> dict:
 
 def as_json(facts: Facts) -> str:
     return json.dumps(facts.record, indent=2, ensure_ascii=False) + "\n"
-
-
-def amplification(run: Run) -> int:
-    """How many times as strong the perturbation is shown: the attack's bound is then the whole range from mid-grey."""
-    bound = run.settings.attack.settings.eps if run.settings.attack else 0
-    return max(1, round(0.5 / bound)) if bound > 0 else 1
-
-
-def perturbation(run: Run) -> Tensor:
-    """What the attack added, amplified."""
-    return amplified(run.original, run.attacked, amplification(run))

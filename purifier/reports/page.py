@@ -7,12 +7,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from purifier.classifiers import Classifier
-from purifier.images import to_png
-from purifier.language import say, spoken
-from purifier.readings import Reading, bars, diagnosis, doubts, headline, is_malignant, malignant_share
+from purifier.classifiers.classifier import Classifier
+from purifier.pictures.files import to_png
+from purifier.readings import Reading, bars, is_malignant
 from purifier.reports.facts import NOTICE, Facts, as_json, facts_of
-from purifier.reports.words import (
+from purifier.runs import Cell, Run
+from purifier.wording.language import say, spoken
+from purifier.wording.readings import diagnosis, doubts, headline, malignant_share
+from purifier.wording.runs import (
     COMMAND,
     Panel,
     Row,
@@ -31,7 +33,6 @@ from purifier.reports.words import (
     title,
     verdict,
 )
-from purifier.runs import Cell, Run
 
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
@@ -56,8 +57,8 @@ def page_of(facts: Facts) -> str:
         if run.stages else "",
         _section(say("Limits"), f"<ul>{''.join(f'<li>{escape(limit)}</li>' for limit in limits())}</ul>"),
         _section(say("How to repeat it"), _repeat(facts)),
-        _section(say("Hashes"), f"<p>{escape(about_hashes())}</p>{_rows('', hash_rows(facts), code=True)}"),
-        _section(say("Origin"), _rows("", origin_rows(facts))),
+        _section(say("Hashes"), f"<p>{escape(about_hashes())}</p>{_rows('', hash_rows(facts.record), code=True)}"),
+        _section(say("Origin"), _rows("", origin_rows(facts.record))),
     ]  # fmt: skip
     return (
         f'<!DOCTYPE html>\n<html lang="{spoken()}">\n<head><meta charset="utf-8">'
@@ -65,7 +66,7 @@ def page_of(facts: Facts) -> str:
         "style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title())}</title>\n<style>{STYLE}</style></head>\n<body>\n"
-        f"<header><h1>{escape(title())}</h1><p>{escape(byline(facts))}</p>{notice}</header>\n"
+        f"<header><h1>{escape(title())}</h1><p>{escape(byline(facts.record))}</p>{notice}</header>\n"
         f"<main>\n{''.join(sections)}</main>\n<footer>{notice}</footer>\n</body>\n</html>\n"
     )
 

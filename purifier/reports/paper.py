@@ -12,12 +12,14 @@ from fpdf import FPDF
 from torch import Tensor
 
 from purifier import __version__
-from purifier.classifiers import Classifier
-from purifier.images import to_png
-from purifier.language import ENGLISH, say, speaking, spoken
-from purifier.readings import Reading, bars, diagnosis, doubts, headline, is_malignant, malignant_share
+from purifier.classifiers.classifier import Classifier
+from purifier.pictures.files import to_png
+from purifier.readings import Reading, bars, is_malignant
 from purifier.reports.facts import NOTICE, Facts, as_json, facts_of
-from purifier.reports.words import (
+from purifier.runs import Cell, Run
+from purifier.wording.language import ENGLISH, say, speaking, spoken
+from purifier.wording.readings import diagnosis, doubts, headline, malignant_share
+from purifier.wording.runs import (
     COMMAND,
     Panel,
     Row,
@@ -36,7 +38,6 @@ from purifier.reports.words import (
     title,
     verdict,
 )
-from purifier.runs import Cell, Run
 
 MARGIN, FOOT, WIDTH, GAP = 15.0, 20.0, 180.0, 4.0  # of A4, in mm
 COLUMN, SIDE = 42.0, 20.0  # the width of four, and of the names beside a pyramid
@@ -102,7 +103,7 @@ def _drawn(facts: Facts) -> tuple[bytes, set[str]]:
 def _write(paper: Paper, facts: Facts) -> None:
     run, readings = facts.run, facts.readings
     _text(paper, title(), 17, "B")
-    _text(paper, byline(facts), 9, colour=GREY)
+    _text(paper, byline(facts.record), 9, colour=GREY)
     _notice(paper)
     _heading(paper, say("Readings"))
     if verdict(readings):
@@ -128,9 +129,9 @@ def _write(paper: Paper, facts: Facts) -> None:
     _heading(paper, say("Hashes"))
     _text(paper, about_hashes(), 9)
     paper.ln(1)
-    _table(paper, hash_rows(facts), family=FIXED)
+    _table(paper, hash_rows(facts.record), family=FIXED)
     _heading(paper, say("Origin"))
-    _table(paper, origin_rows(facts))
+    _table(paper, origin_rows(facts.record))
     _notice(paper)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from purifier.defences import FAMILIES
-from purifier.evaluation.tables import (
+from purifier.figures import Figure, save_figure
+from purifier.results.plots import plot_convergence, plot_epsilon
+from purifier.results.tables import (
     EVALUATION,
     at_equal_cost_table,
     markdown,
@@ -22,7 +24,6 @@ from purifier.evaluation.tables import (
     together,
     verdicts,
 )
-from purifier.figures import Figure, plot_convergence, plot_epsilon, save_figure
 
 ISIC_2019 = 25_331  # training images of the challenge
 CORES_PER_GPU = (50, 200)  # between which a GPU's worth is taken to lie, until someone measures one

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.grid import peak_memory
 from purifier.evaluation.intervals import auroc, balanced_share, bootstrap, clusters_of, flat, share
 from purifier.evaluation.settings import find_defence
-from purifier.evaluation.tables import ENOUGH, at_equal_cost_table, sources_table, table
-from purifier.evaluation.tradeoff import at_equal_cost
-from purifier.figures import plot_convergence, plot_epsilon, plot_grid, plot_tradeoffs, save_figure
-from purifier.folders import write_atomically
-from purifier.taxonomy import DIAGNOSES
+from purifier.figures import save_figure
+from purifier.files import write_atomically
+from purifier.results.plots import plot_convergence, plot_epsilon, plot_grid, plot_tradeoffs
+from purifier.results.tables import ENOUGH, at_equal_cost_table, sources_table, table
+from purifier.results.tradeoff import at_equal_cost
 
 BENIGN = [code for code, diagnosis in DIAGNOSES.items() if not diagnosis.malignant]
 MELANOMA = "MEL"

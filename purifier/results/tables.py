@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from purifier.bundled import ASSETS
-from purifier.classifiers import DEFAULT
+from purifier.classifiers.classifier import DEFAULT
 from purifier.defences import at_their_best, family_of
 from purifier.evaluation.settings import COARSE
-from purifier.language import say, say_again
+from purifier.files import ASSETS
+from purifier.wording.language import say, say_again
 
 ENOUGH = 100  # pictures, below which next to nothing can be told from anything else
 EVALUATION = ASSETS / "evaluation"

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from purifier.classifiers import Classifier, Measured, NonLesionCheck, load_classifier, write_measured
+from purifier.classifiers.classifier import Classifier, Measured, NonLesionCheck, load_classifier, write_measured
 from purifier.evaluation.datasets import Sample
 from purifier.evaluation.evaluate import choose, over_batches, predict
 

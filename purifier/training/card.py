@@ -5,16 +5,23 @@ import shutil
 from pathlib import Path
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import MODELS, SURROGATE, Classifier, bundled_classifiers, default_device, load_classifier
+from purifier.classifiers.classifier import (
+    MODELS,
+    SURROGATE,
+    Classifier,
+    bundled_classifiers,
+    default_device,
+    load_classifier,
+)
+from purifier.classifiers.hub import CONFIG, WEIGHTS, card_metadata
+from purifier.classifiers.taxonomy import full_name
 from purifier.evaluation.datasets import LABELS, Sample, lesions_of, read_isic2019
 from purifier.evaluation.evaluate import choose_balanced, evaluate_purified, evaluate_purifier, evaluate_robust, predict
 from purifier.evaluation.masking import masking_checks
 from purifier.evaluation.metrics import as_text, calibration_error, clean_scores, proportion
 from purifier.evaluation.nonlesions import non_lesion_scores
-from purifier.evaluation.tables import purifier_text
-from purifier.hub import CONFIG, WEIGHTS, card_metadata
 from purifier.pipeline import Purifier
-from purifier.taxonomy import full_name
+from purifier.results.tables import purifier_text
 
 EPSILONS = (1, 2, 4, 8)  # in 1/255
 PURIFIED_EPSILONS = (2, 8)

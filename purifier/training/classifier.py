@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from purifier.attacks import loss_gradient, pgd
-from purifier.classifiers import load_classifier
+from purifier.classifiers.classifier import load_classifier
 from purifier.evaluation.datasets import (
     LABELS,
     Sample,
@@ -37,12 +37,12 @@ from purifier.evaluation.datasets import (
 )
 from purifier.evaluation.evaluate import predict, predict_purified
 from purifier.evaluation.metrics import clean_scores
-from purifier.figures import plot_training
-from purifier.folders import begin
+from purifier.files import begin
 from purifier.pipeline import Purifier
 from purifier.training.augment import colour, erase, geometric, purification_like, uniform
 from purifier.training.calibrate import calibrate
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
+from purifier.training.plots import plot_training
 from purifier.training.recipes import Phase, Recipe
 
 BATCH = 32  # of each process

@@ -10,10 +10,10 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 from tqdm import tqdm
 
-from purifier.classifiers import load_classifier
+from purifier.classifiers.classifier import load_classifier
 from purifier.denoise import rof
 from purifier.evaluation.datasets import LABELS
-from purifier.images import SIZE, quantise, to_picture
+from purifier.pictures.files import SIZE, quantise, to_picture
 from purifier.pyramid import resample
 from purifier.training.generator import Denoiser, draw, load_denoiser, without_black_corners
 

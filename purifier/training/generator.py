@@ -24,7 +24,7 @@ from purifier.evaluation.datasets import (
     read_pixels,
     source_of,
 )
-from purifier.folders import begin
+from purifier.files import begin
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.classifier import sampling_weights
 

@@ -14,17 +14,17 @@ from dataclasses import asdict
 from PIL import Image
 from torch import Tensor
 
-from purifier.classifiers import Classifier, measured_scores
-from purifier.images import quantise, read_image, to_picture
-from purifier.language import say
+from purifier.classifiers.classifier import Classifier, measured_scores
+from purifier.classifiers.taxonomy import full_name
+from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
 from purifier.readings import is_foreign, read
 from purifier.runs import Attack, attack_steps, purified_picture
-from purifier.taxonomy import full_name
-from purifier.ui.compare import all_defences, defend
 from purifier.ui.controls import COMPARE_DRAWS, SEED
 from purifier.ui.handlers import attack_from, purifier_from
 from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.tabs.compare import all_defences, defend
+from purifier.wording.language import say
 
 Told = dict[str, object]  # a reading, as above
 

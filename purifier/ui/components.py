@@ -1,12 +1,15 @@
 """Gradio components as this page has them, and the settings of its events."""
 
+from pathlib import Path
+
 import gradio as gr
 from gradio.i18n import I18nData
 
-from purifier.language import ENGLISH, catalogue, languages
 from purifier.ui.controls import Range
+from purifier.wording.language import ENGLISH, catalogue, languages
 
-# What the browser translates; the server translates what it draws (purifier.language.say).
+STATIC = Path(__file__).parent / "static"
+# What the browser translates; the server translates what it draws (purifier.wording.language.say).
 I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
 
 # One computation at a time: the buttons share a queue.

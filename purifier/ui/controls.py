@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from purifier.language import say
 from purifier.runs import MAX_SEED
+from purifier.wording.language import say
 
 
 @dataclass(frozen=True)

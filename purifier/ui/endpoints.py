@@ -6,7 +6,7 @@ Each is a tool of the page's MCP server as well.
 import gradio as gr
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import DEFAULT
+from purifier.classifiers.classifier import DEFAULT
 from purifier.pipeline import Purifier
 from purifier.runs import ANY
 from purifier.ui import api

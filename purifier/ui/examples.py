@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from purifier.bundled import ASSETS
-from purifier.images import SUFFIXES, centre_square, open_picture, to_batch
-from purifier.readings import diagnosis
-from purifier.taxonomy import DIAGNOSES
+from purifier.classifiers.taxonomy import DIAGNOSES
+from purifier.files import ASSETS
+from purifier.pictures.files import SUFFIXES, centre_square, open_picture, to_batch
+from purifier.wording.readings import diagnosis
 
 MOST = 30  # examples on the page
 THUMBNAIL = 112  # pixels a side

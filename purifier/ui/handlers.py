@@ -15,18 +15,19 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers import bundled_classifiers
-from purifier.hub import PUBLIC
-from purifier.images import quantise, read_image, to_picture
-from purifier.language import ENGLISH, say, say_again, speaking, spoken, wanted
+from purifier.classifiers.classifier import bundled_classifiers
+from purifier.classifiers.hub import PUBLIC
+from purifier.classifiers.taxonomy import full_name
+from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
-from purifier.readings import diagnosis, read
+from purifier.readings import read
 from purifier.runs import ANY, Attack, attack_steps, merged_picture, purify_stages
-from purifier.taxonomy import full_name
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SEED, SIGMA, WEIGHT
 from purifier.ui.results import result_cards
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import pyramid_row, pyramid_table, within
+from purifier.wording.language import ENGLISH, say, say_again, speaking, spoken, wanted
+from purifier.wording.readings import diagnosis
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 STOPPED = "Stopped; what was finished stays."

@@ -8,11 +8,11 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from purifier import isic_archive
-from purifier.language import say
+from purifier.pictures import isic_archive
 from purifier.ui.components import label
 from purifier.ui.handlers import choose, instead, readable
 from purifier.ui.session import Session
+from purifier.wording.language import say
 
 UNREACHABLE = '<p class="lp-note">The ISIC Archive cannot be reached from this server.</p>'
 

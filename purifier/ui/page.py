@@ -1,21 +1,20 @@
 """The page: its look, and its tabs."""
 
 import os
-from pathlib import Path
 
 import gradio as gr
 
-from purifier.classifiers import default_device
-from purifier.ui.about import add_about
-from purifier.ui.compare import add_compare
-from purifier.ui.components import I18N, label
+from purifier.classifiers.classifier import default_device
+from purifier.ui.components import I18N, STATIC, label
 from purifier.ui.endpoints import add_endpoints
-from purifier.ui.how_often import add_how_often
-from purifier.ui.lessons import add_lessons
-from purifier.ui.robustness import add_robustness
 from purifier.ui.session import Session
-from purifier.ui.theatre import add_theatre
-from purifier.ui.try_it import add_try_it
+from purifier.ui.tabs.about import add_about
+from purifier.ui.tabs.compare import add_compare
+from purifier.ui.tabs.how_often import add_how_often
+from purifier.ui.tabs.lessons import add_lessons
+from purifier.ui.tabs.robustness import add_robustness
+from purifier.ui.tabs.theatre import add_theatre
+from purifier.ui.tabs.try_it import add_try_it
 
 TITLE = (
     "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees. Pick a picture, attack "
@@ -52,7 +51,7 @@ LAUNCH = dict(
         checkbox_border_color="*neutral_500",
         checkbox_border_color_dark="*neutral_400",
     ),
-    css_paths=Path(__file__).parent / "style.css",
+    css_paths=STATIC / "style.css",
     i18n=I18N,
     mcp_server=True,
     run_history=False,  # pictures are the visitor's own

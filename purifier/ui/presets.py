@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from purifier.classifiers import Classifier
-from purifier.images import quantise, read_image
-from purifier.language import say
-from purifier.readings import diagnosis, read
+from purifier.classifiers.classifier import Classifier
+from purifier.classifiers.taxonomy import DIAGNOSES
+from purifier.pictures.files import quantise, read_image
+from purifier.readings import read
 from purifier.runs import ANY
-from purifier.taxonomy import DIAGNOSES
 from purifier.ui.examples import example_files
 from purifier.ui.handlers import attack, choose, need_picture, status
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import within
+from purifier.wording.language import say
+from purifier.wording.readings import diagnosis
 
 MELANOMA, NEVUS = "MEL", "NV"
 

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from html import escape
 
-from purifier.classifiers import Classifier, measured_scores
-from purifier.language import say
-from purifier.readings import Reading, change, headline, is_foreign, read, together
+from purifier.classifiers.classifier import Classifier, measured_scores
+from purifier.readings import Reading, is_foreign, read
 from purifier.runs import amplified
 from purifier.ui.session import Session
 from purifier.ui.view import card, cards, mark
+from purifier.wording.language import say
+from purifier.wording.readings import change, headline, together
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from purifier.classifiers import DEFAULT, Classifier, default_device, load_classifier
-from purifier.hub import Progress
+from purifier.classifiers.classifier import DEFAULT, Classifier, default_device, load_classifier
+from purifier.classifiers.hub import Progress
 from purifier.pipeline import Purifier
 from purifier.runs import Attack, Run, Settings
 

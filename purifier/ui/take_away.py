@@ -8,15 +8,15 @@ from html import escape
 import gradio as gr
 from gradio.components import Component
 
-from purifier.language import say
+from purifier.classifiers.taxonomy import full_name
 from purifier.pipeline import Purifier
 from purifier.reports import html_report, pdf_report, record, stages_zip
 from purifier.runs import ANY, Settings, purify_run
-from purifier.taxonomy import full_name
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.controls import SEED
 from purifier.ui.handlers import attack_from, beginning, need_picture, purifier_from, readable, status, target_choices
 from purifier.ui.session import Session, classifier_for_page
+from purifier.wording.language import say
 
 ABOUT = (
     "<p>A report with every picture, reading, setting and hash, of what stands above. The report itself is "

@@ -5,18 +5,19 @@ import base64
 import warnings
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 from torch import Tensor
 
 from purifier.figures import Figure, as_svg
-from purifier.images import to_png
-from purifier.language import ENGLISH, say, say_again, spoken
-from purifier.readings import Reading, bars, diagnosis, headline, is_malignant
-from purifier.reports.words import scale_name, step_names
+from purifier.pictures.files import to_png
+from purifier.readings import Reading, bars, is_malignant
 from purifier.runs import Cell
+from purifier.ui.components import STATIC
+from purifier.wording.language import ENGLISH, say, say_again, spoken
+from purifier.wording.readings import diagnosis, headline
+from purifier.wording.runs import scale_name, step_names
 
-ZOOM = (Path(__file__).parent / "zoom.js").read_text(encoding="utf-8")  # of components whose pictures open large
+ZOOM = (STATIC / "zoom.js").read_text(encoding="utf-8")  # of components whose pictures open large
 WIPED = "Left of the line: {left}. Right: {right}."  # zoom.js puts the pictures' names in
 
 

@@ -1,4 +1,4 @@
-"""What the page says, in the visitor's language. English stands in the code; ``languages/*.json`` translate it.
+"""What the page says, in the visitor's language. English stands in the code; ``catalogues/*.json`` translate it.
 
 A text is looked up by its English words: ``say("Block {n} of {count}", n=1, count=2)``.
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "languages"
+FOLDER = Path(__file__).parent / "catalogues"
 ENGLISH = "en"
 PLACE = re.compile(r"\{(\w+)[^}]*\}")  # {percent:.0f}
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)

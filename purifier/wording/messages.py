@@ -8,7 +8,7 @@ from purifier.attacks import ATTACKS
 from purifier.defences import FAMILIES
 
 ERRORS = (
-    # images.py
+    # pictures/files.py
     "There is no picture at {path}.",
     "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM.",
     "The picture is too large; at most 50 megapixels are read.",

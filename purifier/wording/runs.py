@@ -1,4 +1,5 @@
-"""The words of a report, in the language spoken, for a page and for paper."""
+"""A run in words, in the language spoken: what a report says of it, on a page and on paper. ``record`` is what
+``reports.facts.record`` gives."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,11 +9,11 @@ from itertools import groupby
 from torch import Tensor
 
 from purifier.attacks import ATTACKS
-from purifier.language import say
 from purifier.pipeline import Purifier
-from purifier.readings import Reading, change, diagnosis, headline, together
-from purifier.reports.facts import Facts, amplification, perturbation
-from purifier.runs import ANY, SAMPLES, Attack, Cell, Run
+from purifier.readings import Reading
+from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
+from purifier.wording.language import say
+from purifier.wording.readings import change, diagnosis, headline, together
 
 COMMAND = "purifier report FILE --settings run.json"
 Row = tuple[str, str]  # what, and its value
@@ -42,13 +43,13 @@ def title() -> str:
     return say("Lesion Purifier: report of a run")
 
 
-def byline(facts: Facts) -> str:
-    name = facts.run.settings.classifier
-    return say("Made {time}; read by the classifier {classifier}.", time=made_at(facts), classifier=name)
+def byline(record: dict) -> str:
+    name = record["settings"]["classifier"]
+    return say("Made {time}; read by the classifier {classifier}.", time=made_at(record), classifier=name)
 
 
-def made_at(facts: Facts) -> str:
-    return f"{datetime.fromisoformat(facts.record['made']):%Y-%m-%d %H:%M:%S} UTC"
+def made_at(record: dict) -> str:
+    return f"{datetime.fromisoformat(record['made']):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def panels(run: Run, readings: dict[str, Reading]) -> list[Panel]:
@@ -215,26 +216,26 @@ def about_hashes() -> str:
     return say("SHA-256 of a picture's 8-bit pixels, row by row, each red, green, blue; of weights, of their file.")
 
 
-def hash_rows(facts: Facts) -> list[Row]:
+def hash_rows(record: dict) -> list[Row]:
     titles = {"original": say("Original"), "attacked": say("Attacked"), "purified": say("Purified")}
-    found = [(titles[name], picture["sha256"]) for name, picture in facts.record["pictures"].items()]
+    found = [(titles[name], picture["sha256"]) for name, picture in record["pictures"].items()]
     for role, heading in (("classifier", say("Classifier's weights")), ("attacker", say("Attacker's weights"))):
-        if "weights_sha256" in facts.record.get(role, {}):
-            found.append((heading, facts.record[role]["weights_sha256"]))
+        if "weights_sha256" in record.get(role, {}):
+            found.append((heading, record[role]["weights_sha256"]))
     return found
 
 
-def origin_rows(facts: Facts) -> list[Row]:
+def origin_rows(record: dict) -> list[Row]:
     """Where everything came from."""
     found = []
     for role, heading in (("classifier", say("Classifier")), ("attacker", say("Attacker's classifier"))):
-        if role in facts.record:
-            about = facts.record[role]
+        if role in record:
+            about = record[role]
             found.append((heading, " = ".join(dict.fromkeys((about["name"], about["source"])))))
-    versions = ", ".join(f"{name} {number}" for name, number in facts.record["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     return [
         *found,
-        (say("Time"), made_at(facts)),
+        (say("Time"), made_at(record)),
         (say("Versions"), versions),
-        (say("Device"), facts.record["device"]),
+        (say("Device"), record["device"]),
     ]

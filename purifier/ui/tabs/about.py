@@ -6,9 +6,9 @@ import gradio as gr
 import torch
 
 from purifier import __version__
-from purifier.classifiers import MODELS, bundled_classifiers, default_device, digest_of
-from purifier.language import ENGLISH, FOLDER, spoken
+from purifier.classifiers.classifier import MODELS, bundled_classifiers, default_device, digest_of
 from purifier.ui.handlers import redraw
+from purifier.wording.language import ENGLISH, FOLDER, spoken
 
 DELIMITERS = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
 CARDS = "<!-- The cards stand here. -->"  # where the text is cut

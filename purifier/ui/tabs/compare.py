@@ -15,19 +15,19 @@ from gradio.components import Component
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from purifier.classifiers import Classifier
+from purifier.classifiers.classifier import Classifier
+from purifier.classifiers.taxonomy import full_name
 from purifier.defences import FAMILIES, Defence, get_defence
-from purifier.images import quantise
-from purifier.language import say, say_again
+from purifier.pictures.files import quantise
 from purifier.pipeline import Purifier
 from purifier.readings import read
-from purifier.taxonomy import full_name
 from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import COMPARE_DRAWS
 from purifier.ui.examples import THUMBNAIL
 from purifier.ui.handlers import need_picture, purifier_from, readable, redraw, status, stopped, with_time_left
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import picture_tag
+from purifier.wording.language import say, say_again
 
 INTRO = (
     "<p>The defences that people use, each with the setting that was best for it, and MDDA with the settings of "

@@ -11,14 +11,15 @@ from gradio.components import Component
 from torch import Tensor
 
 from purifier.evaluation.intervals import wilson
-from purifier.language import say
-from purifier.readings import diagnosis, read
+from purifier.readings import read
 from purifier.runs import purified_labels
 from purifier.smoothing import Certificate, certificate, noisy_counts
 from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING
 from purifier.ui.handlers import need_picture, purifier_from, readable, status, stopped, with_time_left
 from purifier.ui.session import Session, classifier_for_page
+from purifier.wording.language import say
+from purifier.wording.readings import diagnosis
 
 FIRST = 32  # draws that choose the class whose radius is certified
 INTRO = (

@@ -7,15 +7,15 @@ from html import escape
 import gradio as gr
 from gradio.components import Component
 
-from purifier.language import say
 from purifier.lessons import LESSONS, Lesson, is_fooled, seen_by
-from purifier.readings import headline
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.examples import BUNDLED
 from purifier.ui.handlers import attack, choose, classifier_choices, instead, purify, readable, status, stopped
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.take_away import control_values, purifier_values
 from purifier.ui.view import ZOOM
+from purifier.wording.language import say
+from purifier.wording.readings import headline
 
 INTRO = (
     "<p>Six short lessons. Each sets the controls of <b>Try it</b>, runs, and says what to look at; there you can go "

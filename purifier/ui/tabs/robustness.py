@@ -7,7 +7,8 @@ from html import escape
 
 import gradio as gr
 
-from purifier.evaluation.tables import (
+from purifier.results.plots import plot_convergence, plot_epsilon
+from purifier.results.tables import (
     ENOUGH,
     overview,
     read_evaluations,
@@ -17,10 +18,9 @@ from purifier.evaluation.tables import (
     together,
     verdicts,
 )
-from purifier.figures import plot_convergence, plot_epsilon
-from purifier.language import say, say_again, speaking, spoken
 from purifier.ui.handlers import in_language
 from purifier.ui.view import drawing
+from purifier.wording.language import say, say_again, speaking, spoken
 
 IN_SHORT = (
     "The share of held-out pictures that are read rightly, with its 95 % interval: without an attack, attacked by "

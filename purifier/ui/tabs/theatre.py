@@ -2,27 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 from gradio.components import Component
 from torch import Tensor
 
-from purifier.classifiers import Classifier
+from purifier.classifiers.classifier import Classifier
 from purifier.figures import plot_spectrum, signed_colours
-from purifier.language import say, spoken
 from purifier.pipeline import Purifier, Stage
-from purifier.readings import Reading, diagnosis, headline, read
+from purifier.readings import Reading, read
 from purifier.runs import Cell, merged_picture, purified_picture, purify_stages
-from purifier.ui.components import PRIVATE, label
+from purifier.ui.components import PRIVATE, STATIC, label
 from purifier.ui.controls import SEED
 from purifier.ui.handlers import purifier_from, readable, status
 from purifier.ui.results import titles
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.view import ZOOM, drawing, mark, scale_name, step_names, within, zoomable
+from purifier.wording.language import say, spoken
+from purifier.wording.readings import diagnosis, headline
 
 HINT = '<p class="lp-note">Choose a picture in <b>Try it</b>; here you then see it purified, scale by scale.</p>'
-SCRIPTS = ZOOM + (Path(__file__).parent / "theatre.js").read_text(encoding="utf-8")
+SCRIPTS = ZOOM + (STATIC / "theatre.js").read_text(encoding="utf-8")
 STEP_OF = (0, 1, 2, 2, 3)  # the step at which each column appears
 
 

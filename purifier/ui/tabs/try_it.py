@@ -11,8 +11,7 @@ from gradio.components import Component
 from torch import Tensor
 
 from purifier.attacks import ATTACKS, AttackSettings
-from purifier.classifiers import DEFAULT, load_classifier
-from purifier.language import languages, say, speaking
+from purifier.classifiers.classifier import DEFAULT, load_classifier
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.runs import ANY
 from purifier.ui import handlers
@@ -25,6 +24,7 @@ from purifier.ui.results import result_cards
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.take_away import TakeAway
 from purifier.ui.view import ZOOM, example_buttons, scale_name
+from purifier.wording.language import languages, say, speaking
 
 # A click anywhere in the list of examples counts where it meets one.
 CHOOSE_EXAMPLE = """

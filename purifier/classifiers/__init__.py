@@ -1,0 +1,1 @@
+"""Classifiers: loaded by name, from a folder or from the Hugging Face Hub."""

@@ -1,0 +1,1 @@
+"""Picture files, of all kinds, to batches and back."""

@@ -1,0 +1,54 @@
+"""Readings in words, in the language spoken."""
+
+from torch import Tensor
+
+from purifier.classifiers.taxonomy import full_name
+from purifier.readings import Reading, distance
+from purifier.wording.language import say
+
+
+def diagnosis(label: str) -> str:
+    """Its full name; a label of nobody's but the classifier's as it is."""
+    return say(full_name(label))
+
+
+def malignant_share(reading: Reading) -> str:
+    """Empty where a label is not one of ISIC 2019's."""
+    share = reading.malignant()
+    return "" if share is None else say("malignant or precancerous, together: {percent:.0f} %", percent=100 * share)
+
+
+def doubts(reading: Reading) -> list[str]:
+    found = []
+    if reading.foreign:
+        found.append(say("This does not look like a dermoscopic picture."))
+    if reading.unsure:
+        found.append(say("Unsure: its confidence is below the threshold set on validation pictures."))
+    return found
+
+
+def headline(reading: Reading) -> str:
+    """The likeliest diagnosis and its probability."""
+    percent = 100 * reading.probability(reading.top)
+    return say("{diagnosis}, {percent:.0f} %", diagnosis=diagnosis(reading.top), percent=percent)
+
+
+def together(original: Reading | None, attacked: Reading | None, purified: Reading | None) -> str:
+    """What the readings say together; never that one is right, which nobody here can know. Empty for a single one."""
+    found = [reading.top for reading in (original, attacked, purified) if reading is not None]
+    if len(found) < 2:
+        return ""
+    if len(set(found)) == 1:
+        return say("The readings agree, which does not make them right.")
+    if None not in (original, attacked, purified) and purified.top == original.top:
+        return say("The attack changed the reading, and purification brought the original's back. It may be wrong too.")
+    return say("The readings disagree: do not trust any one of them.")
+
+
+def change(x: Tensor, z: Tensor) -> str:
+    """How ``z`` differs from the original ``x``."""
+    apart = distance(x, z)
+    if apart["psnr"] is None:
+        return say("It is the original, to the bit.")
+    levels, psnr = round(255 * apart["linf"]), apart["psnr"]
+    return say("Against the original: at most {levels} of 255 levels; PSNR {psnr:.1f} dB.", levels=levels, psnr=psnr)

@@ -1,0 +1,260 @@
+"""A server on loopback that speaks the Hugging Face Hub's protocol, from and to folders on disk, and a client of it."""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+class Hub:
+    """``repositories[name][revision]`` is a folder; every folder also answers to its commit. Use it in a with-block.
+
+    ``writers`` are tokens and what owner's repositories each may write; uploads go to folders in ``storage``.
+    """
+
+    def __init__(
+        self,
+        repositories: dict[str, dict[str, Path]],
+        gated: tuple[str, ...] = (),
+        writers: dict[str, str] | None = None,
+        storage: Path | None = None,
+    ) -> None:
+        self.repositories, self.gated, self.requests = repositories, gated, []
+        self.writers, self.storage, self.private = writers or {}, storage, set()
+        self.large: dict[str, bytes] = {}  # what was uploaded by the protocol for large files, by SHA-256
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                hub.requests.append(self.path)
+                self.answer(*hub.answer(urlsplit(self.path).path, self.token()))
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.answer(*hub.write(urlsplit(self.path).path, body, self.token()))
+
+            do_HEAD, do_PUT = do_GET, do_POST
+
+            def token(self) -> str:
+                return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+            def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self) -> "Hub":
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def answer(self, path: str, token: str) -> tuple[int, dict[str, str], bytes]:
+        parts = path.strip("/").split("/")
+        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+            name, kind, revision = "/".join(parts[2:4]), (parts[4:] or ["info"])[0], (parts[5:] or ["main"])[0]
+        elif len(parts) >= 5 and parts[2] == "resolve":
+            name, kind, revision = "/".join(parts[:2]), "file", parts[3]
+        else:
+            return error(404, "EntryNotFound")
+        if name not in self.repositories or (name in self.private and token not in self.writers):
+            return error(404, "RepoNotFound")
+        if name in self.gated and kind == "file":
+            return error(403, "GatedRepo")
+        folder = self.folder(name, revision)
+        if folder is None:
+            return error(404, "RevisionNotFound")
+        files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+        if kind == "file":
+            return self.file(folder, "/".join(parts[4:]), files)
+        if kind == "tree":
+            return as_json([entry(folder / file, file) for file in files])
+        siblings = [{"rfilename": file} for file in files]
+        return as_json({
+            "id": name, "modelId": name, "sha": commit(folder), "siblings": siblings, "private": name in self.private,
+            "gated": "manual" if name in self.gated else False, "disabled": False, "downloads": 0, "likes": 0,
+            "tags": [],
+        })  # fmt: skip
+
+    def write(self, path: str, body: bytes, token: str) -> tuple[int, dict[str, str], bytes]:
+        """The requests of an upload, in the order in which the client makes them."""
+        parts = path.strip("/").split("/")
+        if parts[0] == "large":
+            self.large[parts[1]] = body
+            return as_json({})
+        if parts[1] == "validate-yaml":
+            return as_json({"warnings": [], "errors": []})
+        request = {} if parts[-2] == "commit" else json.loads(body)
+        if parts[1:] == ["repos", "create"]:
+            name = f"{request['organization']}/{request['name']}"
+        elif parts[:2] == ["api", "models"]:
+            name = "/".join(parts[2:4])
+        else:
+            name = "/".join(parts[:2]).removesuffix(".git")
+        if token not in self.writers:
+            return error(401, "")
+        if self.writers[token] != name.split("/")[0]:
+            return error(403, "", message="You don't have the rights to write")
+        if parts[1:] == ["repos", "create"]:
+            return self.create(name, request.get("visibility") == "private")
+        if parts[-1] == "batch":
+            return as_json({"objects": [self.upload_action(entry) for entry in request["objects"]]})
+        if parts[4] == "branch":
+            revisions = self.repositories[name]
+            status = 409 if parts[5] in revisions else 200
+            revisions.setdefault(parts[5], revisions["main"])
+            return as_json({}, status)
+        if parts[4] == "preupload":
+            return as_json({"files": [upload_mode(entry) for entry in request["files"]]})
+        return self.commit(name, parts[5], [json.loads(line) for line in body.splitlines()])
+
+    def create(self, name: str, private: bool) -> tuple[int, dict[str, str], bytes]:
+        exists = name in self.repositories
+        if not exists:
+            empty = self.storage / f"{name.replace('/', '-')}-0"
+            empty.mkdir(parents=True)
+            self.repositories[name] = {"main": empty}
+            self.private |= {name} if private else set()
+        return as_json({"url": f"{self.url}/{name}"}, 409 if exists else 200)
+
+    def upload_action(self, entry: dict) -> dict:
+        return {**entry, "actions": {"upload": {"href": f"{self.url}/large/{entry['oid']}"}}}
+
+    def commit(self, name: str, revision: str, lines: list[dict]) -> tuple[int, dict[str, str], bytes]:
+        """A new folder with the last one's files and the new ones."""
+        revisions = self.repositories[name]
+        folder = self.storage / f"{name.replace('/', '-')}-{len(revisions)}"
+        shutil.copytree(revisions[revision], folder)
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                (folder / value["path"]).write_bytes(base64.b64decode(value["content"]))
+            elif line["key"] == "lfsFile":
+                (folder / value["path"]).write_bytes(self.large[value["oid"]])
+        revisions[revision] = revisions[commit(folder)] = folder
+        return as_json({"commitUrl": f"{self.url}/{name}/commit/{commit(folder)}", "commitOid": commit(folder)})
+
+    def folder(self, name: str, revision: str) -> Path | None:
+        revisions = self.repositories[name]
+        by_commit = {commit(folder): folder for folder in revisions.values()}
+        return revisions.get(revision) or by_commit.get(revision)
+
+    def file(self, folder: Path, file: str, files: list[str]) -> tuple[int, dict[str, str], bytes]:
+        if file not in files:
+            return error(404, "EntryNotFound", {"X-Repo-Commit": commit(folder)})
+        body = (folder / file).read_bytes()
+        etag = f'"{hashlib.sha256(body).hexdigest()}"'
+        return 200, {"ETag": etag, "X-Repo-Commit": commit(folder), "Content-Type": "application/octet-stream"}, body
+
+
+def commit(folder: Path) -> str:
+    """A stand-in for a commit: 40 hexadecimal digits that depend on the folder's name."""
+    return hashlib.sha1(folder.name.encode()).hexdigest()
+
+
+def entry(path: Path, name: str) -> dict:
+    body = path.read_bytes()
+    return {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
+
+
+def upload_mode(entry: dict) -> dict:
+    mode = "lfs" if entry["path"].endswith(".safetensors") else "regular"
+    return {"path": entry["path"], "uploadMode": mode, "shouldIgnore": False}
+
+
+def as_json(value: object, status: int = 200) -> tuple[int, dict[str, str], bytes]:
+    return status, {"Content-Type": "application/json"}, json.dumps(value).encode()
+
+
+def error(
+    status: int, code: str, headers: dict[str, str] | None = None, message: str = ""
+) -> tuple[int, dict[str, str], bytes]:
+    return status, {"X-Error-Code": code, "X-Error-Message": message or code, **(headers or {})}, b""
+
+
+# Runs what it reads, a line each, and answers with a line each.
+CLIENT = """
+import contextlib, io, json, os, sys
+
+answers, sys.stdout = sys.stdout, sys.stderr
+
+
+def load(name):
+    from purifier.classifiers.classifier import load_classifier
+
+    seen = []
+    classifier = load_classifier(name, lambda *progress: seen.append(progress))
+    total = sum(p.double().sum().item() for p in classifier.parameters())
+    return dict(source=classifier.source, labels=classifier.labels, sum=total, progress=seen)
+
+
+def page(name):
+    from purifier.ui.handlers import change_classifier
+    from purifier.ui.session import Session
+
+    return [row[-1] for row in change_classifier(name, Session())]
+
+
+def command(*arguments):
+    from purifier.cli.main import main
+
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(list(arguments))
+    return dict(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+for line in sys.stdin:
+    what, arguments, environment = json.loads(line)
+    os.environ.update(environment)
+    try:
+        row = globals()[what](*arguments)
+    except Exception as error:
+        row = dict(error=type(error).__name__, message=str(error))
+    print(json.dumps(row), file=answers, flush=True)
+"""
+
+
+class Client:
+    """The package with the real client of the Hub, in a process of its own: that reads HF_ENDPOINT when imported.
+
+    ``client("load", name)``, ``client("page", name)`` and ``client("command", "publish", ...)``; the keywords are
+    environment variables, which stay.
+    """
+
+    def __init__(self, url: str, home: Path) -> None:
+        environment = dict(HF_ENDPOINT=url, HF_HOME=str(home), HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_XET="1")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CLIENT], env={**os.environ, **environment}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.communicate()
+
+    def __call__(self, what: str, *arguments: str, **environment: str) -> dict | list:
+        self.process.stdin.write(json.dumps([what, arguments, environment]) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())

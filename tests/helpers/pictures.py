@@ -1,0 +1,14 @@
+"""Made-up pictures."""
+
+import numpy as np
+from PIL import Image
+
+
+def lesion_like(seed: int, size: int = 96) -> Image.Image:
+    """A dark blot on skin colour: a picture to read and write, of nothing real."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size] / size - generator.uniform(0.4, 0.6, 2)[:, None, None]
+    blot = np.exp(-((rows**2 + columns**2) / generator.uniform(0.02, 0.08)))[..., None]
+    skin, dark = generator.uniform((190, 140, 120), (230, 180, 160)), generator.uniform(30, 110, 3)
+    noise = generator.normal(0, 4, (size, size, 3))
+    return Image.fromarray((skin * (1 - blot) + dark * blot + noise).clip(0, 255).astype(np.uint8))

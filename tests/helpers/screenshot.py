@@ -1,0 +1,61 @@
+"""Write the README's pictures of the page, one a tab: ``python -m tests.helpers.screenshot``. It needs Chromium."""
+
+from playwright.sync_api import Page, sync_playwright
+
+from purifier.ui.page import LAUNCH, build_page
+from tests.helpers.browser import FLAGS, card, fill, open_tab, press
+from tests.helpers.paths import CHROMIUM, ROOT
+
+OUT = ROOT / "assets" / "screenshots"
+WIDTH, HEIGHT = 1440, 900
+
+
+def main() -> None:
+    OUT.mkdir(exist_ok=True)
+    demo = build_page()
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page.goto(url)
+        press(page, "Melanoma made benign")
+        card(page, "Original").get_by_role("img").wait_for()
+        press(page, "Attack")
+        page.get_by_text("done.").wait_for()
+        press(page, "Purify")
+        page.get_by_text("Purified.").wait_for()
+        shoot(page, "try-it")
+        open_tab(page, "Pyramid theatre")
+        page.locator(".lp-theatre").get_by_label("Step").fill("3")
+        shoot(page, "theatre")
+        open_tab(page, "How often?")
+        press(page, "Purify many times")
+        page.get_by_text("100 of 100 times, done.").wait_for()
+        shoot(page, "how-often")
+        open_tab(page, "Compare")
+        fill(page, "number input for Draws", "5")
+        press(page, "Compare all")
+        page.get_by_text("14 of 14 defences, done.").wait_for(timeout=120_000)
+        shoot(page, "compare")
+        open_tab(page, "Robustness")
+        shoot(page, "robustness")
+        open_tab(page, "Lessons")
+        page.get_by_role("radio", name="The attacker who knows").check()
+        page.get_by_text("Lesson 5 of 6").wait_for()
+        press(page, "Run this lesson")
+        page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
+        shoot(page, "lessons")
+        browser.close()
+    demo.close()
+
+
+def shoot(page: Page, name: str) -> None:
+    # As tall as the page, so that the line at the bottom of the window is at the bottom of the picture.
+    page.set_viewport_size({"width": WIDTH, "height": page.evaluate("document.documentElement.scrollHeight")})
+    page.wait_for_timeout(500)  # the last pictures are painted
+    page.screenshot(path=OUT / f"{name}.png")
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Every text that the page can say."""
+
+import ast
+import importlib
+from pathlib import Path
+
+from purifier.attacks import ATTACKS
+from purifier.classifiers.taxonomy import DIAGNOSES
+from purifier.lessons import LESSONS
+from purifier.ui import controls
+from purifier.ui.presets import PRESETS
+from purifier.wording.messages import MESSAGES
+from tests.helpers.paths import ROOT
+
+IN_BROWSER = {"label": 0, "translate": 0, "slider": 2}  # what translates, and which argument is the text
+
+
+TRANSLATORS = {"say": 0, "say_again": 0, **IN_BROWSER}
+
+
+TABLES = {  # texts that are said by another name than their own
+    "attacks.py": [title for title, _ in ATTACKS.values()],
+    "controls.py": [allowed.name for allowed in vars(controls).values() if isinstance(allowed, controls.Range)],
+    "lessons.py": [
+        text for lesson in LESSONS
+        for text in (lesson.title, lesson.intro, *lesson.look, lesson.question, lesson.answer)
+    ],
+    "messages.py": MESSAGES,
+    "presets.py": [text for preset in PRESETS for text in (preset.title, preset.kind)],
+    "taxonomy.py": [diagnosis.name for diagnosis in DIAGNOSES.values()],
+}  # fmt: skip
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "purifier").rglob("*.py"))
+
+
+def handed_over(path: Path, translators: dict[str, int]) -> list[ast.expr]:
+    """What a module hands to ``say``, ``label`` and their like."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and (name := getattr(node.func, "id", "")) in translators:
+            found += node.args[translators[name] :][:1]
+    return found
+
+
+def texts_in(path: Path, translators: dict[str, int] = TRANSLATORS) -> set[str]:
+    """The literals that a module hands over, and its own constants."""
+    found, module = set(), ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for text in handed_over(path, translators):
+        if isinstance(text, ast.Constant) and isinstance(text.value, str):
+            found.add(text.value)
+        elif isinstance(text, ast.Name) and text.id.isupper():
+            found.add(getattr(importlib.import_module(module), text.id))
+    return found
+
+
+def all_texts() -> dict[str, str]:
+    """Every text that the page can say, with the module that says it."""
+    said = {text: path.name for path in modules() for text in texts_in(path)}
+    return {**{text: module for module, texts in TABLES.items() for text in texts}, **said}

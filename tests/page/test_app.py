@@ -1,0 +1,284 @@
+"""The served page through the real Gradio client."""
+
+import ast
+import asyncio
+import base64
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+from PIL import Image, ImageDraw
+
+from purifier import Purifier, load_classifier, read_image
+from purifier.attacks import AttackSettings
+from purifier.classifiers.classifier import MODELS
+from purifier.classifiers.taxonomy import full_name
+from purifier.defences import FAMILIES
+from purifier.pictures.files import quantise, to_batch
+from purifier.readings import is_foreign, read
+from purifier.runs import Attack, attack_steps
+from purifier.ui.page import LAUNCH, build_page
+from tests.helpers.paths import ROOT
+from tests.helpers.pictures import lesion_like
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    lesion_like(1).save(folder / "MEL-teacher.png")
+    lesion_like(2).save(folder / "a mole.jpg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PURIFIER_EXAMPLES", str(folder))
+        demo = build_page()
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield url
+    demo.close()
+    gc.collect()  # the server's loops and sockets go here, where their warnings are expected, and not in a later test
+
+
+@pytest.fixture(scope="module")
+def client(page):
+    return Client(page, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("picture") / "lesion.png"
+    lesion_like(0).save(path)
+    return path
+
+
+def test_the_api_has_four_named_endpoints_with_their_parameters(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/classify", "/attack", "/purify", "/compare"}
+    names = {name: [p["parameter_name"] for p in e["parameters"]] for name, e in endpoints.items()}
+    assert names["/classify"] == ["picture", "classifier"]
+    purifier = ["blocks", "sigma", "weight", "scales"]
+    own = ["method", "epsilon", "steps", "target", "seed", "knows_purifier"]
+    assert names["/attack"] == ["picture", "classifier", *own, *purifier]
+    assert names["/purify"] == ["picture", "classifier", *purifier, "seed"]
+    assert names["/compare"] == ["picture", "classifier", "draws", "original"]
+    assert all("not a medical device" in e["description"] for e in endpoints.values())
+
+
+def test_classify_says_what_the_package_says(client, file, classifier):
+    reading = client.predict(handle_file(file), api_name="/classify")
+    x = quantise(read_image(file))
+    assert list(reading["probabilities"].values()) == pytest.approx(
+        classifier.probabilities(x)[0].sort(descending=True).values.tolist()
+    )
+    assert set(reading["probabilities"]) >= {"Melanoma", "Melanocytic nevus"}
+    assert reading["diagnosis"] == next(iter(reading["probabilities"]))
+    assert reading["malignant"] == pytest.approx(read(classifier, x)[0].malignant())
+
+
+def drawn_house():
+    """No dermoscopy: a red house under a blue sky."""
+    picture = Image.new("RGB", (256, 256), (120, 180, 250))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 180, 256, 256), fill=(60, 160, 60))
+    draw.rectangle((70, 110, 190, 220), fill=(200, 60, 50))
+    draw.polygon([(60, 110), (200, 110), (130, 50)], fill=(110, 40, 30))
+    draw.rectangle((115, 160, 145, 220), fill=(90, 60, 30))
+    return picture
+
+
+def test_a_reading_says_how_far_to_trust_it(client, file, tmp_path, classifier):
+    path = tmp_path / "house.png"
+    drawn_house().save(path)
+    house = client.predict(handle_file(path), api_name="/classify")
+    lesion = client.predict(handle_file(file), api_name="/classify")
+    assert house["unlike_dermoscopy"] is True
+    for reading, source in ((house, path), (lesion, file)):
+        x = quantise(read_image(source))
+        assert reading["unsure"] is read(classifier, x)[0].unsure
+        assert reading["unlike_dermoscopy"] is is_foreign(classifier, x)
+    scores = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]
+    rate = lesion["recognition_rate"]
+    assert rate["accuracy"] == scores["accuracy"] and rate["balanced_accuracy"] == scores["balanced_accuracy"]
+    assert rate["of_this_diagnosis"] == scores["recall"][read(classifier, quantise(read_image(file)))[0].top]
+
+
+def test_an_attacker_may_know_the_purifier_and_name_the_target_in_full(client, file):
+    few = dict(epsilon=4, steps=3, blocks=1, scales=[1], sigma=6, weight=0.02, seed=3)
+    attacked, reading = client.predict(
+        handle_file(file), target="Melanocytic nevus", knows_purifier=True, **few, api_name="/attack"
+    )
+    known = Purifier(blocks=1, scales=(1,), sigma=6 / 255, weight=0.02)
+    how = Attack(settings=AttackSettings(eps=4 / 255, steps=3), target="NV", known=known, seed=3)
+    *_, expected = attack_steps(load_classifier(), quantise(read_image(file)), how)
+    assert torch.equal(to_batch(Image.open(attacked)), expected)
+    oblivious, _ = client.predict(handle_file(file), target="nevus", **few, api_name="/attack")
+    assert not torch.equal(to_batch(Image.open(oblivious)), expected)
+
+
+def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, classifier):
+    attacked, reading = client.predict(handle_file(file), epsilon=4, steps=5, api_name="/attack")
+    assert attacked.endswith(".png")
+    original, adv = read_image(file), read_image(attacked, size=None)
+    assert adv.shape == (1, 3, 224, 224)
+    assert 0 < (adv - original).abs().max() <= 4 / 255 + 1e-6
+    assert sum(reading["probabilities"].values()) == pytest.approx(1)
+    y = classifier(original).argmax(1)
+    assert classifier.probabilities(adv)[0, y] < classifier.probabilities(original)[0, y]
+
+    clean, reading = client.predict(handle_file(attacked), seed=3, api_name="/purify")
+    expected = quantise(Purifier()(adv, torch.Generator().manual_seed(3)))
+    assert torch.equal(to_batch(Image.open(clean)), expected)
+    assert list(reading["probabilities"].values()) == pytest.approx(
+        classifier.probabilities(expected)[0].sort(descending=True).values.tolist(), abs=1e-5
+    )
+
+
+def test_compare_has_every_defence(client, file):
+    attacked, _ = client.predict(handle_file(file), api_name="/attack")
+    rows = client.predict(handle_file(attacked), original=handle_file(file), draws=2, api_name="/compare")
+    assert len(rows) == len(FAMILIES) + 2 and {row["draws"] for row in rows} == {1, 2}
+    nothing, mdda = rows[:2]
+    assert nothing["defence"] == "nothing" and nothing["kept"] == 0 and mdda["defence"] == "MDDA"
+    assert nothing["psnr"] > mdda["psnr"] > 20 and nothing["ssim"] > mdda["ssim"]
+    alone = client.predict(handle_file(file), draws=1, api_name="/compare")
+    assert alone[0]["kept"] == 100 and alone[0]["psnr"] is None
+
+
+async def call_tool(url: str, tool: str, **arguments):
+    """The README's client of the Model Context Protocol."""
+    async with (
+        streamablehttp_client(f"{url}gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        return await session.list_tools(), await session.call_tool(tool, arguments)
+
+
+def test_the_endpoints_are_tools_for_assistants(page, client, file, classifier):
+    data = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+    tools, answer = asyncio.run(call_tool(page, "classify", picture=data))
+    described = {tool.name: tool.description for tool in tools.tools}
+    assert {"classify", "attack", "purify", "compare"} <= set(described)
+    assert all("not a medical device" in described[name] for name in ("classify", "attack", "purify", "compare"))
+    assert not answer.isError
+    reading = ast.literal_eval(answer.content[0].text)  # Gradio writes it so
+    assert reading["diagnosis"] == full_name(read(classifier, quantise(read_image(file)))[0].top)
+
+
+def test_a_tool_s_error_says_what_is_wrong(page, file):
+    data = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+    _, answer = asyncio.run(call_tool(page, "purify", picture=data, blocks=0))
+    assert answer.isError and "Blocks must" in answer.content[0].text
+
+
+def test_settings_reach_the_purifier(client, file):
+    clean, _ = client.predict(
+        handle_file(file), blocks=1, sigma=0, weight=0, scales=[1], seed=0, api_name="/purify"
+    )  # fmt: skip
+    assert torch.equal(to_batch(Image.open(clean)), quantise(read_image(file)))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "settings", "message"),
+    [
+        ("/classify", dict(classifier="nothing"), "no bundled classifier"),
+        ("/classify", dict(classifier="local-dir:/etc"), "Folders cannot be opened"),
+        ("/attack", dict(method="cw"), "method must be one of"),
+        ("/attack", dict(target="XYZ"), "target must be one of"),
+        ("/purify", dict(scales=[0.5]), "scales must"),
+        ("/purify", dict(scales=None), "scales must"),
+        ("/purify", dict(scales=[50, 1]), "scales must"),
+        ("/purify", dict(blocks=0), "Blocks must"),
+        ("/purify", dict(blocks=10**6), "Blocks must"),
+        ("/purify", dict(weight=-1), "Denoising weight must"),
+        ("/attack", dict(steps=10**9), "Attack steps must"),
+        ("/attack", dict(epsilon=0), "Epsilon, in 1/255 must"),
+        ("/attack", dict(seed=2**70), "Seed must"),
+        ("/attack", dict(epsilon=1.5), "Epsilon, in 1/255 must be a whole number"),
+        ("/attack", dict(steps=2.5), "Attack steps must be a whole number"),
+        *(
+            (endpoint, {name: value}, f"{said} must be")
+            for endpoint, name, said in (
+                ("/attack", "method", "method"),
+                ("/attack", "target", "target"),
+                ("/attack", "knows_purifier", "knows_purifier"),
+                ("/attack", "epsilon", "Epsilon, in 1/255"),
+                ("/attack", "steps", "Attack steps"),
+                ("/attack", "seed", "Seed"),
+                ("/purify", "blocks", "Blocks"),
+                ("/purify", "sigma", "Noise sigma, in 1/255"),
+                ("/purify", "weight", "Denoising weight"),
+                ("/purify", "seed", "Seed"),
+                ("/compare", "draws", "Draws"),
+            )
+            for value in (None, [1], {"a": 1})
+        ),
+        ("/classify", dict(classifier=None), "classifier must be a text, and is null"),
+        ("/classify", dict(classifier=[1]), "no bundled classifier"),
+        ("/purify", dict(scales={"a": 1}), "scales must be a list of numbers"),
+        ("/purify", dict(scales=["1"]), "scales must be a list of numbers"),
+        ("/purify", dict(scales=1), "scales must be a list of numbers"),
+    ],
+)
+def test_bad_settings_are_answered_with_the_reason(client, file, endpoint, settings, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(handle_file(file), **settings, api_name=endpoint)
+
+
+def test_a_file_that_is_no_picture_is_answered_with_the_reason(client, tmp_path):
+    path = tmp_path / "text.png"
+    path.write_text("no picture", encoding="utf-8")
+    with pytest.raises(AppError, match="JPEG, PNG, WebP, TIFF or BMP"):
+        client.predict(handle_file(path), api_name="/classify")
+
+
+def test_no_picture_is_answered_with_the_reason(client):
+    with pytest.raises(AppError, match="No picture"):
+        client.predict(None, api_name="/classify")
+
+
+def test_real_pictures_work(client, isic2019, classifier):
+    for path in sorted((isic2019 / "ISIC_2019_Training_Input").glob("*.jpg"))[::4000]:
+        reading = client.predict(handle_file(path), api_name="/classify")
+        assert len(reading["probabilities"]) == 8
+        clean, _ = client.predict(handle_file(path), api_name="/purify")
+        assert np.asarray(Image.open(clean)).shape == (224, 224, 3)
+
+
+def test_app_py_starts_within_15_seconds_where_it_is_told_to(tmp_path):
+    """A cold start in a new process, to the page's first answer."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    started = time.monotonic()
+    with (tmp_path / "log").open("w", encoding="utf-8") as log:
+        server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=log)
+    try:
+        while True:
+            assert server.poll() is None and time.monotonic() - started < 30, (tmp_path / "log").read_text(
+                encoding="utf-8"
+            )
+            try:
+                body = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
+                break
+            except OSError:
+                time.sleep(0.2)
+        seconds = time.monotonic() - started
+    finally:
+        server.terminate()
+        server.wait()
+    assert "Lesion Purifier" in body
+    assert seconds < 15, f"{seconds:.1f} s"

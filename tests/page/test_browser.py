@@ -1,0 +1,359 @@
+# ruff: noqa: F811 (pytest's fixtures are arguments)
+"""A visitor's way through the page, in a real browser."""
+
+import base64
+import csv
+import time
+
+import pytest
+from PIL import Image, ImageDraw
+
+from purifier.pictures.files import to_batch, to_png
+from purifier.pipeline import Purifier
+from tests.helpers.browser import card, choose_example, fill, open_tab, press
+from tests.helpers.pictures import lesion_like
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the server's and the browser's own threads and sockets
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "lesion.tif"  # browsers do not show TIFF: the page must
+    lesion_like(0, 300).save(path)
+    return path
+
+
+def upload(page, path):
+    page.locator("input[type=file]").first.set_input_files(path)
+
+
+def test_upload_attack_purify(page, file):
+    upload(page, file)
+    card(page, "Original").get_by_role("img").wait_for()
+    assert card(page, "Original").get_by_role("row").count() == 8
+    original = card(page, "Original").locator(".lp-headline").inner_text()
+
+    press(page, "Attack")
+    page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+    attacked = card(page, "Attacked").locator(".lp-headline").inner_text()
+    assert "changed" in attacked and original.split(",")[0] not in attacked
+    assert "at most 2 of 255 levels" in card(page, "Attacked").inner_text()
+    card(page, "Perturbation").get_by_role("img").wait_for()
+
+    press(page, "Purify")
+    page.get_by_text("Purified.").wait_for()
+    card(page, "Purified").get_by_role("img").wait_for()
+    defaults = Purifier()
+    table = page.locator(".lp-pyramid")
+    assert table.get_by_role("img").count() == 4 * len(defaults.scales)
+    headings = table.get_by_role("columnheader").all_inner_texts()
+    assert [h for h in headings if h] == ["Before", "Diffused", "Denoised", "Aggregated"]
+    for image in page.locator("img").all():
+        assert image.evaluate("i => i.complete && i.naturalWidth > 0")
+
+    assert f"Block {defaults.blocks} of {defaults.blocks}" in table.inner_text()
+    page.get_by_role("radio", name="Block 1").click()
+    page.get_by_text(f"Block 1 of {defaults.blocks}").wait_for()
+
+
+PASTE = """async data => {
+  const blob = await (await fetch(data)).blob();
+  await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+}"""
+
+
+def test_a_picture_can_be_pasted(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate(PASTE, "data:image/png;base64," + base64.b64encode(to_png(to_batch(lesion_like(5, 300)))).decode())
+    page.get_by_role("button", name="Paste from clipboard").click()
+    card(page, "Original").get_by_role("img").wait_for()
+
+
+def test_three_clicks_from_an_example_and_each_shows_something_within_a_second(page):
+    examples = page.get_by_role("group", name="Examples").get_by_role("button")
+    assert examples.count() >= 8
+    waits = {"example": [], "attack": [], "first stage": [], "purified": []}
+    for i in range(3):  # the best of three, since others may use this machine
+        started = time.monotonic()
+        examples.nth(i).click()
+        page.wait_for_function("document.querySelectorAll('.lp-card img').length === 1")
+        waits["example"].append(time.monotonic() - started)
+        started = time.monotonic()
+        press(page, "Attack")
+        page.get_by_text("Attack: step").wait_for()
+        waits["attack"].append(time.monotonic() - started)
+        page.get_by_text("done.").wait_for()
+        started = time.monotonic()
+        press(page, "Purify")
+        page.locator(".lp-pyramid img").first.wait_for()
+        waits["first stage"].append(time.monotonic() - started)
+        page.get_by_text("Purified.").wait_for()
+        waits["purified"].append(time.monotonic() - started)
+    best = {name: min(seconds) for name, seconds in waits.items()}
+    print("seconds, best of three:", {name: round(seconds, 2) for name, seconds in best.items()})
+    limits = {"example": 1, "attack": 1, "first stage": 1, "purified": 3}
+    assert all(best[name] < limit for name, limit in limits.items()), best
+
+
+def test_a_target_is_reached(page):
+    choose_example(page)
+    page.get_by_label("Make it read as").click()
+    page.get_by_role("option", name="Dermatofibroma").click()
+    press(page, "Attack")
+    page.get_by_text("done.").wait_for()
+    assert card(page, "Attacked").locator(".lp-headline").inner_text().startswith("Dermatofibroma")
+
+
+def test_a_bad_file_is_refused_and_the_picture_kept(page, file, tmp_path):
+    upload(page, file)
+    card(page, "Original").get_by_role("img").wait_for()
+    before = card(page, "Original").get_by_role("img").get_attribute("src")
+    bad = tmp_path / "bad.png"
+    bad.write_text("this is no picture", encoding="utf-8")
+    page.get_by_role("button", name="Upload file").click()
+    upload(page, bad)
+    page.get_by_text("This is not a picture that can be read.").first.wait_for()
+    assert card(page, "Original").get_by_role("img").get_attribute("src") == before
+
+
+def test_a_classifier_that_cannot_be_loaded_is_answered_and_nothing_is_lost(page):
+    choose_example(page)
+    menu = page.get_by_label("Classifier")
+    menu.fill("nobody")
+    menu.press("Enter")
+    page.get_by_text("There is no bundled classifier 'nobody'").first.wait_for()
+    assert card(page, "Original").get_by_role("img").is_visible()
+    assert menu.input_value().startswith("augmented")
+    press(page, "Attack")
+    page.get_by_text("done.").wait_for()
+
+
+def test_an_emptied_field_is_answered_with_its_name(page):
+    choose_example(page)
+    page.get_by_role("button", name="More about the purifier").click()
+    fill(page, "Noise seed", "")
+    press(page, "Purify")
+    page.get_by_text("Seed must be a number from 0").wait_for()
+
+
+def test_without_a_picture_the_buttons_say_so(page):
+    press(page, "Purify")
+    page.get_by_text("Choose a picture first (step 1).").wait_for()
+
+
+def test_a_run_can_be_stopped_and_what_was_finished_stays(page):
+    choose_example(page)
+    page.get_by_role("button", name="More about the attack").click()
+    fill(page, "number input for Attack steps", "100")
+    assert page.get_by_label("range slider for Attack steps").input_value() == "100"
+    press(page, "Attack")
+    page.get_by_text("of 100,").wait_for()
+    press(page, "Stop")
+    page.get_by_text("Stopped; what was finished stays.").wait_for()
+    page.wait_for_timeout(1500)
+    assert page.get_by_text("Stopped; what was finished stays.").is_visible()
+    assert card(page, "Attacked").get_by_role("img").is_visible()
+
+
+def test_a_new_picture_ends_what_runs_on_the_last_one(page):
+    choose_example(page)
+    first = card(page, "Original").get_by_role("img").get_attribute("src")
+    page.get_by_role("button", name="More about the attack").click()
+    fill(page, "number input for Attack steps", "100")
+    press(page, "Attack")
+    page.get_by_text("of 100,").wait_for()
+    page.get_by_role("group", name="Examples").get_by_role("button").nth(1).click()
+    page.get_by_text("This is what the classifier reads.").wait_for()
+    page.wait_for_timeout(1500)
+    assert card(page, "Original").get_by_role("img").get_attribute("src") != first
+    assert card(page, "Attacked").get_by_role("img").count() == 0
+    assert page.get_by_text("This is what the classifier reads.").is_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_nothing_is_wider_than_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    choose_example(page)
+    press(page, "Purify")
+    page.get_by_text("Purified.").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_notice_is_visible_and_no_button_says_diagnose(page):
+    notice = page.get_by_text("Research and teaching; not a medical device.").last
+    for place in (0, 600, 100_000):
+        page.mouse.wheel(0, place)
+        page.wait_for_timeout(200)
+        box = notice.bounding_box()
+        assert 0 <= box["y"] and box["y"] + box["height"] <= 900
+    names = page.get_by_role("button").all_inner_texts()
+    assert not any("diagnose" in name.lower() for name in names)
+
+
+def attacked_example(page):
+    choose_example(page)
+    press(page, "Attack")
+    page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+
+
+def test_the_pyramid_is_played_stepped_through_and_looked_at(page):
+    theatre = page.locator(".lp-theatre")
+    open_tab(page, "Pyramid theatre")
+    page.get_by_text("here you then see it purified").wait_for()
+    open_tab(page, "Try it")
+    attacked_example(page)
+    open_tab(page, "Pyramid theatre")
+    defaults = Purifier()
+    theatre.get_by_text(f"Block 1 of {defaults.blocks}: before.").wait_for()
+    scales = len(defaults.scales)
+    assert theatre.locator("tbody:visible img:visible").count() == scales
+    press(page, "Next ▶❘")
+    theatre.get_by_text("diffuse.").first.wait_for()
+    assert theatre.locator("tbody:visible img:visible").count() == 2 * scales
+    theatre.get_by_label("Step").fill(str(4 * defaults.blocks - 1))
+    theatre.get_by_text(f"Block {defaults.blocks} of {defaults.blocks}: aggregate.").wait_for()
+    assert theatre.locator("tbody:visible img:visible").count() == 5 * scales
+    press(page, "▶ Play")
+    page.get_by_role("button", name="❚❚ Pause").wait_for()
+    theatre.get_by_text("The result.").wait_for()
+    page.get_by_role("button", name="▶ Play").wait_for()  # it stopped by itself
+    assert theatre.locator(".lp-outcome img:visible").count() == 3
+    assert theatre.get_by_role("img", name="Spectrum of the perturbation").is_visible()
+
+    page.get_by_role("button", name="Purified, full size").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Purified")
+    assert "Left of the line: Attacked. Right: Purified." in dialog.inner_text()
+    before = dialog.locator(".lp-before")
+    clips = []
+    for _ in range(2):
+        clips.append(before.evaluate("i => getComputedStyle(i).clipPath"))
+        dialog.get_by_role("slider").press("End")
+    assert clips[0] != clips[1]
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+
+
+def test_a_picture_of_the_results_opens_large(page):
+    attacked_example(page)
+    card(page, "Attacked").get_by_role("button").click()
+    assert "Right: Attacked picture" in page.get_by_role("dialog").inner_text()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("dialog").wait_for(state="hidden")
+
+
+def test_a_preset_chooses_and_aims_and_the_attack_arrives(page):
+    press(page, "Melanoma made benign")
+    page.get_by_text("the attack aims at: melanocytic nevus").wait_for()
+    assert card(page, "Original").locator(".lp-headline").inner_text().startswith("Melanoma")
+    press(page, "Attack")
+    page.get_by_text("done.").wait_for()
+    assert card(page, "Attacked").locator(".lp-headline").inner_text().startswith("Melanocytic nevus")
+
+
+def test_live_the_attack_follows_epsilon(page):
+    choose_example(page)
+    page.get_by_role("button", name="More about the attack").click()
+    page.get_by_label("Live").check()
+    for epsilon in ("5", "3"):
+        page.get_by_label("range slider for Epsilon").fill(epsilon)
+        card(page, "Attacked").get_by_text(f"at most {epsilon} of 255 levels").wait_for()
+
+
+def test_how_often_the_reading_returns_and_what_can_be_proved(page):
+    open_tab(page, "How often?")
+    press(page, "Purify many times")
+    page.get_by_text("Choose a picture first (step 1).").wait_for()
+    open_tab(page, "Try it")
+    attacked_example(page)
+    open_tab(page, "How often?")
+    fill(page, "number input for Purifications of each picture", "8")
+    press(page, "Purify many times")
+    page.get_by_text("Purified 16 of 16 times, done.").wait_for()
+    for name in ("The attacked picture", "The original, which nobody attacked"):
+        region = page.get_by_role("region", name=name)
+        assert "of 8 draws" in region.inner_text() and "95 % interval" in region.inner_text()
+        counts = [int(text) for text in region.locator("td:last-child").all_inner_texts()]
+        assert sum(counts) == 8
+    fill(page, "number input for Noisy draws", "50")
+    press(page, "Certify")
+    page.get_by_text("Done.", exact=True).wait_for()
+    text = page.get_by_text("confidence 99.9 %").inner_text()
+    assert "it abstains" in text or "within an L2 radius of 0." in text
+
+
+def test_many_draws_can_be_stopped_and_what_was_drawn_stays(page):
+    attacked_example(page)
+    open_tab(page, "How often?")
+    fill(page, "number input for Purifications of each picture", "400")
+    press(page, "Purify many times")
+    page.get_by_text("of 800 times,").wait_for()
+    page.get_by_role("button", name="Stop").and_(page.locator(":visible")).first.click()
+    page.get_by_text("Stopped; what was finished stays.").wait_for()
+    assert page.get_by_role("region", name="The attacked picture").is_visible()
+
+
+def test_every_defence_on_one_picture(page):
+    attacked_example(page)
+    open_tab(page, "Compare")
+    fill(page, "number input for Draws", "1")
+    press(page, "Compare all")
+    page.get_by_text("Compared 14 of 14 defences, done.").wait_for()
+    table = page.locator(".lp-compare")
+    assert table.get_by_role("img").count() >= 14
+    for name in ("nothing", "MDDA", "non-local means, h"):
+        assert table.get_by_text(name).first.is_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the table as CSV").click()
+    rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == 14 and rows[0]["defence"] == "nothing" and float(rows[1]["ssim"]) < 1
+    assert float(rows[0]["kept"]) == 0  # the attack worked
+
+
+def test_the_stored_evaluation_is_shown(page):
+    open_tab(page, "Robustness")
+    assert page.get_by_role("region", name="Table of accuracies").count() >= 1
+    assert page.get_by_text("knows the defence").first.is_visible()
+    assert page.locator(".lp-plot svg").first.is_visible()
+
+
+def test_an_attacker_who_knows_the_purifier(page):
+    choose_example(page)
+    page.get_by_role("button", name="More about the attack").click()
+    page.get_by_label("The attacker knows the purifier").check()
+    fill(page, "number input for Attack steps", "3")
+    press(page, "Attack")
+    page.get_by_text("Attack: step 3 of 3, done.").wait_for()
+    assert "at most 2 of 255 levels" in card(page, "Attacked").inner_text()
+
+
+def test_a_drawing_is_noticed_and_a_lesion_is_not(page, tmp_path):
+    picture = Image.new("RGB", (300, 300), "white")
+    ImageDraw.Draw(picture).line([(20, 20), (280, 150), (40, 260)], fill="blue", width=12)
+    picture.save(tmp_path / "drawing.png")
+    choose_example(page)
+    assert "does not look like" not in card(page, "Original").inner_text()
+    page.get_by_role("button", name="Upload file").click()
+    upload(page, tmp_path / "drawing.png")
+    page.get_by_text("This does not look like a dermoscopic picture.").wait_for()
+
+
+def test_disagreeing_readings_are_flagged(page):
+    attacked_example(page)
+    page.get_by_text("The readings disagree").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(page, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    attacked_example(page)
+    press(page, "Purify")
+    page.get_by_text("Purified.").wait_for()
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        page.wait_for_timeout(500)  # it fades in
+        found = Axe().run(page).response["violations"]
+        serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
+        assert not serious, (tab.inner_text(), serious)

@@ -1,0 +1,180 @@
+# ruff: noqa: F811 (pytest's fixtures are arguments)
+"""Around the page, in a real browser: lessons, further ways to a picture, what is taken away, and languages."""
+
+import json
+import zipfile
+
+import pytest
+
+from purifier.lessons import LESSONS, teach
+from purifier.pictures import isic_archive
+from purifier.pictures.files import quantise, read_image
+from purifier.runs import hash_of
+from purifier.ui.examples import BUNDLED
+from purifier.wording.readings import headline
+from tests.helpers.archive import ID
+from tests.helpers.browser import card, choose_example, open_tab, press
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the server's and the browser's own threads and sockets
+
+
+def readings_so_far(page):
+    """The headlines in the strip that is seen, without their marks."""
+    texts = page.locator(".lp-strip:visible li b").all_inner_texts()
+    return [text.lstrip("●▲◆ ") for text in texts if text != "–"]
+
+
+@pytest.mark.parametrize("number", range(len(LESSONS)))
+def test_a_lesson_sets_the_controls_runs_and_shows_what_it_claims(page, number):
+    lesson = LESSONS[number]
+    done, seen = teach(lesson, BUNDLED / lesson.example)
+    open_tab(page, "Lessons")
+    page.get_by_role("radio", name=lesson.title).check()
+    page.get_by_text(f"Lesson {number + 1} of 6").wait_for()
+    press(page, "Run this lesson")
+    page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
+    expected = seen[done.settings.classifier]
+    assert lesson.claim(done, seen)
+    assert readings_so_far(page) == [headline(reading) for reading in expected.values()]
+    page.get_by_text(lesson.question).first.wait_for()
+    answer = page.locator(".lp-lesson details")
+    assert answer.get_by_text(lesson.answer).is_hidden()
+    answer.locator("summary").click()
+    assert answer.get_by_text(lesson.answer).is_visible()
+    for name in lesson.readers:
+        row = page.locator(".lp-readers").get_by_role("row", name=name)
+        assert ("not fooled" in row.inner_text()) == (seen[name]["attacked"].top == seen[name]["original"].top)
+    open_tab(page, "Try it")
+    assert readings_so_far(page) == [headline(reading) for reading in expected.values()]
+    if lesson.settings.attack is not None:
+        assert page.get_by_label("The attacker knows the purifier").is_checked() == (number == 4)
+
+
+NO_PRINTER = """void (window.open = (open => (...how) => {
+  const opened = open(...how);
+  opened.print = () => { opened.printed = 1 };
+  return opened;
+})(window.open))"""
+
+
+def test_the_teachers_page_is_printed_by_itself(page):
+    open_tab(page, "Lessons")
+    page.get_by_text("For teachers: how to run the class").click()
+    page.evaluate(NO_PRINTER)
+    with page.expect_popup() as opened:
+        press(page, "Print this page")
+    opened.value.get_by_role("heading", name="How to run the class").wait_for()
+    assert opened.value.get_by_role("heading", level=3).count() == len(LESSONS)
+    assert opened.value.evaluate("window.printed") == 1
+
+
+def download(page, name):
+    with page.expect_download() as started:
+        page.get_by_role("link", name=name).click()
+    return started.value.path()
+
+
+def test_a_run_is_taken_away_and_repeated_to_the_bit(page, served, tmp_path):
+    choose_example(page)
+    press(page, "Attack")
+    page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+    press(page, "Purify")
+    page.get_by_text("Purified.", exact=True).wait_for()
+    page.get_by_text("Take it away").click()
+    press(page, "Make the report")
+    page.get_by_text("The report is ready.").wait_for()
+    first = json.loads(download(page, "Settings (JSON)").read_text(encoding="utf-8"))
+    assert download(page, "Report to print (PDF)").read_bytes().startswith(b"%PDF-")
+    assert "not a medical device" in download(page, "Report to read (HTML)").read_text(encoding="utf-8")
+    with zipfile.ZipFile(download(page, "All pictures (ZIP)")) as archive:
+        for name in ("original", "attacked", "purified"):
+            x = quantise(read_image(archive.read(f"{name}.png")))
+            assert hash_of(x) == first["pictures"][name]["sha256"]
+
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps(first), encoding="utf-8")
+    page.get_by_role("slider", name="Blocks").press("ArrowRight")
+    page.get_by_label("Load settings (run.json)").or_(
+        page.locator("input[type=file][accept='.json']")
+    ).last.set_input_files(run)
+    page.get_by_text("The settings are loaded.").wait_for()
+    assert card(page, "Original").get_by_role("img").count() == 1
+    press(page, "Attack")
+    page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+    press(page, "Purify")
+    page.get_by_text("Purified.", exact=True).wait_for()
+    press(page, "Make the report")
+    page.get_by_text("The report is ready.").wait_for()
+    again = json.loads(download(page, "Settings (JSON)").read_text(encoding="utf-8"))
+    assert again["pictures"] == first["pictures"] and again["settings"] == first["settings"]
+
+
+def test_settings_that_are_none_are_refused_and_nothing_is_lost(page, tmp_path):
+    choose_example(page)
+    page.get_by_text("Take it away").click()
+    bad = tmp_path / "run.json"
+    bad.write_text('{"seed": "one"}', encoding="utf-8")
+    page.locator("input[type=file][accept='.json']").set_input_files(bad)
+    page.get_by_text("These are not the settings of a run").first.wait_for()
+    assert card(page, "Original").get_by_role("img").is_visible()
+
+
+def test_a_dicom_file_is_opened(page, tmp_path):
+    pytest.importorskip("pydicom")
+    from tests.helpers.dicom import encapsulated, jpeg
+
+    path = tmp_path / "lesion.dcm"
+    path.write_bytes(encapsulated(jpeg()))
+    page.get_by_text("DICOM, or by number").click()
+    page.locator("input[type=file][accept='.dcm']").set_input_files(path)
+    card(page, "Original").get_by_role("img").wait_for()
+
+
+def test_the_archive_is_hidden_where_it_cannot_be_reached(page):
+    page.get_by_text("DICOM, or by number").click()
+    page.get_by_text("The ISIC Archive cannot be reached").wait_for()
+    assert not page.get_by_role("button", name="Fetch").is_visible()
+
+
+def test_a_picture_comes_from_the_archive_with_its_licence(browser, served, archive):
+    archive.answers[f"/api/v2/images/{isic_archive.EXAMPLES[0][0]}/"] = archive.answers[f"/api/v2/images/{ID}/"]
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(served)
+    page.get_by_text("DICOM, or by number").click()
+    number = page.get_by_label("Picture of the ISIC Archive")
+    number.fill("24306")
+    number.press("Enter")
+    press(page, "Fetch")
+    card(page, "Original").get_by_role("img").wait_for()
+    page.get_by_text("licence CC-BY-NC").wait_for()
+    number.fill("9999999")
+    number.press("Enter")
+    press(page, "Fetch")
+    page.get_by_text("ISIC_9999999").first.wait_for()
+    assert card(page, "Original").get_by_role("img").is_visible()
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("locale", "attack", "purify", "done", "tabs"),
+    [
+        ("de-CH", "Angreifen", "Reinigen", "Gereinigt.", ("Lektionen", "Vergleich", "Robustheit")),
+        ("zh-CN", "攻击", "净化", "净化完成。", ("课程", "比较", "鲁棒性")),
+    ],
+)
+def test_the_page_speaks_the_browser_s_language(browser, served, locale, attack, purify, done, tabs):
+    context = browser.new_context(locale=locale, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(served)
+    for tab in tabs:
+        page.get_by_role("tab", name=tab, exact=True).wait_for()
+    page.locator(".lp-examples button").first.click()
+    page.locator(".lp-card img").first.wait_for()
+    press(page, attack)
+    page.locator(".lp-status").filter(has_text="20").first.wait_for()
+    press(page, purify)
+    page.get_by_text(done, exact=True).wait_for()
+    words = page.locator("body").inner_text()
+    for english in ("Original", "Attacked", "Purified", "Melanoma,", "Choose", "Press", "The readings", "Blocks"):
+        assert english not in words.replace("Original", "" if locale.startswith("de") else "Original"), english
+    context.close()

@@ -1,0 +1,104 @@
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import gradio as gr
+import pytest
+from gradio.helpers import special_args
+
+from purifier.ui.handlers import in_language, readable, redraw, with_time_left
+from purifier.wording.language import catalogue, say, speaking, spoken
+
+GERMAN = gr.Request(headers={"accept-language": "de-CH,de;q=0.9"})
+
+
+@pytest.fixture(autouse=True)
+def translation(monkeypatch):
+    for text, translated in {
+        "Done.": "Fertig.",
+        "That did not work": "Das ging nicht",
+        "There is no picture at {path}.": "Kein Bild unter {path}.",
+    }.items():
+        monkeypatch.setitem(catalogue("de"), text, translated)
+
+
+def called(handler, *inputs, event=None):
+    """``handler`` as Gradio calls it in a German browser."""
+    arguments, *_ = special_args(handler, list(inputs), GERMAN, event)
+    return handler(*arguments)
+
+
+def test_a_handler_speaks_the_visitor_s_language_and_nobody_else_does():
+    handler = in_language(lambda name, *rest: (say("Done."), name, rest))
+    assert called(handler, "a", 1, 2) == ("Fertig.", "a", (1, 2))
+    assert handler("a") == ("Done.", "a", ())
+    assert called(in_language(partial(lambda fixed: say("Done.") + fixed, "!"))) == "Fertig.!"
+    with speaking("de"):
+        assert handler("a")[0] == "Fertig."
+    assert spoken() == "en"
+
+
+def test_every_step_speaks_it_in_whatever_thread_and_between_steps_no_one_does():
+    def steps(count):
+        for i in range(count):
+            yield i, say("Done.")
+
+    running = called(in_language(steps), 2)
+    for i in range(2):
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            assert thread.submit(next, running).result() == (i, "Fertig.")
+        assert spoken() == "en"
+    assert next(running, None) is None
+
+
+def test_a_run_that_is_stopped_is_closed():
+    closed = []
+
+    def steps():
+        try:
+            yield 1
+        finally:
+            closed.append(True)
+
+    running = called(readable(steps))
+    next(running)
+    running.close()
+    assert closed == [True]
+
+
+def test_events_are_still_handed_over():
+    class Target:
+        proxy_url = None
+
+    def handler(state, event: gr.EventData):
+        return say("Done."), state, event.index
+
+    assert called(readable(handler), "state", event=gr.EventData(Target, {"index": 3})) == ("Fertig.", "state", 3)
+
+
+@pytest.mark.parametrize("is_generator", [False, True])
+def test_errors_are_said_in_the_visitor_s_language(is_generator):
+    def fail(path):
+        raise FileNotFoundError(f"There is no picture at {path}.")
+
+    def fail_later(path):
+        yield fail(path)
+
+    with pytest.raises(gr.Error) as found:
+        result = called(readable(fail_later if is_generator else fail), "/x.png")
+        next(result)
+    assert found.value.message == "Kein Bild unter /x.png." and found.value.title == "Das ging nicht"
+    with pytest.raises(gr.Error, match="There is no picture at /x.png."):
+        readable(fail)("/x.png")
+
+
+def test_what_stands_there_is_drawn_again_for_other_languages_only():
+    wired = []
+    redraw(lambda handler, inputs, outputs, **settings: wired.append(handler), lambda: say("Done."), [], gr.HTML())
+    assert called(wired[0]) == "Fertig."
+    assert wired[0](gr.Request(headers={"accept-language": "fr"})) == gr.skip()
+
+
+def test_the_time_that_is_left(monkeypatch):
+    monkeypatch.setattr("time.monotonic", lambda: 30.0)
+    assert with_time_left("Draw 5 of 20", 20.0, 5, 20) == "Draw 5 of 20, 30 s left."
+    assert with_time_left("Draw 20 of 20", 20.0, 20, 20) == "Draw 20 of 20, done."

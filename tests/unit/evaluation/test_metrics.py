@@ -1,0 +1,125 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
+
+from purifier.evaluation import intervals
+from purifier.evaluation.intervals import bootstrap
+from purifier.evaluation.metrics import auroc, clean_scores, mean_over_draws, proportion, worst_over_draws
+from purifier.results.summary import Images
+
+LABELS = ["MEL", "NV", "BCC"]
+
+
+@pytest.fixture
+def answers():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(3, (300,), generator=generator)
+    logits = torch.randn(300, 3, generator=generator) + 1.5 * torch.nn.functional.one_hot(y, 3)
+    return logits.softmax(1), y
+
+
+def test_scores_are_scikit_learn_s(answers):
+    probabilities, y = answers
+    scores, predicted = clean_scores(probabilities, y, LABELS), probabilities.argmax(1)
+    assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(y, predicted))
+    assert scores["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(y, predicted))
+    recalls = recall_score(y, predicted, average=None)
+    assert [scores["recall"][label]["value"] for label in LABELS] == pytest.approx(list(recalls))
+    assert scores["melanoma_auroc"]["value"] == pytest.approx(roc_auc_score(y == 0, probabilities[:, 0]))
+    for score in (scores["accuracy"], scores["balanced_accuracy"], scores["melanoma_auroc"]):
+        assert score["low"] < score["value"] < score["high"]
+
+
+def test_labels_that_do_not_occur_do_not_count(answers):
+    probabilities, y = answers
+    kept = y > 0
+    scores = clean_scores(probabilities[kept], y[kept], LABELS)
+    assert set(scores["recall"]) == {"NV", "BCC"} and "melanoma_auroc" not in scores
+
+
+def test_wilson_s_interval():
+    score = proportion(torch.tensor([True] * 8 + [False] * 2))  # Wilson (1927): 0.490 to 0.943
+    assert (score["value"], round(score["low"], 3), round(score["high"], 3)) == (0.8, 0.490, 0.943)
+
+
+def test_the_bootstrap_s_interval_is_that_of_the_mean():
+    values = np.random.default_rng(0).normal(size=400)
+    score = bootstrap(lambda chosen: values[chosen].mean(), 400)
+    half = 1.96 * values.std() / 20
+    assert score["low"] == pytest.approx(values.mean() - half, abs=0.02)
+    assert score["high"] == pytest.approx(values.mean() + half, abs=0.02)
+    assert score == bootstrap(lambda chosen: values[chosen].mean(), 400)
+
+
+def test_mean_and_worst_over_draws():
+    correct = torch.tensor([[True, True, False, False], [True, False, True, False]])
+    assert mean_over_draws(correct)["value"] == 0.5
+    assert worst_over_draws(correct)["value"] == 0.25
+
+
+def flattened(scores):
+    """Every number of scores but the counts of pictures."""
+    if isinstance(scores, dict):
+        return [number for name, part in scores.items() if name != "images" for number in flattened(part)]
+    return [scores]
+
+
+def test_several_pictures_of_a_lesion_count_as_one(answers, monkeypatch):
+    """Each picture five times, in any order, says no more than each once."""
+    monkeypatch.setattr(intervals, "RESAMPLES", 300)
+    probabilities, y = answers
+    lesions = [f"L{i}" for i in range(300)]
+    order = np.random.default_rng(0).permutation(1500)
+    times = torch.arange(300).repeat(5)[order]
+    named = [lesions[i] for i in times]
+    once, again = (
+        clean_scores(probabilities, y, LABELS, lesions),
+        clean_scores(probabilities[times], y[times], LABELS, named),
+    )
+    assert again["images"] == 1500 and again["lesions"] == once["lesions"] == 300
+    assert flattened(again) == pytest.approx(flattened(once))
+    hits = torch.rand(3, 300, generator=torch.Generator().manual_seed(1)) < 0.7
+    for score in (mean_over_draws, worst_over_draws):
+        assert score(hits[:, times], named) == pytest.approx(score(hits, lesions))
+    assert proportion(hits[0][times], named) == pytest.approx(proportion(hits[0], lesions))
+    assert auroc((y == 0)[times], probabilities[times, 0], named) == pytest.approx(
+        auroc(y == 0, probabilities[:, 0], lesions)
+    )
+    as_pictures = clean_scores(probabilities[times], y[times], LABELS)
+    for name in ("accuracy", "balanced_accuracy", "melanoma_auroc"):
+        assert as_pictures[name]["high"] - as_pictures[name]["low"] < 0.6 * (once[name]["high"] - once[name]["low"])
+
+
+def test_the_trials_are_the_lesions():
+    """SciPy's Wilson interval of as many trials as there are lesions."""
+    correct = torch.tensor([True, True, True, True, False, False, True, True])
+    interval = binomtest(3, 4).proportion_ci(method="wilson")  # 6 of 8 right, of 4 lesions
+    for found in (proportion(correct, list("aabbccdd")), mean_over_draws(correct[None], list("aabbccdd"))):
+        assert (found["value"], found["low"], found["high"]) == pytest.approx((0.75, interval.low, interval.high))
+
+
+def test_cards_and_evaluation_have_the_same_intervals(answers):
+    """The card's scores of some answers are those of the evaluation's rows."""
+    probabilities, y = answers
+    lesions = np.random.default_rng(2).integers(90, size=300).astype(str)
+    scores = clean_scores(probabilities, y, LABELS, lesions)
+    rows = pd.DataFrame({
+        "image": [f"{i:03d}" for i in range(300)], "lesion": lesions, "draw": 0,
+        "label": [LABELS[i] for i in y], "predicted": [LABELS[i] for i in probabilities.argmax(1)],
+        "p_MEL": probabilities[:, 0].numpy(),
+    })  # fmt: skip
+    found = Images(rows).scores()
+    assert scores["lesions"] == len(set(lesions)) < 300
+    recall = {key: value for key, value in scores["recall"]["MEL"].items() if key not in ("images", "lesions")}
+    assert found["accuracy"] == pytest.approx(scores["accuracy"])
+    assert found["balanced_accuracy"] == pytest.approx(scores["balanced_accuracy"])
+    assert found["melanoma_sensitivity"] == pytest.approx(recall)
+    assert found["melanoma_auroc"] == pytest.approx(scores["melanoma_auroc"])
+
+
+def test_rows_without_a_lesion_are_lesions_of_their_own():
+    rows = pd.DataFrame({"image": list("abcd"), "lesion": "", "draw": 0, "label": "NV", "predicted": "NV"})
+    assert Images(rows).lesions == 4

@@ -1,0 +1,197 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
+
+from purifier.evaluation.datasets import LABELS
+from purifier.evaluation.intervals import wilson
+from purifier.evaluation.plots import plot_sensitivity
+from purifier.results.plots import plot_convergence, plot_grid
+from purifier.results.summary import by_source, summarise
+from purifier.results.tables import sources_table, table
+
+COUNT, DRAWS = 60, 3
+
+
+def made_up(attack="none", defence="none", draws=1, threat="oblivious", eps=None, seed=0):
+    """Rows of random answers that are right half of the time, with AUROC's ties."""
+    generator = np.random.default_rng(seed)
+    labels = np.array(LABELS)[np.arange(COUNT) % 8]
+    frames = []
+    for draw in range(draws):
+        guesses = generator.choice(LABELS, COUNT)
+        frames.append(pd.DataFrame({
+            "image": [f"{i:03d}" for i in range(COUNT)], "lesion": [f"L{i}" for i in range(COUNT)],
+            "source": "", "jpeg_quality": np.nan,
+            "label": labels, "classifier": "made up", "attack": attack,
+            "eps": np.nan if eps is None else eps, "threat": threat, "defence": defence, "draw": draw, "draws": draws,
+            "linf": 0.0, "l2": 0.0, "l2_coarse": 0.0, "attack_seconds": 0.1, "seconds": 0.2,
+            "psnr": np.inf, "ssim": 1.0,
+            "predicted": np.where(generator.random(COUNT) < 0.5, labels, guesses),
+            "p_MEL": generator.integers(5, size=COUNT) / 4,
+        }))  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.fixture
+def rows():
+    return pd.concat([
+        made_up(), made_up(defence="mdda", draws=DRAWS, seed=1), made_up(defence="jpeg30", seed=2),
+        made_up("pgd20", eps=2.0, seed=3), made_up("pgd20", "mdda", DRAWS, eps=2.0, seed=4),
+        made_up("pgd20", "jpeg30", eps=2.0, seed=5),
+        made_up("eot20x8", "mdda", DRAWS, "adaptive", 2.0, seed=6),
+        made_up("eot20x8", "jpeg30", 1, "adaptive", 2.0, seed=7),
+    ], ignore_index=True)  # fmt: skip
+
+
+def record(records, attack, defence):
+    return next(r for r in records if (r["attack"], r["defence"]) == (attack, defence))
+
+
+def test_scores_are_scikit_learns(rows):
+    found = record(summarise(rows), "pgd20", "mdda")
+    draws = [g for _, g in rows[(rows.attack == "pgd20") & (rows.defence == "mdda")].groupby("draw")]
+    expected = {
+        "accuracy": lambda d: accuracy_score(d.label, d.predicted),
+        "balanced_accuracy": lambda d: balanced_accuracy_score(d.label, d.predicted),
+        "melanoma_sensitivity": lambda d: recall_score(d.label == "MEL", d.predicted == "MEL"),
+        "melanoma_specificity": lambda d: recall_score(d.label != "MEL", d.predicted != "MEL"),
+        "melanoma_auroc": lambda d: roc_auc_score(d.label == "MEL", d.p_MEL),
+    }
+    for name, score in expected.items():
+        assert found[name] == pytest.approx(np.mean([score(d) for d in draws])), name
+        assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
+    right = np.stack([(d.predicted == d.label).to_numpy() for d in draws])
+    assert found["worst_of_draws"] == pytest.approx(right.all(axis=0).mean())
+    assert found["worst_of_draws"] <= found["accuracy"]
+    assert (found["n"], found["draws"]) == (COUNT, DRAWS)
+
+
+def test_the_majority_is_the_answer_given_most_often():
+    rows = made_up(draws=3)
+    rows.loc[rows.draw < 2, "predicted"] = rows.label
+    rows.loc[rows.draw == 2, "predicted"] = "none of them"
+    found = summarise(rows)[0]
+    assert found["majority"] == 1 and found["worst_of_draws"] == 0 and found["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_tie_of_the_draws_is_half_a_right_answer():
+    rows = made_up(draws=2)
+    rows.loc[rows.draw == 0, "predicted"], rows.loc[rows.draw == 1, "predicted"] = rows.label, "AAA"
+    assert summarise(rows)[0]["majority"] == 0.5
+
+
+def test_several_pictures_of_a_lesion_count_as_one_in_the_intervals(rows):
+    one_each = record(summarise(rows), "pgd20", "jpeg30")
+    five_times = pd.concat([rows.assign(image=rows.image + f"-{i}") for i in range(5)])
+    again = record(summarise(five_times), "pgd20", "jpeg30")
+    assert (again["n"], again["lesions"], one_each["lesions"]) == (5 * COUNT, COUNT, COUNT)
+    for name in ("accuracy", "balanced_accuracy", "mdda_ahead_by", "melanoma_sensitivity"):
+        for end in ("", "_low", "_high"):
+            assert again[f"{name}{end}"] == pytest.approx(one_each[f"{name}{end}"]), name
+
+
+def test_the_constant_answer_that_is_right_most_often_is_beside_the_scores(rows):
+    assert summarise(rows)[0]["constant_accuracy"] == pytest.approx(-(-COUNT // 8) / COUNT)
+
+
+def test_sources_are_told_apart_where_each_has_enough_pictures(rows):
+    many = pd.concat([rows.assign(image=rows.image + f"-{i}", lesion=rows.lesion + f"-{i}") for i in range(4)])
+    first = many.image.str[:3].astype(int) < COUNT // 2
+    many = many.assign(source=np.where(first, "A", "B"), jpeg_quality=np.where(first, 75.0, 90.0))
+    found = {(r["source"], r["attack"], r["defence"]): r for r in by_source(many)}
+    own = many[first & (many.attack == "pgd20") & (many.defence == "mdda")]
+    ours, theirs = found["A", "pgd20", "mdda"], found["A", "pgd20", "jpeg30"]
+    assert ours["accuracy"] == pytest.approx((own.predicted == own.label).mean()) and ours["n"] == 2 * COUNT
+    assert theirs["mdda_ahead_by"] == pytest.approx(ours["accuracy"] - theirs["accuracy"])
+    assert found["B", "none", "jpeg30"]["mdda_ahead_by"] is not None
+    assert {(r["source"], r["jpeg_quality"]) for r in found.values()} == {("A", 75.0), ("B", 90.0)}
+    text = sources_table(list(found.values()))
+    assert "A's were of quality 75 and B's were of quality 90" in text and "| jpeg30 | 0." in text
+    without = by_source(many.assign(jpeg_quality=None))
+    assert {r["jpeg_quality"] for r in without} == {None} and "JPEG" not in sources_table(without)
+    some = by_source(many.assign(jpeg_quality=np.where(first, 75.0, np.nan)))
+    assert "JPEG files: A's were of quality 75, on average" in sources_table(some)
+    assert by_source(rows) == [] == by_source(many.assign(source="A")) and sources_table([]) == ""
+
+
+def test_harm_is_counted_where_nobody_attacks():
+    none, mdda = made_up(), made_up(defence="mdda")
+    none["predicted"] = none.label
+    mdda["predicted"] = none.label
+    melanomas = mdda.index[mdda.label == "MEL"]
+    mdda.loc[melanomas[:2], "predicted"] = "NV"  # benign
+    mdda.loc[melanomas[2], "predicted"] = "BCC"  # wrong, and malignant
+    found = record(summarise(pd.concat([none, mdda])), "none", "mdda")
+    assert found["broken"] == pytest.approx(3 / COUNT)
+    assert found["melanoma_made_benign"] == pytest.approx(2 / len(melanomas))
+
+
+def test_recovered_counts_the_pictures_that_the_attack_changed():
+    clean, fooled, mdda = made_up(), made_up("pgd20", eps=2.0), made_up("pgd20", "mdda", eps=2.0)
+    clean["predicted"] = clean.label
+    fooled["predicted"] = fooled.label
+    fooled.loc[:9, "predicted"] = "nothing"
+    mdda["predicted"] = mdda.label
+    mdda.loc[:3, "predicted"] = "nothing"
+    found = summarise(pd.concat([clean, fooled, mdda]))
+    assert record(found, "pgd20", "mdda")["recovered"] == pytest.approx(6 / 10)
+    assert record(found, "pgd20", "none")["recovered"] == 0
+
+
+def test_the_lead_is_paired_by_picture(rows):
+    records = summarise(rows)
+    ours, theirs = (record(records, "pgd20", name) for name in ("mdda", "jpeg30"))
+    assert theirs["mdda_ahead_by"] == pytest.approx(ours["accuracy"] - theirs["accuracy"])
+    assert ours["mdda_ahead_by"] is None
+    same = rows[rows.defence == "mdda"].assign(defence="jpeg30")
+    twin = record(summarise(pd.concat([rows[rows.defence != "jpeg30"], same])), "pgd20", "jpeg30")
+    assert twin["mdda_ahead_by_low"] == twin["mdda_ahead_by_high"] == 0
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 20), (7, 20), (20, 20), (300, 1000)])
+def test_wilson_is_scipys(hits, count):
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    found = wilson(hits / count, count)
+    assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high), abs=1e-6)
+
+
+def test_the_table_holds_every_score_with_its_interval_and_says_what_the_attacker_knew(rows):
+    records = summarise(rows)
+    text = table(records)
+    assert "eot20x8 2/255, adaptive, n = 60" in text and "pgd20 2/255, oblivious, n = 60" in text
+    for r in records:
+        assert f"{r['accuracy']:.3f} ({r['accuracy_low']:.3f} to {r['accuracy_high']:.3f})" in text
+
+
+def test_plots_show_what_the_records_say(rows):
+    records = summarise(rows)
+    panels = plot_grid(records).axes
+    titles = ["none\nnobody attacks", "pgd20 2/255\noblivious", "eot20x8 2/255\nadaptive"]
+    assert [panel.get_title() for panel in panels] == titles
+    widths = [bar.get_width() for bar in panels[1].patches]
+    assert widths == [r["accuracy"] for r in records if r["attack"] == "pgd20"]
+    assert plot_convergence(records) is None  # one number of steps and of samples
+
+
+def test_convergence_is_drawn_along_steps_and_samples():
+    names = [("eot20x1", 1.0), ("eot50x1", 0.75), ("eot100x1", 0.5), ("eot20x4", 0.5), ("eot20x8", 0.25)]
+    records = [{"attack": name, "eps": 2.0, "defence": "mdda", "accuracy": value} for name, value in names]
+    steps, samples = plot_convergence(records).axes
+    assert steps.lines[0].get_xydata().tolist() == [[20, 1.0], [50, 0.75], [100, 0.5]]
+    assert samples.lines[0].get_xydata().tolist() == [[1, 1.0], [4, 0.5], [8, 0.25]]
+    (only,) = plot_convergence(records[:3] + records[4:]).axes
+    assert only.get_xlabel() == "steps"
+    assert plot_convergence(records[:2]) is None
+
+
+def test_sensitivity_has_a_panel_for_each_setting():
+    trials = [
+        {"setting": setting, "value": value, "accuracy": {"clean": 0.5, "PGD 2/255": value}}
+        for setting in ("blocks", "own")
+        for value in (0.1, 0.2)
+    ]
+    panels = plot_sensitivity(trials).axes
+    assert [panel.get_title() for panel in panels] == ["blocks", "own"]
+    assert panels[1].lines[1].get_ydata().tolist() == [0.1, 0.2]

@@ -1,0 +1,36 @@
+"""Every lesson's claim, on the bundled examples."""
+
+from dataclasses import replace
+
+import pytest
+
+from purifier.lessons import LESSONS, seen_by, teach
+from purifier.pipeline import Purifier
+from purifier.runs import run
+from purifier.ui.examples import BUNDLED
+from tests.helpers.paths import ROOT
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.title)
+def test_a_lesson_s_claim_holds(lesson):
+    assert lesson.claim(*teach(lesson, BUNDLED / lesson.example))
+
+
+def test_the_claims_can_fail(classifier):
+    """A purifier and an attack that do nothing, or too much, are noticed."""
+    for lesson in LESSONS:
+        settings = lesson.settings
+        idle = Purifier(scales=(1,), blocks=1, sigma=0, weight=0)
+        if settings.attack is not None:
+            feeble = replace(settings.attack, settings=replace(settings.attack.settings, eps=1e-6, steps=1), known=None)
+            settings = replace(settings, attack=feeble)
+        settings = replace(settings, purifier=settings.purifier and idle)
+        x = teach(replace(lesson, settings=settings), BUNDLED / lesson.example)[0].original
+        done = run(settings, x, classifier)
+        assert not lesson.claim(done, seen_by(done, lesson.readers)), lesson.title
+
+
+def test_there_are_six_of_under_five_minutes_with_sources():
+    assert len(LESSONS) == 6
+    assert all(lesson.minutes <= 5 and lesson.sources and len(lesson.look) == 3 for lesson in LESSONS)
+    assert all((ROOT / "assets" / "examples" / lesson.example).is_file() for lesson in LESSONS)

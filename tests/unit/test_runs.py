@@ -1,0 +1,107 @@
+import json
+
+import pytest
+import torch
+
+from purifier.attacks import AttackSettings
+from purifier.pictures.files import quantise, to_batch
+from purifier.pipeline import Purifier
+from purifier.readings import read
+from purifier.runs import ANY, Attack, Settings, hash_of, run
+from purifier.ui.handlers import attack
+from purifier.ui.session import Session
+from purifier.ui.take_away import control_values
+from purifier.wording.runs import attack_rows
+from tests.helpers.pictures import lesion_like
+
+QUICK = AttackSettings(eps=4 / 255, steps=3)
+WHOLE = Settings(
+    classifier="augmented",
+    attack=Attack(settings=QUICK, target="NV", classifier="surrogate", known=Purifier(blocks=1), seed=7),
+    purifier=Purifier(scales=(1, 0.25), sigma=5 / 255, weight=0.03),
+    seed=11,
+)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return to_batch(lesion_like(5, 224))
+
+
+@pytest.mark.parametrize("settings", [WHOLE, Settings(), Settings(attack=Attack())])
+def test_settings_go_to_json_and_back(settings):
+    assert Settings.from_json(settings.to_json()) == settings
+    assert Settings.from_json(json.dumps({"settings": json.loads(settings.to_json()), "version": "1"})) == settings
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "3", '{"classifer": "augmented"}', '{"seed": 0, "attack": {"settings": {"eps": -1}}}',
+     '{"purifier": {"blocks": 0}}', '{"purifier": 3}', '{"seed": "1"}', '{"classifier": 5}',
+     '{"attack": {"stopped_after": 0}}'],
+)  # fmt: skip
+def test_what_are_no_settings_is_refused(text):
+    with pytest.raises(ValueError, match="not the settings of a run"):
+        Settings.from_json(text)
+
+
+def test_settings_read_from_json_give_the_same_run_to_the_bit(classifier, picture):
+    settings = Settings(attack=Attack(settings=QUICK, known=Purifier(blocks=1)), purifier=Purifier())
+    first = run(settings, picture, classifier)
+    torch.rand(3)  # whatever ran before
+    again = run(Settings.from_json(settings.to_json()), picture, classifier)
+    assert [hash_of(x) for x in first.pictures().values()] == [hash_of(x) for x in again.pictures().values()]
+    assert len(set(map(hash_of, first.pictures().values()))) == 3
+    other = run(Settings(attack=settings.attack, purifier=Purifier(), seed=1), picture, classifier)
+    assert torch.equal(other.attacked, first.attacked) and not torch.equal(other.purified, first.purified)
+
+
+def test_a_run_has_what_was_asked_for_and_no_more(classifier, picture):
+    plain = run(Settings(), picture, classifier)
+    assert list(plain.pictures()) == ["original"] and plain.source is plain.original and not plain.stages
+    purifier = Purifier(blocks=2, scales=(1, 0.5))
+    clean = run(Settings(purifier=purifier), picture, classifier)
+    assert list(clean.pictures()) == ["original", "purified"] and len(clean.stages) == 4
+    assert torch.equal(clean.purified, quantise(purifier(clean.original, torch.Generator().manual_seed(0))))
+
+
+def test_an_attack_stays_in_its_ball_and_flees_the_reading(classifier, picture):
+    done = run(Settings(attack=Attack(settings=AttackSettings(eps=8 / 255, steps=10))), picture, classifier)
+    original, attacked = read(classifier, done.original, done.attacked)
+    assert (done.attacked - done.original).abs().max() <= 8 / 255 + 1e-6
+    assert attacked.probability(original.top) < original.probability(original.top)
+
+
+def test_an_attack_that_was_stopped_is_recorded_and_repeated(classifier, picture):
+    begun = Session(original=quantise(picture))
+    steps = attack(begun, "pgd", 2, 8, ANY, 3, False)
+    session = next(steps)[0]  # and then the visitor presses Stop
+    assert session.attack.stopped_after == 1 and session.attack.settings.steps == 8
+    stored = Settings.from_json(session.run.settings.to_json())
+    assert torch.equal(run(stored, picture, classifier).attacked, session.attacked)
+    *_, (done, *_) = steps
+    assert done.attack.stopped_after is None and not torch.equal(done.attacked, session.attacked)
+    assert ("Attack steps", "1 of 8, then it was stopped") in attack_rows(session.attack)
+    with pytest.raises(ValueError, match="no controls for"):
+        control_values(stored, classifier.labels)
+
+
+def test_an_attack_may_be_made_on_another_classifier(classifier, surrogate, picture):
+    attack = Attack(settings=QUICK, classifier="surrogate")
+    made_here = run(Settings(attack=attack), picture, surrogate).attacked
+    transferred = run(Settings(attack=attack), picture, classifier, surrogate).attacked
+    assert torch.equal(made_here, transferred)
+    assert not torch.equal(transferred, run(Settings(attack=Attack(settings=QUICK)), picture, classifier).attacked)
+
+
+def test_a_target_that_the_classifier_does_not_know_is_refused(classifier, picture):
+    with pytest.raises(ValueError, match="target must be one of"):
+        run(Settings(attack=Attack(target="Freckle")), picture, classifier)
+    assert Attack().target == ANY
+
+
+def test_the_hash_is_that_of_the_pixels(picture):
+    changed = quantise(picture)
+    assert hash_of(changed) == hash_of(picture)
+    changed[0, 0, 0, 0] = 1 - changed[0, 0, 0, 0]
+    assert hash_of(changed) != hash_of(picture)

@@ -1,0 +1,246 @@
+"""Calibration, abstention, the non-lesion check and the gradient-masking checks, on very small networks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from purifier import classifiers
+from purifier.attacks import AttackSettings
+from purifier.classifiers.classifier import (
+    Measured,
+    NonLesionCheck,
+    bundled_classifiers,
+    load_classifier,
+    write_measured,
+)
+from purifier.classifiers.hub import ModelCard
+from purifier.cli.main import main
+from purifier.evaluation import art, masking, nonlesions
+from purifier.evaluation.datasets import LABELS, read_isic2019
+from purifier.evaluation.evaluate import choose_balanced, evaluate_robust, withstands
+from purifier.evaluation.intervals import wilson
+from purifier.evaluation.metrics import as_text, calibration_error
+from purifier.evaluation.nonlesions import distances, evade, non_lesion_scores, non_lesions
+from purifier.pictures.files import to_batch
+from purifier.training import card
+from purifier.training.calibrate import abstention_threshold, calibrate, fit_temperature
+from tests.helpers.classifiers import Brightness, fake_classifier
+from tests.helpers.pictures import lesion_like
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A very small random network in timm's format."""
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=len(LABELS)).eval()
+    network.pretrained_cfg.update(mean=(0.5,) * 3, std=(0.5,) * 3, input_size=(3, 96, 96), crop_pct=1.0)
+    config = {"num_classes": len(LABELS), "label_names": LABELS}
+    timm.models.save_for_hf(network, str(tmp_path / "network"), model_config=config, safe_serialization=True)
+    return tmp_path / "network"
+
+
+@pytest.fixture
+def x():
+    return torch.cat([to_batch(lesion_like(i, 96)) for i in range(6)])
+
+
+def test_the_temperature_that_was_built_in_is_found():
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(20_000, 5, generator=generator)
+    y = torch.multinomial(logits.softmax(1), 1, generator=generator).flatten()  # calibrated by construction
+    assert fit_temperature(3 * logits, y) == pytest.approx(3, rel=0.03)
+    assert calibration_error(logits.softmax(1), y) < 0.015 < 0.1 < calibration_error((3 * logits).softmax(1), y)
+
+
+def test_the_abstention_threshold_is_the_least_that_keeps_the_accuracy():
+    confidence = torch.linspace(0.99, 0.6, 20)
+    probabilities = torch.stack([confidence, 1 - confidence], dim=1)
+    y = torch.tensor([0] * 17 + [1] * 3)  # the three least confident readings are wrong
+    least = abstention_threshold(probabilities, y)
+    assert least == pytest.approx(confidence[17].item(), abs=1e-3)  # 17 of 18 are right, 17 of 19 too few
+    assert abstention_threshold(probabilities, torch.ones(20, dtype=torch.int64)) == 1.0
+
+
+def test_what_was_fitted_is_kept_in_the_config_and_read_back(folder, small_isic2019, x):
+    plain = load_classifier(f"local-dir:{folder}")
+    assert plain.measured == Measured()
+    with pytest.raises(ValueError, match="no statistics"):
+        plain.distance(x)
+    train, val = (read_isic2019(small_isic2019, split) for split in ("train", "val"))
+    written = calibrate(folder, train, val)
+    loaded = load_classifier(f"local-dir:{folder}")
+    assert loaded.measured == written and written.temperature != 1
+    assert_close(loaded.probabilities(x), (plain(x) / written.temperature).softmax(1))
+    check = written.non_lesion
+    assert len(check.mean) == len(check.std) == loaded.stage_means(x).shape[1]
+    stage_means = loaded.stage_means(x)
+    expected = ((stage_means - torch.tensor(check.mean)) / torch.tensor(check.std)).square().mean(1)
+    assert_close(loaded.distance(x), expected)
+    assert (folder / "config.json").read_text(encoding="utf-8").count("\n") < 100  # each list is one line
+
+
+def test_the_stage_means_are_those_of_the_network_s_stages(folder, x):
+    loaded = load_classifier(f"local-dir:{folder}")
+    seen = []
+    for stage in (loaded.network.layer1, loaded.network.layer4):
+        stage.register_forward_hook(lambda module, args, out: seen.append(out.mean((2, 3))))
+    means = loaded.stage_means(x)
+    first, last = seen
+    assert_close(means[:, -last.shape[1] :], last)
+    assert any(torch.allclose(means[:, i : i + first.shape[1]], first) for i in range(means.shape[1]))
+
+
+@pytest.mark.parametrize("values", ["text", {"temperatures": 2}, {"non_lesion": {"mean": [1.0]}}])
+def test_other_values_in_its_place_are_refused(folder, values):
+    path = folder / "config.json"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), "lesion_purifier": values}), encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match="lesion_purifier"):
+        load_classifier(f"local-dir:{folder}")
+
+
+def test_bundled_weights_carry_what_was_fitted():
+    for name in bundled_classifiers():
+        measured = load_classifier(name).measured
+        assert measured.temperature != 1 and 0 < measured.abstain_below < 1 and measured.non_lesion is not None
+
+
+def test_non_lesions_are_of_every_kind_and_the_same_for_the_same_seed(monkeypatch):
+    monkeypatch.setattr(nonlesions, "MADE", 2)
+    monkeypatch.setattr(nonlesions, "CROPS", 1)
+    kinds, pictures = zip(*non_lesions(), strict=True)
+    assert set(kinds) == {"photograph", "texture", "document", "drawing"}
+    assert all(isinstance(p, Image.Image) and p.mode == "RGB" and min(p.size) >= 64 for p in pictures)
+    again = [picture for _, picture in non_lesions()]
+    assert all(np.array_equal(a, b) for a, b in zip(pictures, again, strict=True))
+    other = [picture for _, picture in non_lesions(seed=1)]
+    assert not all(a.size == b.size and np.array_equal(a, b) for a, b in zip(pictures, other, strict=True))
+
+
+def test_an_attacker_who_knows_the_check_comes_nearer(folder, small_isic2019, x):
+    calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
+    classifier = load_classifier(f"local-dir:{folder}")
+    noise = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    assert (distances(classifier, noise) > 2 * distances(classifier, x).max()).all()
+    attack = AttackSettings(eps=8 / 255, steps=5)
+    moved = evade(classifier, noise, attack, torch.Generator().manual_seed(0))
+    assert (distances(classifier, moved) < distances(classifier, noise)).all()
+    assert (moved - noise).abs().max() <= 8 / 255 + 1e-6
+
+
+def test_the_scores_of_the_check(folder, small_isic2019, monkeypatch):
+    calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
+    monkeypatch.setattr(nonlesions, "MADE", 1)
+    monkeypatch.setattr(nonlesions, "CROPS", 1)
+    classifier, samples = load_classifier(f"local-dir:{folder}"), read_isic2019(small_isic2019)
+    found = non_lesion_scores(classifier, samples, samples[:3], eps=8 / 255)
+    assert found["auroc"]["value"] > 0.9  # blots on skin against photographs and drawings
+    of_files = wilson(found["found"]["photograph"]["value"], len(nonlesions.FILES["photograph"]["skimage.data"]) + 8)
+    assert found["found"]["photograph"] == of_files and sum(found["non_lesions"].values()) > 60
+    assert found["false_alarm"] == wilson(found["false_alarm"]["value"], 16)  # the 24 pictures' lesions
+    assert found["lesions"] == 24 and found["attacked"] == 3 and set(found["found"]) == set(found["non_lesions"])
+    assert found["found_evading"]["value"] <= sum(
+        found["found"][kind]["value"] * count for kind, count in found["non_lesions"].items()
+    ) / sum(found["non_lesions"].values())
+
+
+def test_a_balanced_choice_has_as_many_of_each(small_isic2019):
+    samples = read_isic2019(small_isic2019)
+    chosen = choose_balanced(samples, 2, seed=0)
+    assert sorted(s.label for s in chosen) == sorted(LABELS * 2)
+    assert chosen == choose_balanced(samples, 2, seed=0) != choose_balanced(samples, 2, seed=1)
+    with pytest.raises(ValueError, match="There are 3 pictures of AK, and 4"):
+        choose_balanced(samples, 4, seed=0)
+
+
+def test_only_pictures_that_no_step_fools_withstand():
+    levels = torch.tensor([0.2, 0.49, 0.505, 0.6])  # of which the second is called dark, though it is 1
+    x, y = levels.reshape(4, 1, 1, 1).expand(4, 3, 8, 8), torch.tensor([0, 1, 1, 1])
+    held = withstands(Brightness(), x, y, AttackSettings(eps=0.02, steps=10), restarts=2, seed=0)
+    assert held.tolist() == [True, False, False, True]
+
+
+def test_robust_accuracy_falls_with_epsilon_and_steps(folder, small_isic2019):
+    classifier, samples = load_classifier(f"local-dir:{folder}"), read_isic2019(small_isic2019)
+    accuracies = [
+        evaluate_robust(classifier, samples, attack=AttackSettings(eps=eps / 255, steps=3))["accuracy"]["value"]
+        for eps in (0, 8)
+    ]
+    assert accuracies[0] > accuracies[1]
+
+
+def test_square_fools_without_a_gradient_and_keeps_its_bound():
+    x = torch.full((2, 3, 16, 16), 0.505)
+    x[1] = 0.8
+    adv = art.square(fake_classifier(), x, torch.tensor([1, 1]), classes=2, eps=0.02, queries=300)
+    assert (adv - x).abs().max() <= 0.02 + 1e-6
+    assert Brightness()(adv).argmax(1).tolist() == [0, 1]
+    again = art.square(fake_classifier(), x, torch.tensor([1, 1]), classes=2, eps=0.02, queries=300)
+    assert torch.equal(adv, again)
+
+
+def test_the_masking_checks_compare_on_the_same_pictures(folder, small_isic2019):
+    classifier = load_classifier(f"local-dir:{folder}")
+    samples = read_isic2019(small_isic2019)[:4]
+    found = masking.masking_checks(classifier, classifier, samples, eps=8 / 255, queries=3)
+    assert found["images"] == 4 and found["transfer_from"] == classifier.source
+    assert found["pgd100"]["value"] <= found["pgd20"]["value"] <= found["transfer"]["value"]
+
+
+def test_writing_what_was_measured_keeps_the_rest_of_the_config(folder):
+    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    check = NonLesionCheck(mean=[1.0, 2.0], std=[1.0, 1.0], threshold=3.0)
+    write_measured(folder, Measured(temperature=2.0, non_lesion=check))
+    after = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert after.pop("lesion_purifier")["non_lesion"] == {"mean": [1.0, 2.0], "std": [1.0, 1.0], "threshold": 3.0}
+    assert after == before
+
+
+def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
+    folder, small_isic2019, tmp_path, monkeypatch, capsys
+):
+    calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
+    monkeypatch.setattr(nonlesions, "MADE", 1)
+    monkeypatch.setattr(nonlesions, "CROPS", 0)
+    monkeypatch.setattr(classifiers, "MODELS", tmp_path / "models")
+    for name, value in {
+        "MODELS": tmp_path / "models", "EPSILONS": (2, 4), "PURIFIED_EPSILONS": (2,), "DRAWS": 1, "MASKING_IMAGES": 2,
+        "NON_LESION_IMAGES": 2, "SURROGATE": f"local-dir:{folder}",
+    }.items():  # fmt: skip
+        monkeypatch.setattr(card, name, value)
+    command = ["card", "--classifier", "robust", "--weights", str(folder), "--data", str(small_isic2019)]
+    assert main([*command, "--per-class", "1"]) == 0
+    metrics = json.loads((tmp_path / "models/robust/metrics.json").read_text(encoding="utf-8"))
+    text = (tmp_path / "models/robust/README.md").read_text(encoding="utf-8")
+    test = read_isic2019(small_isic2019, "test")
+    diagnoses = len({sample.label for sample in test})
+    assert metrics["clean"]["images"] == len(test) and metrics["robust"]["4"]["images"] == diagnoses
+    scores = [
+        metrics["clean"]["accuracy"], metrics["robust"]["4"]["accuracy"], metrics["attacked"]["2"]["attacked_purified"],
+        metrics["masking"]["square"], metrics["non_lesion"]["found_evading"],
+    ]  # fmt: skip
+    assert all(as_text(score) in text for score in scores)
+    lesions = {sample.lesion for sample in test}
+    assert metrics["clean"]["lesions"] == metrics["purified"]["lesions"] == len(lesions) < len(test)
+    assert metrics["clean"]["accuracy"] == wilson(metrics["clean"]["accuracy"]["value"], len(lesions))
+    assert metrics["non_lesion"]["false_alarm"] == wilson(metrics["non_lesion"]["false_alarm"]["value"], len(lesions))
+    assert "intervals over lesions" in text and "over images" not in text
+    assert f"{metrics['clean']['calibration_error']['after']:.3f}" in text and "oblivious" in text
+    front = ModelCard(text).data
+    assert front.license == "cc-by-nc-4.0" and front.eval_results
+    capsys.readouterr()
+    assert main(["results"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| `robust` |") and as_text(metrics["attacked"]["2"]["attacked"]) in lines[2]
+
+
+def test_a_card_for_an_unknown_name_is_refused(small_isic2019, capsys):
+    assert main(["card", "--classifier", "mine", "--data", str(small_isic2019)]) == 2
+    assert "standard, augmented, robust, surrogate" in capsys.readouterr().err

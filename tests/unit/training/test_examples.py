@@ -1,0 +1,59 @@
+import pytest
+
+from purifier.classifiers.taxonomy import DIAGNOSES
+from purifier.ui.examples import BUNDLED, caption, example_files, example_gallery
+from tests.helpers.pictures import lesion_like
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PURIFIER_EXAMPLES", str(tmp_path))
+    return tmp_path
+
+
+def test_every_diagnosis_has_a_bundled_example_of_which_the_source_is_told(classifier):
+    captions = [caption(path) for _, path in example_gallery()]
+    assert set(captions) == {diagnosis.name for diagnosis in DIAGNOSES.values()}
+    sources = (BUNDLED / "SOURCES.md").read_text(encoding="utf-8")
+    assert all(path.name in sources for path in example_files())
+    assert "purifier examples --generator" in sources and "CC BY-NC 4.0" in sources
+
+
+def test_most_bundled_examples_are_read_as_intended(classifier):
+    from purifier import read_image
+
+    right = [
+        classifier.labels[int(classifier(read_image(path)).argmax())] == path.stem.split("-")[0]
+        for path in example_files()
+    ]
+    assert sum(right) > len(right) / 2
+
+
+def test_a_teacher_s_folder_takes_their_place(folder):
+    lesion_like(0).save(folder / "MEL-mine.JPG", format="JPEG")
+    lesion_like(1).save(folder / "a mole.tif")
+    (folder / "notes.txt").write_text("not shown", encoding="utf-8")
+    gallery = example_gallery()
+    named = [(caption(path), path.name) for _, path in gallery]
+    assert named == [("Melanoma", "MEL-mine.JPG"), ("a mole", "a mole.tif")]
+    assert gallery[0][0].shape == (1, 3, 112, 112)
+
+
+def test_an_unreadable_example_is_named_and_left_out(folder):
+    lesion_like(0).save(folder / "good.png")
+    (folder / "bad.png").write_text("no picture", encoding="utf-8")
+    (folder / "folder.png").mkdir()
+    with pytest.warns(UserWarning, match="bad.png is left out"):
+        assert [path.name for _, path in example_gallery()] == ["good.png"]
+
+
+def test_a_folder_without_pictures_is_an_error(folder):
+    with pytest.raises(FileNotFoundError, match="PURIFIER_EXAMPLES"):
+        example_files()
+
+
+def test_captions():
+    from pathlib import Path
+
+    assert caption(Path("BCC-2.png")) == "Basal cell carcinoma"
+    assert caption(Path("patient 7.png")) == "patient 7"

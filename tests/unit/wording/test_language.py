@@ -1,0 +1,78 @@
+import ast
+import re
+
+import pytest
+
+from purifier.ui.tabs.about import CARDS
+from purifier.wording.language import ENGLISH, FOLDER, catalogue, languages, say, say_again, speaking, spoken, wanted
+from tests.helpers.texts import IN_BROWSER, TRANSLATORS, all_texts, handed_over, modules, texts_in
+
+
+def places(text: str) -> list[str]:
+    return sorted(re.findall(r"\{(\w+)[^}]*\}", text))
+
+
+@pytest.mark.parametrize("language", languages()[1:])
+def test_no_text_of_the_page_is_untranslated(language):
+    known = catalogue(language)
+    missing = {text: module for text, module in all_texts().items() if text not in known}
+    assert not missing
+
+
+@pytest.mark.parametrize("language", languages()[1:])
+def test_translations_have_the_same_places_and_tags(language):
+    for text, translated in catalogue(language).items():
+        assert places(text) == places(translated), text
+        assert sorted(re.findall(r"</?\w+", text)) == sorted(re.findall(r"</?\w+", translated)), text
+        assert translated.strip(), text
+
+
+def test_what_is_said_is_written_out():
+    """With a place for every value: what Python has put together is in no catalogue."""
+    composed = (ast.JoinedStr, ast.BinOp)
+    found = [(path, node.lineno) for path in modules() for node in handed_over(path, TRANSLATORS)
+             if isinstance(node, composed)]  # fmt: skip
+    assert not found
+
+
+def test_texts_of_the_browser_hold_no_brace():
+    """Gradio takes the first one for the end of its marker."""
+    assert not [text for path in modules() for text in texts_in(path, IN_BROWSER) if "}" in text]
+
+
+def test_the_long_text_has_its_places_in_every_language():
+    for file in FOLDER.glob("about.*.md"):
+        before, after = file.read_text(encoding="utf-8").split(CARDS)
+        assert before.strip() and places(after) == ["device", "torch", "version", "weights"], file
+
+
+def test_there_are_english_chinese_and_german():
+    assert languages() == [ENGLISH, "de", "zh"]
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("de-CH,de;q=0.9,en;q=0.8", "de"), ("zh-TW", "zh"), ("fr-FR,zh;q=0.5", "zh"), ("fr", "en"), ("", "en"),
+        (None, "en"),
+    ],
+)  # fmt: skip
+def test_the_browser_s_language_decides(header, language):
+    assert wanted(header) == language
+
+
+def test_a_language_is_spoken_within_its_block_only(monkeypatch):
+    monkeypatch.setitem(catalogue("de"), "{n} of {count}", "{n} von {count}")
+    with speaking("de"):
+        assert spoken() == "de" and say("{n} of {count}", n=1, count=2) == "1 von 2"
+        with speaking("xx"):
+            assert say("{n} of {count}", n=1, count=2) == "1 of 2"
+    assert spoken() == ENGLISH and say("{n} of {count}", n=1, count=2) == "1 of 2"
+
+
+def test_a_finished_message_is_said_again_in_another_language(monkeypatch):
+    monkeypatch.setitem(catalogue("de"), "{name} must be at least {low:g}.", "{name} muss mindestens {low:g} sein.")
+    with speaking("de"):
+        assert say_again("Blocks must be at least 1.").endswith("muss mindestens 1 sein.")
+        assert say_again("Nobody knows this.") == "Nobody knows this."
+    assert say_again("Blocks must be at least 1.") == "Blocks must be at least 1."
