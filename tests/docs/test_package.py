@@ -139,7 +139,7 @@ def unsaid_encodings(path):
         owner = getattr(getattr(node.func, "value", None), "id", "")
         mode = [a.value for a in (*node.args[:2], *(k.value for k in node.keywords)) if isinstance(a, ast.Constant)]
         binary = any(isinstance(value, str) and re.fullmatch(r"[rwax]\+?b\+?|b[rwax]", value) for value in mode)
-        if name == "open" and (binary or owner in ("Image", "os", "fitz", "zipfile", "tarfile", "page")):
+        if name == "open" and (binary or owner in ("Image", "os", "archive", "page")):
             continue
         if name in ("open", "read_text", "write_text") and "encoding" not in {k.arg for k in node.keywords}:
             yield node.lineno
