@@ -22,10 +22,11 @@ from purifier.pictures.files import quantise
 from purifier.pipeline import Purifier
 from purifier.readings import read
 from purifier.ui.components import PRIVATE, label, slider
-from purifier.ui.controls import COMPARE_DRAWS
+from purifier.ui.controls import COMPARE_DRAWS, purifier_from
+from purifier.ui.events import errors_as_messages, redraw
 from purifier.ui.examples import THUMBNAIL
-from purifier.ui.handlers import need_picture, purifier_from, readable, redraw, status, stopped, with_time_left
-from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.session import Session, classifier_for_page, need_picture
+from purifier.ui.status import status, stopped, with_time_left
 from purifier.ui.view import picture_tag
 from purifier.wording.language import say, say_again
 
@@ -72,8 +73,8 @@ def add_compare(page: gr.Blocks, session: gr.State, purifier: list[Component]) -
         elem_classes="lp-compare",
     )  # fmt: skip
     link = gr.HTML()
-    running = start.click(readable(compare), [session, draws, *purifier], [table, link, said], **PRIVATE)
-    stop.click(readable(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
+    running = start.click(errors_as_messages(compare), [session, draws, *purifier], [table, link, said], **PRIVATE)
+    stop.click(errors_as_messages(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
     redraw(page.load, lambda: _filled([]), [], table)
 
 
