@@ -44,7 +44,7 @@ class TakeAway:
         links = dict(report=self.links, report_status=self.said)
         session = outputs["session"]
         update_on(self.make.click, report_links, session, links, **PRIVATE)
-        update_on(self.bring.upload, load_settings, [self.bring, session], {**links, **outputs}, **PRIVATE)
+        update_on(self.bring.upload, load_settings, [self.bring, session], links | dict(outputs), **PRIVATE)
 
 
 def report_links(session: Session) -> Iterator[Update]:
