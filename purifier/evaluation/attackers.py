@@ -96,7 +96,7 @@ def _gradient(method: str) -> Callable[[str, int, int], Attacker]:
             settings = AttackSettings(method=method, eps=task.eps, steps=steps)
             return settings(task.classifier, x, y, generator=task.generator())
 
-        return Attacker(name=name, title=f"{ATTACKS[method][0]} ({steps})", run=run, passes=steps)
+        return Attacker(name=name, title=f"{ATTACKS[method].title} ({steps})", run=run, passes=steps)
 
     return make
 

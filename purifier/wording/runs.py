@@ -87,7 +87,7 @@ def in_words(run: Run) -> list[str]:
 
 def _attack_in_words(run: Run) -> str:
     attack, reads = run.settings.attack, run.settings.classifier
-    method, levels = say(ATTACKS[attack.settings.method][0]), 255 * attack.settings.eps
+    method, levels = say(ATTACKS[attack.settings.method].title), 255 * attack.settings.eps
     aim = say("Its aim: any reading but the original's.")
     if attack.target != ANY:
         aim = say("Its aim: to be read as {diagnosis}.", diagnosis=diagnosis(attack.target))
@@ -124,7 +124,7 @@ def _scales(purifier: Purifier) -> str:
 def attack_rows(attack: Attack) -> list[Row]:
     settings = attack.settings
     return [
-        (say("Method"), say(ATTACKS[settings.method][0])),
+        (say("Method"), say(ATTACKS[settings.method].title)),
         (say("Epsilon, in 1/255"), f"{255 * settings.eps:g}"),
         (say("Attack steps"), _steps(attack)),
         (say("Make it read as"), say("any other") if attack.target == ANY else diagnosis(attack.target)),
