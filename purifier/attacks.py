@@ -1,6 +1,6 @@
 """Gradient attacks on any callable from pixels to logits. Images are (B, C, H, W) in [0, 1], ``eps`` in the same unit.
 
-Each attack has an iterator over its steps, for whoever wants to show progress, and a plain call.
+Each attack has a plain call, and ``Ascent`` an iterator over its steps, for whoever wants to show progress.
 ``y`` (B,) are the labels to get away from or, with ``targeted=True``, to be taken for.
 An attacker who knows a purifier attacks ``lambda z: classifier(purifier(z))``, with ``samples`` above 1 to average over
 its noise, and ``straight_through`` where it has no gradient.
@@ -80,51 +80,10 @@ def pgd(
     ``loss_gradient``.
     ``generator`` draws the random start, uniform in the cube or ball.
     """
-    return _last(
-        x,
-        pgd_iterates(
-            model,
-            x,
-            y,
-            eps=eps,
-            step=step,
-            steps=steps,
-            norm=norm,
-            random_start=random_start,
-            targeted=targeted,
-            samples=samples,
-            generator=generator,
-        ),
+    ascent = Ascent(
+        eps=eps, step=step, steps=steps, norm=norm, random_start=random_start, targeted=targeted, samples=samples
     )
-
-
-def pgd_iterates(
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    *,
-    eps: float,
-    step: float,
-    steps: int,
-    norm: str = "linf",
-    random_start: bool = False,
-    targeted: bool = False,
-    samples: int = 1,
-    generator: torch.Generator | None = None,
-) -> Iterator[Tensor]:
-    """What ``pgd`` has after each of its steps."""
-    if norm not in ("linf", "l2"):
-        raise ValueError(f"norm must be 'linf' or 'l2', and is {norm!r}.")
-    _check(eps, steps, samples, norm)
-    _check_batch(x, y)
-    adv = x.detach()
-    if random_start:
-        adv = _project(x, adv + _random_start(x, eps, norm, generator), eps, norm)
-    for _ in range(steps):
-        gradient = loss_gradient(model, adv, y, targeted, samples)
-        direction = gradient.sign() if norm == "linf" else gradient / _length(gradient).clamp(min=1e-12)
-        adv = _project(x, adv + step * direction, eps, norm)
-        yield adv
+    return _last(x, ascent.iterates(model, x, y, generator))
 
 
 def mi_fgsm(
@@ -141,34 +100,65 @@ def mi_fgsm(
 ) -> Tensor:
     """Momentum iterative FGSM (Dong et al., 2018), made for attacks that transfer; ``decay`` of the momentum.
     ``samples`` as in ``loss_gradient``."""
-    settings = dict(eps=eps, step=step, steps=steps, decay=decay, targeted=targeted, samples=samples)
-    return _last(x, mi_fgsm_iterates(model, x, y, **settings))
+    ascent = Ascent(eps=eps, step=step, steps=steps, decay=decay, targeted=targeted, samples=samples)
+    return _last(x, ascent.iterates(model, x, y))
 
 
-def mi_fgsm_iterates(
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    *,
-    eps: float,
-    step: float,
-    steps: int,
-    decay: float = 1.0,
-    targeted: bool = False,
-    samples: int = 1,
-) -> Iterator[Tensor]:
-    """What ``mi_fgsm`` has after each of its steps."""
-    _check(eps, steps, samples)
-    _check_batch(x, y)
-    adv, momentum = x.detach(), torch.zeros_like(x)
-    for _ in range(steps):
-        gradient = loss_gradient(model, adv, y, targeted, samples)
-        momentum = decay * momentum + gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
-        adv = _project(x, adv + step * momentum.sign(), eps, "linf")
-        yield adv
+@dataclass(frozen=True, kw_only=True)
+class Ascent:
+    """All that ``pgd`` and, with a ``decay``, ``mi_fgsm`` are told. Raises ``ValueError`` for settings out of range."""
+
+    eps: float
+    step: float
+    steps: int
+    norm: str = "linf"
+    random_start: bool = False
+    decay: float | None = None  # of the momentum; None: every step follows its own gradient alone
+    targeted: bool = False
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("linf", "l2"):
+            raise ValueError(f"norm must be 'linf' or 'l2', and is {self.norm!r}.")
+        _check(self.eps, self.steps, self.samples, self.norm)
+
+    def iterates(
+        self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator | None = None
+    ) -> Iterator[Tensor]:
+        """The attacked pictures after each step; ``generator`` draws the random start."""
+        check_pixels(x)
+        check_labels(y, len(x))
+        adv, momentum = x.detach(), torch.zeros_like(x)
+        if self.random_start:
+            adv = self._project(x, adv + self._start(x, generator))
+        for _ in range(self.steps):
+            gradient = loss_gradient(model, adv, y, self.targeted, self.samples)
+            if self.decay is not None:
+                mean = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
+                gradient = momentum = self.decay * momentum + gradient / mean.clamp(min=1e-12)
+            direction = gradient.sign() if self.norm == "linf" else gradient / _length(gradient).clamp(min=1e-12)
+            adv = self._project(x, adv + self.step * direction)
+            yield adv
+
+    def _project(self, x: Tensor, adv: Tensor) -> Tensor:
+        """Into the ball around ``x`` and the pixel range. Clamping to the range only moves ``adv`` nearer to ``x``."""
+        x = x.detach()
+        if self.norm == "linf":
+            return adv.clamp((x - self.eps).clamp(min=0), (x + self.eps).clamp(max=1))
+        delta = adv - x
+        return (x + delta * (self.eps / _length(delta).clamp(min=1e-12)).clamp(max=1)).clamp(0, 1)
+
+    def _start(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Uniform in the cube or ball."""
+        device = generator.device if generator is not None else x.device
+        if self.norm == "linf":
+            return self.eps * (2 * torch.rand(x.shape, generator=generator, device=device) - 1).to(x)
+        noise = torch.randn(x.shape, generator=generator, device=device)
+        radius = torch.rand(len(x), 1, 1, 1, generator=generator, device=device) ** (1 / x[0].numel())
+        return (self.eps * radius * noise / _length(noise)).to(x)
 
 
-def _check(eps: float, steps: int, samples: int = 1, norm: str = "linf") -> None:
+def _check(eps: float, steps: int, samples: int, norm: str = "linf") -> None:
     most = 1 if norm == "linf" else math.inf  # an L-infinity ball of 1 holds every picture
     if not 0 <= eps <= most or eps == math.inf:
         hint = f"; write {eps:g} / 255 for {eps:g} levels of 255" if most < eps < math.inf else ""
@@ -176,11 +166,6 @@ def _check(eps: float, steps: int, samples: int = 1, norm: str = "linf") -> None
     for name, value, least in (("steps", steps, 0), ("samples", samples, 1)):
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be at least {least} and a whole number, and is {value}.")
-
-
-def _check_batch(x: Tensor, y: Tensor) -> None:
-    check_pixels(x)
-    check_labels(y, len(x))
 
 
 def _last(x: Tensor, iterates: Iterator[Tensor]) -> Tensor:
@@ -192,55 +177,28 @@ def _length(x: Tensor) -> Tensor:
     return x.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
 
 
-def _project(x: Tensor, adv: Tensor, eps: float, norm: str) -> Tensor:
-    """Into the ball around ``x`` and the pixel range. Clamping to the range only moves ``adv`` nearer to ``x``."""
-    x = x.detach()
-    if norm == "linf":
-        return adv.clamp((x - eps).clamp(min=0), (x + eps).clamp(max=1))
-    delta = adv - x
-    return (x + delta * (eps / _length(delta).clamp(min=1e-12)).clamp(max=1)).clamp(0, 1)
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """An attack as menus offer it, with its customary steps: together they are ``length`` times epsilon long."""
+
+    title: str  # for people
+    length: float = 1.0
+    steps: int | None = None  # as many as are asked for
+    random_start: bool = False
+    decay: float | None = None
 
 
-def _random_start(x: Tensor, eps: float, norm: str, generator: torch.Generator | None) -> Tensor:
-    device = generator.device if generator is not None else x.device
-    if norm == "linf":
-        return eps * (2 * torch.rand(x.shape, generator=generator, device=device) - 1).to(x)
-    noise = torch.randn(x.shape, generator=generator, device=device)
-    radius = torch.rand(len(x), 1, 1, 1, generator=generator, device=device) ** (1 / x[0].numel())
-    return (eps * radius * noise / _length(noise)).to(x)
-
-
-def _run_fgsm(model, x, y, *, eps, steps, targeted=False, samples=1, generator=None):
-    return pgd_iterates(model, x, y, eps=eps, step=eps, steps=1, targeted=targeted, samples=samples)
+ATTACKS = {
+    "pgd": Method(title="PGD: many small steps", length=2.5, random_start=True),
+    "bim": Method(title="BIM: PGD without a random start"),
+    "mi_fgsm": Method(title="MI-FGSM: steps with momentum", decay=1.0),
+    "fgsm": Method(title="FGSM: one step", steps=1),
+}
 
 
 def pgd_step(eps: float, steps: int) -> float:
     """PGD's customary step: far enough to cross the ball and to come back (Madry et al., 2018)."""
-    return 2.5 * eps / max(steps, 1)
-
-
-def _run_pgd(model, x, y, *, eps, steps, targeted=False, samples=1, generator=None):
-    settings = dict(eps=eps, step=pgd_step(eps, steps), steps=steps, targeted=targeted, samples=samples)
-    return pgd_iterates(model, x, y, **settings, random_start=True, generator=generator)
-
-
-def _run_bim(model, x, y, *, eps, steps, targeted=False, samples=1, generator=None):
-    settings = dict(eps=eps, step=eps / max(steps, 1), steps=steps, targeted=targeted, samples=samples)
-    return pgd_iterates(model, x, y, **settings)
-
-
-def _run_mi_fgsm(model, x, y, *, eps, steps, targeted=False, samples=1, generator=None):
-    settings = dict(eps=eps, step=eps / max(steps, 1), steps=steps, targeted=targeted, samples=samples)
-    return mi_fgsm_iterates(model, x, y, **settings)
-
-
-# What menus offer: a name for code, one for people, and the attack with its customary step size.
-ATTACKS: dict[str, tuple[str, Callable[..., Iterator[Tensor]]]] = {
-    "pgd": ("PGD: many small steps", _run_pgd),
-    "bim": ("BIM: PGD without a random start", _run_bim),
-    "mi_fgsm": ("MI-FGSM: steps with momentum", _run_mi_fgsm),
-    "fgsm": ("FGSM: one step", _run_fgsm),
-}
+    return ATTACKS["pgd"].length * eps / max(steps, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,8 +219,13 @@ class AttackSettings:
         self, model: Model, x: Tensor, y: Tensor, *, targeted: bool = False, generator: torch.Generator | None = None
     ) -> Iterator[Tensor]:
         """The attacked pictures after each step; ``generator`` draws the random start of PGD."""
-        settings = dict(eps=self.eps, steps=self.steps, targeted=targeted, samples=self.samples)
-        return ATTACKS[self.method][1](model, x, y, **settings, generator=generator)
+        method = ATTACKS[self.method]
+        steps = self.steps if method.steps is None else method.steps
+        ascent = Ascent(
+            eps=self.eps, step=method.length * self.eps / max(steps, 1), steps=steps, random_start=method.random_start,
+            decay=method.decay, targeted=targeted, samples=self.samples,
+        )  # fmt: skip
+        return ascent.iterates(model, x, y, generator)
 
     def __call__(
         self, model: Model, x: Tensor, y: Tensor, *, targeted: bool = False, generator: torch.Generator | None = None

@@ -26,7 +26,9 @@ class Defence:
     """What is done to a picture before it is classified. ``copies`` above 1 is a vote: the picture is defended so many
     times, with noise of its own each time, and the classifier's probabilities are averaged."""
 
-    name: str
+    name: str  # the family, and the number if it has one
+    family: str
+    number: float | None = None
     title: str
     function: Function
     random: bool = False  # draws from the generator
@@ -52,11 +54,24 @@ class Defence:
 
         if stand_in is None and not self.exact:
             stand_in = identity
-        function = straight_through(defended, stand_in) if stand_in else defended
+        return self._read(classifier, x, straight_through(defended, stand_in) if stand_in else defended)[1]
+
+    def with_logits(
+        self, classifier: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The defended pictures, of a vote its first copy, and the logits behind the defence as ``read`` has them."""
+        return self._read(classifier, x, lambda z: self.function(z, generator))
+
+    def _read(
+        self, classifier: Callable[[Tensor], Tensor], x: Tensor, function: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        first = function(x)
+        logits = classifier(first)
         if self.copies == 1:
-            return classifier(function(x))
-        votes = torch.stack([classifier(function(x)).log_softmax(dim=1) for _ in range(self.copies)])
-        return votes.logsumexp(dim=0) - torch.tensor(float(self.copies)).log()
+            return first, logits
+        votes = [logits, *(classifier(function(x)) for _ in range(self.copies - 1))]
+        mean = torch.stack([vote.log_softmax(dim=1) for vote in votes]).logsumexp(dim=0)
+        return first, mean - torch.tensor(float(self.copies)).log()
 
 
 def as_jpeg(x: Tensor, quality: Sequence[int]) -> Tensor:
@@ -126,22 +141,7 @@ class Family:
     exact: bool = True
     copies: int = 1
     whole: bool = False  # the number is a whole one
-
-
-# MDDA before it was tuned: where its tuning starts, and what its parts have where their one number does not say.
-FIRST_GUESS = Purifier(scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5, decay=0.0)
-
-
-def _rof(x: Tensor, weight: float, generator: torch.Generator | None) -> Tensor:
-    return replace(FIRST_GUESS, scales=(1.0,), blocks=1, sigma=0.0, weight=weight)(x)
-
-
-def _noisy_rof(x: Tensor, weight: float, generator: torch.Generator | None) -> Tensor:
-    return replace(FIRST_GUESS, scales=(1.0,), weight=weight)(x, generator)
-
-
-def _pyramid(x: Tensor, blocks: float, generator: torch.Generator | None) -> Tensor:
-    return replace(FIRST_GUESS, blocks=int(blocks), sigma=0.0, weight=0.0)(x)
+    of_mdda: bool = False  # MDDA with settings of its own, see ``OF_MDDA``
 
 
 FAMILIES: dict[str, Family] = {
@@ -194,19 +194,26 @@ FAMILIES: dict[str, Family] = {
         low=0, high=255, default=24, values=(4, 8, 16, 24, 32),
     ),
     "rof": Family(
-        short="ROF at one scale", title="ROF at one scale, weight {:g}", function=_rof,
+        short="ROF at one scale", title="ROF at one scale, weight {:g}",
+        function=lambda x, weight, g: Purifier(scales=(1.0,), blocks=1, sigma=0.0, weight=weight)(x),
         low=0, high=1, default=0.08, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12),
     ),
     "noisy-rof": Family(
         short="MDDA at one scale", title="MDDA at one scale, weight {:g}",
-        function=_noisy_rof, random=True,
+        function=lambda x, weight, g: Purifier(scales=(1.0,), blocks=2, sigma=8 / 255, weight=weight)(x, g),
+        random=True, of_mdda=True,
         low=0, high=1, default=0.06, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08),
     ),
     "pyramid": Family(
-        short="pyramid only", title="pyramid only, {:g} blocks", function=_pyramid,
+        short="pyramid only", title="pyramid only, {:g} blocks",
+        function=lambda x, blocks, g: Purifier(
+            scales=(1.0, 0.5, 0.25), blocks=int(blocks), sigma=0.0, weight=0.0, own=0.5
+        )(x),
         whole=True, low=1, high=8, default=4, values=(1, 2, 3, 4),
     ),
 }  # fmt: skip
+# MDDA in any of its settings, as one family: for families compared at equal cost. See ``is_peer``.
+OF_MDDA = ("mdda", *(kind for kind, family in FAMILIES.items() if family.of_mdda))
 
 
 def split_name(name: str) -> tuple[str, float | None]:
@@ -218,6 +225,12 @@ def split_name(name: str) -> tuple[str, float | None]:
 def family_of(name: str) -> str:
     """A defence's name without its number."""
     return split_name(name)[0]
+
+
+def is_peer(name: str) -> bool:
+    """Whether a defence is listed beside MDDA where single settings are compared: all but none, and MDDA weaker or
+    stronger. MDDA at one scale is, though in ``OF_MDDA``: it has a tuned setting of its own."""
+    return family_of(name) not in ("none", "mdda")
 
 
 def at_their_best(names: Iterable[str]) -> list[str]:
@@ -239,7 +252,7 @@ def get_defence(
     Raises ``ValueError`` for other names and for numbers out of range.
     """
     if name == "none":
-        return Defence(name=name, title="nothing", function=lambda x, generator: x)
+        return Defence(name=name, family=name, title="nothing", function=lambda x, generator: x)
     kind, number = split_name(name)
     if kind == "mdda":
         purifier, title = purifier or Purifier(), "MDDA"
@@ -247,7 +260,7 @@ def get_defence(
             sigma = number / 255
             purifier = replace(purifier, sigma=sigma, weight=purifier.weight * sigma / purifier.sigma)
             title = f"MDDA, noise {number:g}/255"
-        return Defence(name=name, title=title, function=purifier, random=purifier.sigma > 0)
+        return Defence(name=name, family=kind, number=number, title=title, function=purifier, random=purifier.sigma > 0)
     if kind not in families:
         known = ", ".join(f"{kind}{family.default:g}" for kind, family in families.items())
         raise ValueError(f"There is no defence {name!r}. There are none, mdda and, with numbers of your own, {known}.")
@@ -260,6 +273,6 @@ def get_defence(
     if kind == "median" and value % 2 != 1:
         raise ValueError(f"A median takes an odd number of pixels a side, and not {value:g}.")
     return Defence(
-        name=f"{kind}{value:g}", title=family.title.format(value), random=family.random, exact=family.exact,
-        copies=family.copies, function=lambda x, generator: family.function(x, value, generator),
+        name=f"{kind}{value:g}", family=kind, number=value, title=family.title.format(value), random=family.random,
+        exact=family.exact, copies=family.copies, function=lambda x, generator: family.function(x, value, generator),
     )  # fmt: skip

@@ -5,16 +5,14 @@ An **oblivious** attacker knows the classifier and not the defence; an **adaptiv
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from purifier.attacks import ATTACKS, AttackSettings, identity
+from purifier.attacks import ATTACKS, AttackSettings, Model, identity
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import Defence
-
-TARGETED = ("MEL", "NV")  # the harm that the targeted attack does: a melanoma read as a nevus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +27,13 @@ class Task:
     seed: int
     noise_seed: int
 
-    def model(self, stand_in: Callable[[Tensor], Tensor] | None = None) -> Callable[[Tensor], Tensor]:
+    def model(self, stand_in: Callable[[Tensor], Tensor] | None = None) -> Model:
         """The classifier behind the defence, with fresh noise at every call, and the gradient of ``stand_in`` in place
         of the defence's."""
         noise = torch.Generator().manual_seed(self.seed + 1)
         return lambda z: self.defence.read(self.classifier, z, noise, stand_in)
 
-    def known_model(self) -> Callable[[Tensor], Tensor]:
+    def known_model(self) -> Model:
         """The classifier behind the defence, with the noise that it will draw."""
         return lambda z: self.defence.read(self.classifier, z, torch.Generator().manual_seed(self.noise_seed))
 
@@ -45,23 +43,42 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Attacker:
-    """``run(task, x, y)`` is the attacked batch. ``bounded`` ones stay within epsilon in the L-infinity norm.
+    """What an attacker knows and does. ``bounded`` ones stay within epsilon in the L-infinity norm."""
 
-    ``passes`` estimates its cost: times that an image goes through the model and back.
-    """
-
-    name: str
-    title: str
-    run: Callable[[Task, Tensor, Tensor], Tensor]
+    kind: str
+    words: str  # its title, with places for {steps} and {samples}
+    attack: Callable[["Attacker", Task, Tensor, Tensor], Tensor]
+    name: str = ""  # by which it was asked for
+    steps: int | None = None  # or queries; None where they cannot be chosen
+    samples: int | None = None  # of the defence's noise at each step; None for those that do not average over it
     adaptive: bool = False
     bounded: bool = True
     knows_noise: bool = False
     label: str | None = None  # attacks pictures of this diagnosis only
-    passes: int = 1
+    target: str | None = None  # the diagnosis that they are to be read as; None: any other
+    cost: int = 1  # of a step and sample
+
+    def run(self, task: Task, x: Tensor, y: Tensor) -> Tensor:
+        """The attacked batch."""
+        return self.attack(self, task, x, y)
+
+    @property
+    def numbers(self) -> str:
+        """As they stand in its name."""
+        return f"{self.steps or ''}{f'x{self.samples}' if self.samples else ''}"
+
+    @property
+    def title(self) -> str:
+        return self.words.format(steps=self.steps or 1, samples=self.samples)
 
     @property
     def threat(self) -> str:
         return "adaptive" if self.adaptive else "oblivious"
+
+    @property
+    def passes(self) -> int:
+        """About how many times an image goes through the model and back."""
+        return self.cost * (self.steps or 1) * (self.samples or 1)
 
 
 def get_attacker(name: str) -> Attacker:
@@ -70,129 +87,103 @@ def get_attacker(name: str) -> Attacker:
     kind, steps, samples = re.fullmatch(r"(.*?)(\d+)?(?:x(\d+))?", name).groups()
     if kind not in KINDS:
         raise ValueError(f"There is no attack {name!r}. There are, with numbers of your own, {', '.join(examples())}.")
-    make, default, default_samples = KINDS[kind]
-    if (steps and default is None) or (samples and default_samples is None):
+    usual, given = KINDS[kind], {"steps": steps, "samples": samples}
+    numbers = {what: int(number) for what, number in given.items() if number}
+    if any(getattr(usual, what) is None for what in numbers):
         raise ValueError(f"{name!r} has a number too many. The attacks with their numbers: {', '.join(examples())}.")
-    steps, samples = int(steps or default or 1), int(samples or default_samples or 1)
-    if steps < 1 or samples < 1:
+    if any(number < 1 for number in numbers.values()):
         raise ValueError(f"The numbers of {name!r} must be at least 1.")
-    return make(name, steps, samples)
+    return replace(usual, name=name, **numbers)
 
 
 def examples() -> list[str]:
     """Each kind's name with its usual numbers."""
-    return [f"{kind}{steps or ''}{f'x{samples}' if samples else ''}" for kind, (_, steps, samples) in KINDS.items()]
+    return [f"{kind}{usual.numbers}" for kind, usual in KINDS.items()]
 
 
-def _none(name: str, steps: int, samples: int) -> Attacker:
-    return Attacker(name=name, title="no attack", run=lambda task, x, y: x, bounded=False, passes=0)
+def _by_gradient(
+    model: Callable[[Task], Model], method: str = "pgd"
+) -> Callable[[Attacker, Task, Tensor, Tensor], Tensor]:
+    """One of the page's attacks on what ``model`` makes of a task."""
+
+    def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
+        samples = how.samples if how.samples and task.defence.random else 1
+        settings = AttackSettings(method=method, eps=task.eps, steps=how.steps or 1, samples=samples)
+        goal = y if how.target is None else torch.full_like(y, task.classifier.labels.index(how.target))
+        return settings(model(task), x, goal, targeted=how.target is not None, generator=task.generator())
+
+    return attack
 
 
-def _gradient(method: str) -> Callable[[str, int, int], Attacker]:
-    """One of the page's attacks, on the classifier alone."""
-
-    def make(name: str, steps: int, samples: int) -> Attacker:
-        def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
-            settings = AttackSettings(method=method, eps=task.eps, steps=steps)
-            return settings(task.classifier, x, y, generator=task.generator())
-
-        return Attacker(name=name, title=f"{ATTACKS[method][0]} ({steps})", run=run, passes=steps)
-
-    return make
+def _undefended(task: Task) -> Model:
+    return task.classifier
 
 
-def _targeted(name: str, steps: int, samples: int) -> Attacker:
-    def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
-        goal = torch.full_like(y, task.classifier.labels.index(TARGETED[1]))
-        return AttackSettings(eps=task.eps, steps=steps)(
-            task.classifier, x, goal, targeted=True, generator=task.generator()
-        )
+def _through_a_stand_in(task: Task) -> Model:
+    """For a defence that has no gradient of its own: with that of a differentiable function like it."""
+    from purifier.evaluation.stand_ins import stand_in_for  # kornia's import takes seconds
 
-    return Attacker(name=name, title=f"PGD ({steps}), melanoma to nevus", run=run, label=TARGETED[0], passes=steps)
+    return task.model(stand_in_for(task.defence))
 
 
-def _transfer(name: str, steps: int, samples: int) -> Attacker:
-    def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
-        return AttackSettings(eps=task.eps, steps=steps)(task.surrogate, x, y, generator=task.generator())
-
-    return Attacker(name=name, title=f"PGD ({steps}) on another network", run=run, passes=steps)
-
-
-def _adaptive(kind: str) -> Callable[[str, int, int], Attacker]:
-    """PGD through the defence: with its exact gradient where it has one (``eot``), with the identity's (``bpda``), or
-    knowing the noise that it will draw (``fixed``)."""
-    titles = {"eot": "PGD through the defence", "bpda": "BPDA through the defence", "fixed": "PGD, the noise known"}
-
-    def make(name: str, steps: int, samples: int) -> Attacker:
-        def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
-            model = task.known_model() if kind == "fixed" else task.model(identity if kind == "bpda" else None)
-            settings = AttackSettings(eps=task.eps, steps=steps, samples=samples if task.defence.random else 1)
-            return settings(model, x, y, generator=task.generator())
-
-        title = f"{titles[kind]} ({steps} steps" + (")" if kind == "fixed" else f" of {samples} samples)")
-        passes = 3 * steps * samples  # the defence costs more than the classifier
-        return Attacker(name=name, title=title, run=run, adaptive=True, knows_noise=kind == "fixed", passes=passes)
-
-    return make
-
-
-def _stand_in(name: str, steps: int, samples: int) -> Attacker:
-    """PGD through a defence that has no gradient of its own, with that of a differentiable function like it."""
-
-    def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
-        from purifier.evaluation.stand_ins import stand_in_for  # kornia's import takes seconds
-
-        model = task.model(stand_in_for(task.defence.name))
-        return AttackSettings(eps=task.eps, steps=steps)(model, x, y, generator=task.generator())
-
-    title = f"PGD through a stand-in for the defence ({steps} steps)"
-    return Attacker(name=name, title=title, run=run, adaptive=True, passes=3 * steps)
-
-
-def _from_art(kind: str) -> Callable[[str, int, int], Attacker]:
+def _by_art(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
     """ART's attacks on the classifier, or Square on the defended one."""
+    from purifier.evaluation import art  # its import takes seconds
 
-    def make(name: str, steps: int, samples: int) -> Attacker:
-        def run(task: Task, x: Tensor, y: Tensor) -> Tensor:
-            from purifier.evaluation import art  # its import takes seconds
-
-            classes = len(task.classifier.labels)
-            if kind in ("square", "defended-square"):
-                model = task.classifier if kind == "square" else task.model()
-                return art.square(model, x, y, classes=classes, eps=task.eps, queries=steps, seed=task.seed)
-            if kind == "autoattack":
-                return art.auto_attack(task.classifier, x, y, classes=classes, eps=task.eps, seed=task.seed)
-            attack = {"cw": art.carlini_l2, "deepfool": art.deepfool}[kind]
-            return attack(task.classifier, x, y, classes=classes, steps=steps, seed=task.seed)
-
-        titles = {
-            "square": f"Square ({steps} queries)", "defended-square": f"Square on the defence ({steps} queries)",
-            "autoattack": "AutoAttack", "cw": f"Carlini & Wagner L2 ({steps})", "deepfool": f"DeepFool ({steps})",
-        }  # fmt: skip
-        return Attacker(
-            name=name, title=titles[kind], run=run, adaptive=kind == "defended-square",
-            bounded=kind not in ("cw", "deepfool"), passes={"autoattack": 1000, "cw": 3 * steps}.get(kind, steps),
-        )  # fmt: skip
-
-    return make
+    given = dict(classes=len(task.classifier.labels), seed=task.seed)
+    match how.kind:
+        case "square" | "defended-square":
+            model = task.model() if how.adaptive else task.classifier
+            return art.square(model, x, y, eps=task.eps, queries=how.steps, **given)
+        case "autoattack":
+            return art.auto_attack(task.classifier, x, y, eps=task.eps, **given)
+        case "cw":
+            return art.carlini_l2(task.classifier, x, y, steps=how.steps, **given)
+        case _:
+            return art.deepfool(task.classifier, x, y, steps=how.steps, **given)
 
 
-# What makes an attacker of a name; its usual steps or queries, and its samples of the defence's noise at each step.
-KINDS: dict[str, tuple[Callable[[str, int, int], Attacker], int | None, int | None]] = {
-    "none": (_none, None, None),
-    "fgsm": (_gradient("fgsm"), None, None),
-    "bim": (_gradient("bim"), 20, None),
-    "pgd": (_gradient("pgd"), 20, None),
-    "mi-fgsm": (_gradient("mi_fgsm"), 20, None),
-    "targeted": (_targeted, 20, None),
-    "transfer": (_transfer, 20, None),
-    "square": (_from_art("square"), 300, None),
-    "cw": (_from_art("cw"), 20, None),
-    "deepfool": (_from_art("deepfool"), 50, None),
-    "autoattack": (_from_art("autoattack"), None, None),
-    "eot": (_adaptive("eot"), 20, 8),
-    "bpda": (_adaptive("bpda"), 20, 8),
-    "fixed": (_adaptive("fixed"), 20, None),
-    "stand-in": (_stand_in, 20, None),
-    "defended-square": (_from_art("defended-square"), 300, None),
-}
+# Each kind with its usual numbers. Through the defence a step costs three passes: the defence costs more than the
+# classifier.
+KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
+    Attacker(kind="none", words="no attack", attack=lambda how, task, x, y: x, bounded=False, cost=0),
+    *(
+        Attacker(
+            kind=method.replace("_", "-"), words=f"{ATTACKS[method].title} ({{steps}})",
+            attack=_by_gradient(_undefended, method), steps=steps,
+        )
+        for method, steps in (("fgsm", None), ("bim", 20), ("pgd", 20), ("mi_fgsm", 20))
+    ),
+    Attacker(
+        kind="targeted", words="PGD ({steps}), melanoma to nevus", attack=_by_gradient(_undefended), steps=20,
+        label="MEL", target="NV",  # the harm that it does: a melanoma read as a nevus
+    ),
+    Attacker(
+        kind="transfer", words="PGD ({steps}) on another network",
+        attack=_by_gradient(lambda task: task.surrogate), steps=20,
+    ),
+    Attacker(kind="square", words="Square ({steps} queries)", attack=_by_art, steps=300),
+    Attacker(kind="cw", words="Carlini & Wagner L2 ({steps})", attack=_by_art, steps=20, bounded=False, cost=3),
+    Attacker(kind="deepfool", words="DeepFool ({steps})", attack=_by_art, steps=50, bounded=False),
+    Attacker(kind="autoattack", words="AutoAttack", attack=_by_art, cost=1000),
+    Attacker(  # with the defence's exact gradient where it has one
+        kind="eot", words="PGD through the defence ({steps} steps of {samples} samples)",
+        attack=_by_gradient(lambda task: task.model()), steps=20, samples=8, adaptive=True, cost=3,
+    ),
+    Attacker(  # with the identity's
+        kind="bpda", words="BPDA through the defence ({steps} steps of {samples} samples)",
+        attack=_by_gradient(lambda task: task.model(identity)), steps=20, samples=8, adaptive=True, cost=3,
+    ),
+    Attacker(  # knowing the noise that it will draw
+        kind="fixed", words="PGD, the noise known ({steps} steps)",
+        attack=_by_gradient(lambda task: task.known_model()), steps=20, adaptive=True, knows_noise=True, cost=3,
+    ),
+    Attacker(
+        kind="stand-in", words="PGD through a stand-in for the defence ({steps} steps)",
+        attack=_by_gradient(_through_a_stand_in), steps=20, adaptive=True, cost=3,
+    ),
+    Attacker(
+        kind="defended-square", words="Square on the defence ({steps} queries)", attack=_by_art, steps=300,
+        adaptive=True,
+    ),
+)}  # fmt: skip

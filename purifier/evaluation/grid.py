@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 from tqdm import tqdm
 
 from purifier import __version__
@@ -23,6 +22,7 @@ from purifier.classifiers.classifier import Classifier, default_device, digest_o
 from purifier.defences import Defence
 from purifier.evaluation.attackers import Attacker, Task
 from purifier.evaluation.datasets import Sample, lesions_of, read_readable, source_of
+from purifier.evaluation.defended import apply_defence
 from purifier.evaluation.evaluate import BATCH, targets
 from purifier.evaluation.settings import COARSE, Grid, find_defence
 from purifier.files import begin, write_atomically
@@ -210,22 +210,12 @@ def read_defended(
     defence: Defence, classifier: Classifier, adv: Tensor, x: Tensor, seed: int, with_ssim: bool
 ) -> dict[str, list]:  # fmt: skip
     """What the classifier reads behind the defence, and how far the defended picture is from the clean one."""
-    with torch.no_grad():
-        start = time.perf_counter()
-        defended = defence(adv, torch.Generator().manual_seed(seed))
-        if defence.copies == 1:
-            logits = classifier(defended)
-        else:  # the first copy is the picture that is compared
-            logits = defence.read(classifier, adv, torch.Generator().manual_seed(seed))
-        probabilities = logits.softmax(dim=1).cpu()
-        seconds = (time.perf_counter() - start) / len(x)
-        ssim = torch.full((len(x),), torch.nan)
-        if with_ssim:
-            ssim = structural_similarity_index_measure(defended, x, data_range=1.0, reduction="none").reshape(-1)
-        psnr = peak_signal_noise_ratio(defended, x, data_range=1.0, reduction="none", dim=(1, 2, 3))
+    found = apply_defence(defence, classifier, adv, seed)
+    ssim = found.ssim(x).tolist() if with_ssim else torch.nan
+    probabilities, seconds = found.probabilities, found.seconds / len(x)
     columns = {f"p_{label}": probabilities[:, i].tolist() for i, label in enumerate(classifier.labels)}
     predicted = [classifier.labels[i] for i in probabilities.argmax(dim=1).tolist()]
-    return {"predicted": predicted, "psnr": psnr.tolist(), "ssim": ssim.tolist(), "seconds": seconds, **columns}
+    return {"predicted": predicted, "psnr": found.psnr(x).tolist(), "ssim": ssim, "seconds": seconds, **columns}
 
 
 def peak_memory(defence: Defence, size: int = SIZE) -> float | None:

@@ -29,16 +29,15 @@ class Grid:
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, and is {self.draws}.")
         check_eps(self.eps)
-        for attack in self.attacks:
-            get_attacker(attack)
-        if self.classifier == self.surrogate and any(name.startswith("transfer") for name in self.attacks):
+        kinds = {get_attacker(name).kind for name in self.attacks}
+        if self.classifier == self.surrogate and "transfer" in kinds:
             raise ValueError(f"An attack made on {self.surrogate} does not transfer to itself: give another surrogate.")
-        defences = tuple(dict.fromkeys(find_defence(name).name for name in self.defences))
-        object.__setattr__(self, "defences", defences)  # by their full names, each once
-        if any(attack.startswith("stand-in") for attack in self.attacks):
+        defences = {defence.name: defence for defence in map(find_defence, self.defences)}
+        object.__setattr__(self, "defences", tuple(defences))  # by their full names, each once
+        if "stand-in" in kinds:
             from purifier.evaluation.stand_ins import stand_in_for  # kornia's import takes seconds
 
-            for defence in defences:
+            for defence in defences.values():
                 stand_in_for(defence)
 
     def attackers(self) -> list[Attacker]:

@@ -13,7 +13,7 @@ from kornia.filters import bilateral_blur
 from torch import Tensor
 
 from purifier.attacks import identity
-from purifier.defences import BILATERAL_SIDE, BILATERAL_SIGMA, split_name
+from purifier.defences import BILATERAL_SIDE, BILATERAL_SIGMA, Defence
 from purifier.denoise import rof
 from purifier.pipeline import Purifier
 
@@ -48,11 +48,10 @@ STAND_INS: dict[str, Callable[[Tensor, float], Tensor]] = {
 }  # fmt: skip
 
 
-def stand_in_for(defence: str) -> Callable[[Tensor], Tensor]:
-    """By a defence's name with its number; of ``none``, the identity. ``ValueError`` for other defences."""
-    kind, number = split_name(defence)
-    if kind == "none":
+def stand_in_for(defence: Defence) -> Callable[[Tensor], Tensor]:
+    """Of ``none``, the identity. ``ValueError`` for defences that have no stand-in."""
+    if defence.family == "none":
         return identity
-    if kind not in STAND_INS or number is None:
-        raise ValueError(f"The attack by a stand-in is for {', '.join(STAND_INS)}, and not for {defence!r}.")
-    return lambda x: STAND_INS[kind](x, number)
+    if defence.family not in STAND_INS:
+        raise ValueError(f"The attack by a stand-in is for {', '.join(STAND_INS)}, and not for {defence.name!r}.")
+    return lambda x: STAND_INS[defence.family](x, defence.number)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
-from purifier.defences import FAMILIES, FIRST_GUESS, Defence, get_defence
+from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.evaluation.datasets import Sample, read_pixels
 from purifier.evaluation.evaluate import BATCH, over_batches, targets
 from purifier.evaluation.grid import digest_of_pixels, seed_of
@@ -41,6 +41,8 @@ STARTUP = 6  # trials at random before the estimator proposes any
 # a purifier with no noise and no denoising from being the identity: what they do is in the sensitivity plot.
 SCALES = {"1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
 Setting = str | Purifier  # of a peer its name with the number
+# MDDA before it was tuned.
+FIRST_GUESS = Purifier(scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5, decay=0.0)
 # Where MDDA's search begins: the first guess, and the best of an earlier search on fewer pictures.
 STARTS = (FIRST_GUESS, replace(FIRST_GUESS, scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8))
 SENSITIVITY: dict[str, tuple] = {

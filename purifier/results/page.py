@@ -1,11 +1,11 @@
 """docs/robustness.md, written from what is stored in assets/evaluation by ``purifier results --docs``."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from purifier.defences import FAMILIES
+from purifier.evaluation.attackers import get_attacker
 from purifier.figures import Figure, save_figure
 from purifier.results.plots import plot_convergence, plot_epsilon
 from purifier.results.tables import (
@@ -117,7 +117,7 @@ these are upper limits of different tightness, and a defence that keeps more her
 well.
 """
 TOGETHER = "together"  # the folder of plots of several runs
-GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer", "pgd")  # do not use the defence's gradient
+GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer")  # kinds that do not use the defence's gradient
 MASKING = """
 ## Were the attackers who know the defence strong enough?
 
@@ -214,16 +214,15 @@ def masking(records: Sequence[dict]) -> list[str]:
     adaptive = [r for r in records if r["threat"] == "adaptive"]
     for defence, eps in dict.fromkeys((r["defence"], r["eps"]) for r in adaptive):
         on_it = [r for r in records if (r["defence"], r["eps"]) == (defence, eps)]
-        exact = sorted((r for r in on_it if r["attack"].startswith("eot")), key=effort)
-        by_stand_in = [r for r in on_it if r["attack"].startswith("stand-in")]
-        others = [r for r in on_it if r["attack"].startswith(GRADIENT_FREE)]
-        checks = [r for r in others if not r["attack"].startswith("pgd")]  # made with no defence in view
+        exact = sorted(of_kind(on_it, "eot"), key=effort)
+        by_stand_in, checks = of_kind(on_it, "stand-in"), of_kind(on_it, *GRADIENT_FREE)
+        others = of_kind(on_it, *GRADIENT_FREE, "pgd")  # which was made with no defence in view, and is no check
         if not exact or not (len(exact) > 1 or by_stand_in or checks):
             continue
         strongest = min([*exact, *by_stand_in], key=lambda r: r["accuracy"])
         said = [f"`{defence}` at {eps:g}/255, {strongest['n']} pictures: PGD through it leaves {percent(strongest)}."]
         if len(exact) > 1:
-            path = ", ".join(f"{r['attack'].removeprefix('eot')} {percent(r)}" for r in exact)
+            path = ", ".join(f"{get_attacker(r['attack']).numbers} {percent(r)}" for r in exact)
             said.append(f"By steps x samples: {path}.")
         if by_stand_in:
             found = ", ".join(f"{r['attack']} {percent(r)}" for r in by_stand_in)
@@ -235,16 +234,21 @@ def masking(records: Sequence[dict]) -> list[str]:
             if better:
                 verdict = "; **better**: " + ", ".join(r["attack"] for r in better)
             said.append(f"Without its gradient: {found}{verdict}.")
-        known = [r for r in on_it if r["attack"].startswith("fixed")]
+        known = of_kind(on_it, "fixed")
         said += [f"Knowing the very noise ({r['attack']}): {percent(r)}." for r in known]
         lines.append(f"- `{strongest['classifier']}` behind {' '.join(said)}")
     return lines
 
 
+def of_kind(records: Sequence[dict], *kinds: str) -> list[dict]:
+    """The records of these kinds of attackers."""
+    return [r for r in records if get_attacker(r["attack"]).kind in kinds]
+
+
 def effort(record: dict) -> tuple[int, int]:
-    """Steps and samples of an ``eot`` attack, by how many passes it takes."""
-    steps, samples = map(int, re.findall(r"\d+", record["attack"]))
-    return steps * samples, steps
+    """By which ``eot`` attacks are sorted: the gradients that one takes, then its steps."""
+    attacker = get_attacker(record["attack"])
+    return attacker.steps * attacker.samples, attacker.steps
 
 
 def percent(record: dict) -> str:

@@ -1,10 +1,9 @@
 """Plots of the records that ``summary.py`` makes."""
 
-import re
-
 import numpy as np
 
 from purifier.defences import at_their_best, family_of
+from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.plots import plot_tradeoff
 from purifier.figures import COLOURS, Figure
 from purifier.results.tables import strongest
@@ -103,11 +102,8 @@ def plot_tradeoffs(records: list[dict]) -> dict[str, Figure]:
 
 def plot_convergence(records: list[dict]) -> Figure | None:
     """Accuracy of MDDA against the steps and the samples of ``eot``, where a run has three numbers or more of them."""
-    found = []
-    for record in records:
-        name = re.fullmatch(r"eot(\d+)x(\d+)", record["attack"])
-        if name and record["defence"] == "mdda":
-            found.append((record["eps"], int(name[1]), int(name[2]), record["accuracy"]))
+    attackers = [(r, get_attacker(r["attack"])) for r in records if r["defence"] == "mdda"]
+    found = [(r["eps"], a.steps, a.samples, r["accuracy"]) for r, a in attackers if a.kind == "eot"]
     axes = [
         (f"steps, of {samples} samples", 1, 2, samples)
         for samples in sorted({f[2] for f in found})

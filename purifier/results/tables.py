@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from purifier.classifiers.classifier import DEFAULT
-from purifier.defences import at_their_best, family_of
+from purifier.defences import at_their_best, is_peer
+from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.settings import COARSE
 from purifier.files import ASSETS
 from purifier.wording.language import say, say_again
@@ -125,7 +126,8 @@ def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str],
                 ("none", None, "none"), ("none", None, "mdda"), ("pgd20", eps, "none"), ("pgd20", eps, "mdda"),
             )
         ]  # fmt: skip
-        knowing = [r for r in records if r["defence"] == "mdda" and r["attack"].startswith("eot") and r["eps"] == eps]
+        through = [r for r in records if (r["defence"], r["eps"]) == ("mdda", eps)]
+        knowing = [r for r in through if get_attacker(r["attack"]).kind == "eot"]
         columns.append(min(knowing, key=lambda r: r["accuracy"], default=None))
         name = f"`{records[0]['classifier']}`"
         constant = next((r["constant_accuracy"] for r in records if "constant_accuracy" in r), None)
@@ -211,8 +213,7 @@ def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
         among = [r for r in records if _compared(r) == key]
         best = at_their_best(r["defence"] for r in among)
         ours = next((r for r in among if r["defence"] == "mdda"), None)
-        peers = [r for r in among if r["defence"] in best and r["mdda_ahead_by"] is not None]
-        peers = [r for r in peers if family_of(r["defence"]) not in ("none", "mdda")]
+        peers = [r for r in among if r["defence"] in best and is_peer(r["defence"]) and r["mdda_ahead_by"] is not None]
         if ours is None or not peers or ours["n"] < ENOUGH:
             continue
         ahead = [r for r in peers if r["mdda_ahead_by_low"] > 0]
@@ -239,16 +240,12 @@ def strongest(records: Sequence[dict], eps: float) -> list[dict]:
     """For every defence that was attacked at ``eps``/255 by someone who knows it, the record of the attack that left
     least, of all at that size: who knows a defence may also do what others do, but not know the noise that will be
     drawn. MDDA first."""
-    among = [r for r in records if r["eps"] == eps and r["defence"] != "none" and not knows_noise(r["attack"])]
+    among = [r for r in records if r["eps"] == eps and r["defence"] != "none"]
+    among = [r for r in among if not get_attacker(r["attack"]).knows_noise]
     among = [r for r in among if r["n"] == max(r["n"] for r in among)]  # targeted attacks are on some pictures only
     known = dict.fromkeys(r["defence"] for r in among if r["threat"] == "adaptive")
     names = sorted(known, key=lambda name: name != "mdda")
     return [min((r for r in among if r["defence"] == name), key=lambda r: r["accuracy"]) for name in names]
-
-
-def knows_noise(attack: str) -> bool:
-    """Whether an attack by its name is one that is told the very noise that the defence will draw."""
-    return attack.startswith("fixed")
 
 
 def strongest_table(groups: Iterable[list[dict]], eps: float = 2.0) -> str:

@@ -5,7 +5,7 @@ But each picture may be given to one of two settings by the toss of a coin, so t
 can be had as well (Provost & Fawcett, 2001, of ROC curves), and doing nothing is a setting of every family. So every
 family keeps something for each number of points of clean accuracy that one is ready to give up. The settings are
 chosen on the pictures that they are scored on, MDDA's and its peers' alike, and anew for each of the choices of
-pictures that the intervals are over. MDDA's settings are those of any scales, of one alone too (``noisy-rof``).
+pictures that the intervals are over. MDDA's settings are those of any scales, of one alone too (``OF_MDDA``).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from purifier.defences import family_of
+from purifier.defences import OF_MDDA, family_of
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import bootstrap, clusters_of, flat
 from purifier.evaluation.settings import families_with
 
-OF_MDDA = ("mdda", "noisy-rof")
 BUDGETS = (2.0, 5.0, 10.0)  # points of clean accuracy given up at most
 
 

@@ -1,10 +1,8 @@
 """Every defence on the same picture, for the tab 'Compare' and for the API."""
 
-import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from purifier.classifiers.classifier import Classifier
@@ -12,7 +10,6 @@ from purifier.classifiers.taxonomy import full_name
 from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.pictures.files import quantise
 from purifier.pipeline import Purifier
-from purifier.readings import read
 from purifier.ui.session import Session
 
 
@@ -39,32 +36,19 @@ def defend(
     session: Session, defence: Defence, classifier: Classifier, reference: str, draws: int
 ) -> tuple[Row, Tensor]:
     """One row, and the first draw's picture."""
-    # Its import takes seconds, which the page's start is spared.
-    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+    from purifier.evaluation.defended import apply_defence  # its import takes seconds, which the page's start is spared
 
-    device = classifier.mean.device
-    x, draws = session.source.to(device), draws if defence.random else 1
-    counts, spent, first = Counter(), 0.0, None
-    for draw in range(draws):
-        start = time.perf_counter()
-        with torch.no_grad():
-            generator = torch.Generator().manual_seed(draw)
-            if defence.copies == 1:
-                picture = quantise(defence(x, generator))
-                answer = read(classifier, picture.cpu())[0].top
-            else:  # the vote's first copy is shown
-                picture = quantise(defence(x, torch.Generator().manual_seed(draw)))
-                answer = classifier.labels[int(defence.read(classifier, x, generator).argmax())]
-        spent += time.perf_counter() - start
-        counts[answer] += 1
-        first = picture.cpu() if first is None else first
+    x, draws = session.source.to(classifier.mean.device), draws if defence.random else 1
+    shown = replace(defence, function=lambda x, generator: quantise(defence(x, generator)))  # what is shown is read
+    found = [apply_defence(shown, classifier, x, seed) for seed in range(draws)]
+    counts = Counter(classifier.labels[int(one.probabilities.argmax())] for one in found)
     row = Row(
         defence=defence.title,
         read_as=full_name(counts.most_common(1)[0][0]),
         kept=100 * counts[reference] / draws,
         draws=draws,
-        psnr=peak_signal_noise_ratio(first, session.original, data_range=1.0).item(),
-        ssim=structural_similarity_index_measure(first, session.original, data_range=1.0).item(),
-        milliseconds=1000 * spent / draws,
+        psnr=found[0].psnr(session.original).item(),
+        ssim=found[0].ssim(session.original).item(),
+        milliseconds=1000 * sum(one.seconds for one in found) / draws,
     )
-    return row, first
+    return row, found[0].pictures.cpu()

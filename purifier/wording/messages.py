@@ -164,7 +164,7 @@ DEFENCES = (  # defences.py, evaluation/art.py
     *(family.short for family in FAMILIES.values()),
 )
 ATTACKERS = (  # evaluation/attackers.py
-    *(f"{title} ({{number}})" for title, _ in ATTACKS.values()),
+    *(f"{method.title} ({{number}})" for method in ATTACKS.values()),
     "no attack",
     "PGD ({number}), melanoma to nevus",
     "PGD ({number}) on another network",

@@ -94,7 +94,7 @@ def in_words(run: Run) -> list[str]:
 
 def _attack_in_words(run: Run) -> str:
     attack, reads = run.settings.attack, run.settings.classifier
-    method, levels = say(ATTACKS[attack.settings.method][0]), 255 * attack.settings.eps
+    method, levels = say(ATTACKS[attack.settings.method].title), 255 * attack.settings.eps
     aim = say("Its aim: any reading but the original's.")
     if attack.target != ANY:
         aim = say("Its aim: to be read as {diagnosis}.", diagnosis=diagnosis(attack.target))
@@ -132,7 +132,7 @@ def attack_rows(attack: Attack) -> list[Row]:
     """The settings of an attack as a table."""
     settings = attack.settings
     return [
-        (say("Method"), say(ATTACKS[settings.method][0])),
+        (say("Method"), say(ATTACKS[settings.method].title)),
         (say("Epsilon, in 1/255"), f"{255 * settings.eps:g}"),
         (say("Attack steps"), _steps(attack)),
         (say("Make it read as"), say("any other") if attack.target == ANY else diagnosis(attack.target)),

@@ -19,7 +19,7 @@ TRANSLATORS = {"say": 0, "say_again": 0, **IN_BROWSER}
 
 
 TABLES = {  # texts that are said by another name than their own
-    "attacks.py": [title for title, _ in ATTACKS.values()],
+    "attacks.py": [method.title for method in ATTACKS.values()],
     "controls.py": [allowed.name for allowed in vars(controls).values() if isinstance(allowed, controls.Range)],
     "lessons.py": [
         text for lesson in LESSONS

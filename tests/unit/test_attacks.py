@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from purifier.attacks import ATTACKS, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, pgd_iterates, straight_through
+from purifier.attacks import ATTACKS, Ascent, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, straight_through
 from purifier.pipeline import Purifier
 
 EPS = 8 / 255
@@ -129,7 +129,7 @@ def test_mi_fgsm_accumulates_normalised_gradients(small_network, batch):
 
 def test_the_iterates_end_where_the_attack_ends(small_network, batch):
     x, y = batch
-    steps = list(pgd_iterates(small_network, x, y, eps=EPS, step=2 / 255, steps=5))
+    steps = list(Ascent(eps=EPS, step=2 / 255, steps=5).iterates(small_network, x, y))
     assert len(steps) == 5
     assert torch.equal(steps[-1], pgd(small_network, x, y, eps=EPS, step=2 / 255, steps=5))
 

@@ -96,7 +96,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
                     info=label("Attacks in one step (FGSM) whenever epsilon moves, and shows what it does."),
                 )
                 method = gr.Dropdown(
-                    [(str(label(text)), name) for name, (text, _) in ATTACKS.items()], value=settings.method,
+                    [(str(label(method.title)), name) for name, method in ATTACKS.items()], value=settings.method,
                     label=label("Method"),
                 )  # fmt: skip
                 steps = slider(ATTACK_STEPS, settings.steps)

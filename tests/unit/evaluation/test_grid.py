@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from purifier.classifiers.classifier import MODELS
 from purifier.cli.main import main
 from purifier.defences import get_defence
 from purifier.evaluation import grid as module
+from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.datasets import LABELS, read_isic2019, read_samples
 from purifier.evaluation.grid import COARSE, coarse_part, parts, peak_memory, run
 from purifier.evaluation.settings import Grid
@@ -211,11 +213,11 @@ def test_who_knows_the_noise_meets_just_that_noise(small_isic2019, monkeypatch):
     read = module.read_defended
     monkeypatch.setattr(module, "read_defended", lambda *all: met.append(all[4]) or read(*all))
 
-    def spy(task, x, y):
+    def spy(how, task, x, y):
         known.append(task.noise_seed)
         return x
 
-    attacker = module.Attacker(name="fixed1", title="", run=spy, adaptive=True, knows_noise=True)
+    attacker = replace(get_attacker("fixed1"), attack=spy)
     part = module.Part(attacker=attacker, eps=2.0, defences=("mdda",), batch=0)
     pixels, kept, _ = module.read_readable(read_isic2019(small_isic2019)[:2], 64)
     cpu = module.torch.device("cpu")

@@ -5,10 +5,10 @@ import pytest
 
 from purifier.classifiers.classifier import load_classifier
 from purifier.cli.main import main
-from purifier.defences import FAMILIES, FIRST_GUESS
+from purifier.defences import FAMILIES
 from purifier.evaluation import tune as module
 from purifier.evaluation.datasets import read_isic2019
-from purifier.evaluation.tune import STARTS, Trials, chosen, merit, try_mdda, tune
+from purifier.evaluation.tune import FIRST_GUESS, STARTS, Trials, chosen, merit, try_mdda, tune
 
 
 def test_of_what_cannot_be_told_from_the_best_worst_case_the_cheapest_on_clean_pictures_is_taken():
