@@ -14,9 +14,10 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from purifier.denoise import rof
-from purifier.diffusion import diffuse, split_generator
+from purifier.diffusion import diffuse
 from purifier.pixels import check_pixels
 from purifier.pyramid import build_pyramid, merge_pyramid, resample
+from purifier.seeds import split_generator
 
 ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
 MAX_POWER = 4.0  # of decay and tilt

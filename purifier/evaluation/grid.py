@@ -28,6 +28,7 @@ from purifier.evaluation.settings import COARSE, Grid, find_defence
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE, jpeg_quality
 from purifier.pipeline import Purifier
+from purifier.seeds import seed_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,18 +158,13 @@ def digest_of_pixels(pixels: Tensor) -> str:
     return hashlib.sha256(pixels.numpy()).hexdigest()
 
 
-def seed_of(*what) -> int:
-    """A seed for torch and numpy that depends on all of ``what``, and on nothing else."""
-    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:4]) // 2
-
-
 def measure(work: Work) -> Rows:
     """The rows of one part."""
     part, grid, attacker = work.part, work.grid, work.part.attacker
     chosen = [i for i, sample in enumerate(work.samples) if attacker.label in (None, sample.label)]
     if not chosen:
         return pd.DataFrame()
-    classifier, surrogate = (load_classifier(name).to(work.device) for name in (grid.classifier, grid.surrogate))
+    classifier, surrogate = (load_classifier(name, device=work.device) for name in (grid.classifier, grid.surrogate))
     samples = [work.samples[i] for i in chosen]
     x, y = work.pixels[chosen].to(work.device) / 255, targets(classifier, samples).to(work.device)
     noise_seeds = [seed_of(grid.seed, "noise", part.batch, draw) for draw in range(grid.draws)]
