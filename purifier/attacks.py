@@ -9,13 +9,13 @@ its noise, and ``straight_through`` where it has no gradient.
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from purifier.pixels import check_labels, check_pixels
+from purifier.strict import strict
 
 Model = Callable[[Tensor], Tensor]
 
@@ -243,7 +243,7 @@ ATTACKS: dict[str, tuple[str, Callable[..., Iterator[Tensor]]]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@strict
 class AttackSettings:
     """An attack of ``ATTACKS`` in the L-infinity ball. Raises ``ValueError`` for settings out of range."""
 
