@@ -31,7 +31,7 @@ HOMES = {  # of libraries that one module or package has to itself
     "gradio": ("ui",), "timm": ("classifiers", "training"), "transformers": ("classifiers",),
     "huggingface_hub": ("classifiers",), "matplotlib": ("figures", "evaluation"), "pydicom": ("pictures",),
     "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "fpdf": ("reports",),
-    "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"),
+    "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
 }  # fmt: skip
 MODULES = sorted((ROOT / "purifier").rglob("*.py"))
 

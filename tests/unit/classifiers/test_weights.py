@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-from purifier import classifiers
+from purifier.classifiers import classifier as classifiers
 from purifier.classifiers.classifier import digest_of, load_classifier
 from purifier.classifiers.weights import INDEX, WEIGHTS
 from tests.helpers.classifiers import in_parts, save_small
@@ -246,7 +246,7 @@ def test_a_network_that_gives_something_else_is_refused(folder, monkeypatch, log
 
 
 def test_what_is_bundled_is_known_and_not_tried_out(monkeypatch):
-    monkeypatch.setattr(classifiers, "_shared", {})
+    monkeypatch.setattr(classifiers._load_shared, "cache", {})
     monkeypatch.setattr(classifiers, "_try_out", lambda *_: 1 / 0)
     assert load_classifier().labels
 
