@@ -2,19 +2,23 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint check screenshots docs
+.PHONY: run test test-all lint check screenshots docs
 
 run: .venv/.run
 	$(BIN)/python app.py
 
+# Some minutes: without trainings, documentation, notebook and wheel.
 test: .venv/.dev
+	$(BIN)/python -m pytest tests/unit tests/page --ignore tests/unit/training
+
+test-all: .venv/.dev
 	$(BIN)/python -m pytest
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-check: lint test
+check: lint test-all
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

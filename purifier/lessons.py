@@ -56,6 +56,7 @@ def teach(lesson: Lesson, path: str) -> tuple[Run, Seen]:
 
 
 def is_fooled(seen: dict[str, Reading]) -> bool:
+    """Whether the attacked picture is read as something else than the original."""
     return seen["attacked"].top != seen["original"].top
 
 

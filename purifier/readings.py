@@ -23,13 +23,16 @@ class Reading:
 
     @property
     def top(self) -> str:
+        """The likeliest label."""
         return self.labels[int(self.probabilities.argmax())]
 
     def probability(self, label: str) -> float:
+        """Of a label, in [0, 1]."""
         return self.probabilities[self.labels.index(label)].item()
 
     @property
     def unsure(self) -> bool:
+        """Whether its confidence is below the classifier's threshold."""
         return self.probabilities.max().item() < self.abstain_below
 
     def malignant(self) -> float | None:

@@ -81,6 +81,7 @@ class Settings:
         _check_seed(self.seed)
 
     def to_json(self) -> str:
+        """As text that ``from_json`` reads."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod

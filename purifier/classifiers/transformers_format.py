@@ -40,6 +40,7 @@ class Network(nn.Module):
 
 
 def in_transformers_format(config: dict) -> bool:
+    """Whether a config is one of the transformers library's."""
     return "model_type" in config and "architecture" not in config
 
 

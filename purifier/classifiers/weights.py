@@ -83,6 +83,7 @@ def weight_files(folder: Path, source: str) -> list[Path]:
 
 
 def lacks_parts(missing: list[str], index: str, source: str) -> ValueError:
+    """The error that names parts of an index that are not there."""
     return ValueError(f"{source} lacks {few(missing)}, named in its {index}.")
 
 

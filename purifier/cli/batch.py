@@ -112,6 +112,7 @@ def kinds(settings: Settings) -> list[str]:
 
 
 def columns(classifier: Classifier, settings: Settings) -> list[str]:
+    """The names of the columns of ``results.csv``."""
     scores = ("read_as", "unsure", "malignant", *(f"p_{label}" for label in classifier.labels))
     of_kinds = (f"{kind}_{score}" for kind in kinds(settings) for score in scores)
     return ["file", "sha256", "weights", "error", "dermoscopic", *of_kinds]

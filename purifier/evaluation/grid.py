@@ -46,6 +46,7 @@ class Part:
 
     @property
     def file(self) -> str:
+        """The name of the file that keeps it."""
         eps = "" if self.eps is None else f"-{self.eps:g}"
         against = f"-{self.defences[0]}" if self.attacker.adaptive else ""
         return f"{self.attacker.name}{eps}{against}-{self.batch:05d}.parquet"
@@ -74,6 +75,7 @@ def in_turn(works: Iterable[Work]) -> Iterator[tuple[Part, Rows]]:
 
 
 def parts(grid: Grid, batches: int) -> Iterator[Part]:
+    """All parts of a run over so many batches of pictures."""
     for attacker in grid.attackers():
         if attacker.adaptive:  # against no defence it would be the plain attack
             groups = [(defence,) for defence in grid.defences if defence != "none"]

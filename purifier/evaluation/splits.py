@@ -30,6 +30,7 @@ class Sample:
 
     @property
     def split(self) -> str:
+        """``train``, ``val`` or ``test``."""
         return self.known_split or split_of(self.lesion, self.image)
 
     @property

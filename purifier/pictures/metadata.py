@@ -63,6 +63,7 @@ def take_apart(data: bytes) -> Parts:
 
 
 def orientation_of(exif: bytes, xmp: bytes) -> int:
+    """1 to 8, as an EXIF block or else XMP says how the camera was held; 1 where neither can be read."""
     value = _exif(exif).get(ORIENTATION) if exif else None
     if value is None and (found := re.search(rb'tiff:Orientation(="|>)([1-8])', xmp)):
         value = int(found[2])

@@ -38,6 +38,7 @@ def record(
 
 
 def facts_of(run: Run, classifier: Classifier, attacker: Classifier | None, made: datetime | None) -> Facts:
+    """What a report tells. Arguments as of ``record``."""
     pictures = run.pictures()
     readings = dict(zip(pictures, read(classifier, *pictures.values()), strict=True))
     readings["original"] = replace(readings["original"], foreign=is_foreign(classifier, run.original))
@@ -86,4 +87,5 @@ def _picture(x: Tensor, reading: Reading) -> dict:
 
 
 def as_json(facts: Facts) -> str:
+    """The record as text."""
     return json.dumps(facts.record, indent=2, ensure_ascii=False) + "\n"

@@ -45,6 +45,7 @@ def html_report(
 
 
 def page_of(facts: Facts) -> str:
+    """The page of facts that were found already."""
     run, readings = facts.run, facts.readings
     notice = f'<p class="notice" role="note">{escape(say(NOTICE))}</p>'
     cards = "".join(map(_card, panels(run, readings)))

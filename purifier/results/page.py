@@ -248,11 +248,13 @@ def effort(record: dict) -> tuple[int, int]:
 
 
 def percent(record: dict) -> str:
+    """A share as a percentage."""
     low, high = (100 * record[f"accuracy_{end}"] for end in ("low", "high"))
     return f"{100 * record['accuracy']:.1f} % ({low:.0f} to {high:.0f})"
 
 
 def tuning(folder: Path, shown_as: str) -> str:
+    """How the settings were chosen, from a stored search."""
     best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
     conditions = list(next(iter(best.values()))["accuracy"])
     body = [

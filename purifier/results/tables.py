@@ -370,4 +370,5 @@ def purifier_text(settings: dict) -> str:
 
 
 def markdown(header: list[str], body: list[list[str]]) -> str:
+    """A Markdown table of cells that are text already."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body))

@@ -297,6 +297,7 @@ only hides its gradient would lose more to Square or to the transferred attack t
 
 
 def non_lesion_rows(found: dict) -> str:
+    """What the check for pictures that are no dermoscopy reached, as a table."""
     level = f"{found['eps'] * 255:.0f}/255"
     subset = f"of {found['attacked']} test lesions"
     return rows([

@@ -88,6 +88,7 @@ def imagenet_network() -> nn.Module:
 
 
 def learning_rate(phase: Phase, step: int) -> float:
+    """At a step of the phase: half a cosine from ``lr[0]`` to ``lr[1]``."""
     start, end = phase.lr
     return end + (start - end) * (1 + math.cos(math.pi * step / phase.steps)) / 2
 
@@ -227,6 +228,7 @@ class State:
 
 
 def new_optimizer(network: nn.Module) -> torch.optim.Optimizer:
+    """AdamW; each step sets its learning rate."""
     return create_optimizer_v2(network, "adamw", lr=1e-3, weight_decay=0.05)
 
 
@@ -295,6 +297,7 @@ def guard(network: nn.Module, x: Tensor, y: Tensor, eps: float) -> dict[str, flo
 
 
 def overfitted(found: dict[str, float]) -> bool:
+    """Whether the guard's accuracies (see ``guard``) show catastrophic overfitting."""
     return found["pgd10"] < found["single_step"] - OVERFITTED
 
 

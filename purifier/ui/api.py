@@ -20,10 +20,9 @@ from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
 from purifier.readings import is_foreign, read
 from purifier.runs import Attack, attack_steps, purified_picture
-from purifier.ui.controls import COMPARE_DRAWS, SEED
-from purifier.ui.handlers import attack_from, purifier_from
+from purifier.ui.comparison import all_defences, defend
+from purifier.ui.controls import COMPARE_DRAWS, SEED, attack_from, purifier_from
 from purifier.ui.session import Session, classifier_for_page
-from purifier.ui.tabs.compare import all_defences, defend
 from purifier.wording.language import say
 
 Told = dict[str, object]  # a reading, as above

@@ -1,8 +1,17 @@
-"""The ranges of the page's controls, which its API keeps too: one call must not hold everyone's queue."""
+"""The page's controls: their ranges, which its API keeps too (one call must not hold everyone's queue), their menus,
+and the settings that their values describe."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from purifier.runs import MAX_SEED
+import gradio as gr
+
+from purifier.attacks import AttackSettings
+from purifier.classifiers.classifier import bundled_classifiers
+from purifier.classifiers.hub import PUBLIC
+from purifier.classifiers.taxonomy import full_name
+from purifier.pipeline import Purifier
+from purifier.runs import ANY, MAX_SEED, Settings
 from purifier.wording.language import say
 
 
@@ -38,3 +47,77 @@ SMOOTHING = Range("Smoothing noise, in 1/255", 4, 64, 1)
 CERTIFY_SAMPLES = Range("Noisy draws", 50, 2000, 1)
 COMPARE_DRAWS = Range("Draws", 1, 50, 1)
 SEED = Range("Seed", 0, MAX_SEED, 1)
+ELSEWHERE = "These settings have values that the page has no controls for. Use the command purifier report."
+
+
+def classifier_choices(translate: Callable = say) -> list[tuple[str, str]]:
+    """The menu of classifiers: the bundled ones, then public ones on the Hub."""
+    bundled = {  # the menu is narrow
+        "augmented": translate("augmented: the default"),
+        "robust": translate("robust: attack-trained"),
+        "standard": translate("standard: ordinary"),
+        "surrogate": translate("surrogate: a ResNet"),
+    }
+    gated = translate("gated")
+    public = [
+        (f"{repository} (Hub, {about.format}{f', {gated}' if about.gated else ''})", f"hf-hub:{repository}")
+        for repository, about in PUBLIC.items()
+    ]
+    return [(str(bundled.get(name, name)), name) for name in bundled_classifiers()] + public
+
+
+def target_choices(labels: Sequence[str], translate: Callable = say) -> list[tuple[str, str]]:
+    """The menu of what an attack may aim at."""
+    return [
+        (str(translate("Any other diagnosis")), ANY),
+        *((str(translate(full_name(label))), label) for label in labels),
+    ]
+
+
+def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
+    """The attack that the controls describe; ``epsilon`` in units of 1/255."""
+    return AttackSettings(method=method, eps=EPSILON.check(epsilon) / 255, steps=ATTACK_STEPS.check(steps))
+
+
+def purifier_from(blocks: int, sigma: float, weight: float, scales: list[float] | None) -> Purifier:
+    """The purifier that the controls describe; ``sigma`` in units of 1/255."""
+    if not isinstance(scales, list) or not all(isinstance(scale, (int, float)) for scale in scales):
+        raise ValueError(say("scales must be a list of numbers, and are {scales}.", scales=scales))
+    chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
+    sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
+    return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen)
+
+
+def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, object]:
+    """The controls that settings describe, by the names of ``Update``'s fields; the classifier is the attacker's. What
+    was not done leaves its controls as they are.
+
+    ``labels`` are the classifier's. Raises ``ValueError`` for settings that the page has no controls for.
+    """
+    attack, purifier = settings.attack, settings.purifier
+    values: dict[str, object] = {"classifier": settings.classifier if attack is None else attack.classifier}
+    if attack is not None:
+        how = attack.settings
+        epsilon = round(255 * how.eps)
+        if attack_from(how.method, epsilon, how.steps) != how or attack.stopped_after is not None:
+            raise ValueError(ELSEWHERE)
+        if attack.target != ANY and attack.target not in labels:
+            raise ValueError(f"{attack.classifier} does not know the diagnosis {full_name(attack.target)}.")
+        target = gr.Dropdown(choices=target_choices(labels), value=attack.target)
+        values |= dict(
+            epsilon=epsilon, target=target, knows=attack.known is not None, method=how.method, steps=how.steps,
+            attack_seed=SEED.check(attack.seed),
+        )  # fmt: skip
+    shown = purifier or (attack.known if attack else None)
+    if shown is not None:
+        of_purifier = purifier_values(shown)
+        if purifier_from(**of_purifier) != shown or (attack and attack.known not in (None, shown)):
+            raise ValueError(ELSEWHERE)
+        values |= dict(**of_purifier, seed=SEED.check(settings.seed))
+    return values
+
+
+def purifier_values(purifier: Purifier) -> dict[str, object]:
+    """The controls that a purifier describes; ``purifier_from`` takes them back."""
+    sigma = round(255 * purifier.sigma, 6)
+    return dict(blocks=purifier.blocks, sigma=sigma, weight=purifier.weight, scales=list(purifier.scales))

@@ -12,7 +12,7 @@ from purifier.runs import ANY
 from purifier.ui import api
 from purifier.ui.components import COMPUTE, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, SIGMA, WEIGHT
-from purifier.ui.handlers import readable
+from purifier.ui.events import errors_as_messages
 
 
 def add_endpoints() -> None:
@@ -35,17 +35,19 @@ def add_endpoints() -> None:
         knows = gr.Checkbox(False, label="The attacker knows the purifier")
         draws = gr.Number(8, label=COMPARE_DRAWS.name)
         result, reading = gr.Image(label="Result", format="png"), gr.JSON(label="Reading")
-        gr.Button().click(readable(api.classify), [picture, classifier], reading, api_name="classify", **shared)
         gr.Button().click(
-            readable(api.attack),
+            errors_as_messages(api.classify), [picture, classifier], reading, api_name="classify", **shared
+        )
+        gr.Button().click(
+            errors_as_messages(api.attack),
             [picture, classifier, method, epsilon, steps, target, seed, knows, blocks, sigma, weight, scales],
             [result, reading], api_name="attack", **shared,
         )  # fmt: skip
         gr.Button().click(
-            readable(api.purify), [picture, classifier, blocks, sigma, weight, scales, seed], [result, reading],
-            api_name="purify", **shared,
+            errors_as_messages(api.purify), [picture, classifier, blocks, sigma, weight, scales, seed],
+            [result, reading], api_name="purify", **shared,
         )  # fmt: skip
         gr.Button().click(
-            readable(api.compare), [picture, classifier, draws, original], gr.JSON(label="Defences"),
+            errors_as_messages(api.compare), [picture, classifier, draws, original], gr.JSON(label="Defences"),
             api_name="compare", **shared,
         )  # fmt: skip

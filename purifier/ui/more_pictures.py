@@ -1,7 +1,8 @@
 """Further ways to a picture in 'Try it': a DICOM file, and the ISIC Archive by id where it can be reached."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 
 import gradio as gr
@@ -9,9 +10,11 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from purifier.pictures import isic_archive
+from purifier.ui.actions import choose
 from purifier.ui.components import label
-from purifier.ui.handlers import choose, instead, readable
+from purifier.ui.events import restart_on
 from purifier.ui.session import Session
+from purifier.ui.updates import Update
 from purifier.wording.language import say
 
 UNREACHABLE = '<p class="lp-note">The ISIC Archive cannot be reached from this server.</p>'
@@ -36,10 +39,13 @@ class MorePictures:
                 self.source = gr.HTML()
             self.unreachable = gr.HTML(label(UNREACHABLE), visible=False)
 
-    def wire(self, session: gr.State, shown: Sequence[Component], running: Sequence[Dependency]) -> None:
-        """``shown`` is what ``choose`` draws, the picture first; ``running`` what a new picture ends."""
-        instead(self.dicom.upload, running, readable(choose), [self.dicom, session], shown)
-        instead(self.fetch.click, running, readable(from_archive), [self.isic_id, session], [self.source, *shown])
+    def wire(self, outputs: Mapping[str, Component], running: Sequence[Dependency]) -> None:
+        """``outputs`` is what ``choose`` draws, by the names of ``Update``'s fields; ``running`` what a new picture
+        ends."""
+        session = outputs["session"]
+        restart_on(self.dicom.upload, running, choose, [self.dicom, session], outputs)
+        with_source = dict(source=self.source, **outputs)
+        restart_on(self.fetch.click, running, from_archive, [self.isic_id, session], with_source)
         self.folded.expand(  # nobody is asked before
             look, None, [self.archive, self.unreachable], api_visibility="private", show_progress="hidden", queue=False
         )
@@ -61,12 +67,12 @@ def look() -> tuple:
     return gr.Column(visible=reachable), gr.HTML(visible=not reachable)
 
 
-def from_archive(isic_id: str | None, session: Session) -> tuple:
+def from_archive(isic_id: str | None, session: Session) -> Update:
     """Choose a picture of the Archive, and say whose it is."""
     if not (isic_id or "").strip():
         raise ValueError("Give the number of a picture, such as ISIC_0024306.")
     found = isic_archive.fetch(isic_id)
-    return credit(found), *choose(found.file, session)
+    return replace(choose(found.file, session), source=credit(found))
 
 
 def credit(found: isic_archive.ArchivePicture) -> str:

@@ -72,7 +72,7 @@ def build_page() -> gr.Blocks:
         with gr.Tab(label("Try it")):
             try_it = add_try_it(page, session)
         with gr.Tab(label("Lessons")) as lessons:
-            add_lessons(session, try_it.controls, try_it.shown, lessons)
+            add_lessons(try_it.outputs, lessons)
         with gr.Tab(label("Pyramid theatre")) as theatre:
             add_theatre(session, try_it.purifier, try_it.seed, theatre)
         with gr.Tab(label("How often?")):

@@ -1,18 +1,18 @@
 """Three attacks that are set up in one click, and the live attack that follows the slider."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-import gradio as gr
+from dataclasses import dataclass, replace
 
 from purifier.classifiers.classifier import Classifier
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.pictures.files import quantise, read_image
 from purifier.readings import read
 from purifier.runs import ANY
+from purifier.ui.actions import attack, choose
 from purifier.ui.examples import example_files
-from purifier.ui.handlers import attack, choose, need_picture, status
-from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.session import Session, classifier_for_page, need_picture
+from purifier.ui.status import status
+from purifier.ui.updates import Update
 from purifier.ui.view import within
 from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
@@ -40,7 +40,7 @@ PRESETS = (
 )  # fmt: skip
 
 
-def set_up(preset: Preset, session: Session):
+def set_up(preset: Preset, session: Session) -> Update:
     """Aim the attack; where the picture does not suit, or there is none, choose an example that does.
 
     A picture of the visitor's own is never replaced.
@@ -54,7 +54,7 @@ def set_up(preset: Preset, session: Session):
     aim = say("any other diagnosis") if preset.target == ANY else within(diagnosis(preset.target))
     if session.original is not None and suits(preset, classifier, session.original):
         text = say("The attack aims at: {aim}. Now press Attack.", aim=aim)
-        return *[gr.skip()] * 5, status(text), preset.target
+        return Update(status=status(text), target=preset.target)
     kind = say(preset.kind)
     if session.is_own:
         reading = within(diagnosis(read(classifier, session.original)[0].top))
@@ -67,12 +67,12 @@ def set_up(preset: Preset, session: Session):
         )  # fmt: skip
     for path in example_files():
         if suits(preset, classifier, quantise(read_image(path))):
-            *shown, _ = choose(str(path), session, is_own=False)
             text = say(
                 "An example that is read as {kind} was chosen; the attack aims at: {aim}. Now press Attack.",
                 kind=kind, aim=aim,
             )  # fmt: skip
-            return *shown, status(text), preset.target
+            chosen = choose(str(path), session, is_own=False)
+            return replace(chosen, status=status(text), target=preset.target)
     raise ValueError(
         say(
             "This classifier reads no example as {kind}. Choose another classifier, or a picture of your own.",
@@ -85,10 +85,10 @@ def suits(preset: Preset, classifier: Classifier, x) -> bool:
     return preset.suits is None or read(classifier, x)[0].top in preset.suits
 
 
-def live(session: Session, is_live: bool, epsilon: int, target: str, seed: int) -> Iterator[tuple]:
+def live(session: Session, is_live: bool, epsilon: int, target: str, seed: int) -> Iterator[Update]:
     """The attack in one step, if it is to follow the slider."""
     if not is_live:
-        yield (gr.skip(),) * 5
+        yield Update()
         return
     need_picture(session)
     yield from attack(session, "fgsm", epsilon, 1, target, seed, knows=False)

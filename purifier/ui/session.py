@@ -8,6 +8,7 @@ from purifier.classifiers.classifier import DEFAULT, Classifier, default_device,
 from purifier.classifiers.hub import Progress
 from purifier.pipeline import Purifier
 from purifier.runs import Attack, Run, Settings
+from purifier.wording.language import say
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,12 @@ class Session:
         purifier = self.purifier if self.purified is not None else None
         settings = Settings(classifier=self.classifier, attack=self.attack, purifier=purifier, seed=self.seed)
         return Run(settings, self.original, self.attacked, self.purified)
+
+
+def need_picture(session: Session) -> None:
+    """Raises ``ValueError`` where none was chosen yet."""
+    if session.original is None:
+        raise ValueError(say("Choose a picture first (step 1)."))
 
 
 def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:

@@ -19,6 +19,7 @@ def malignant_share(reading: Reading) -> str:
 
 
 def doubts(reading: Reading) -> list[str]:
+    """Why a reading should not be trusted, in sentences; empty where nothing is known against it."""
     found = []
     if reading.foreign:
         found.append(say("This does not look like a dermoscopic picture."))

@@ -30,25 +30,30 @@ class Panel:
 
     @property
     def alt(self) -> str:
+        """For those who cannot see the picture."""
         if self.reading is None:
             return f"{self.title}. {self.note}"
         return say("{title} picture, read as {reading}", title=self.title, reading=headline(self.reading))
 
 
 def scale_name(scale: float) -> str:
+    """A scale as people write it: ``1/2`` for 0.5."""
     return str(Fraction(scale).limit_denominator(64))
 
 
 def title() -> str:
+    """Of a report."""
     return say("Lesion Purifier: report of a run")
 
 
 def byline(record: dict) -> str:
+    """When a report was made, and by which classifier its pictures were read."""
     name = record["settings"]["classifier"]
     return say("Made {time}; read by the classifier {classifier}.", time=made_at(record), classifier=name)
 
 
 def made_at(record: dict) -> str:
+    """The time of a record, in UTC."""
     return f"{datetime.fromisoformat(record['made']):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -69,10 +74,12 @@ def panels(run: Run, readings: dict[str, Reading]) -> list[Panel]:
 
 
 def verdict(readings: dict[str, Reading]) -> str:
+    """What the readings of a run, by picture, say together."""
     return together(*(readings.get(name) for name in ("original", "attacked", "purified")))
 
 
 def yes_or_no(value: bool) -> str:
+    """A truth value in a word."""
     return say("yes") if value else say("no")
 
 
@@ -122,6 +129,7 @@ def _scales(purifier: Purifier) -> str:
 
 
 def attack_rows(attack: Attack) -> list[Row]:
+    """The settings of an attack as a table."""
     settings = attack.settings
     return [
         (say("Method"), say(ATTACKS[settings.method][0])),
@@ -142,6 +150,7 @@ def _steps(attack: Attack) -> str:
 
 
 def purifier_rows(purifier: Purifier, seed: int) -> list[Row]:
+    """The settings of a purifier, and the seed of its noise, as a table."""
     return [
         (say("Scales"), _scales(purifier)),
         (say("Blocks"), str(purifier.blocks)),
@@ -172,6 +181,7 @@ def settings_tables(run: Run) -> list[tuple[str, list[Row]]]:
 
 
 def step_names() -> list[str]:
+    """What is done to every scale in a block, as headings."""
     return [say("Before"), say("Diffused"), say("Denoised"), say("Aggregated")]
 
 
@@ -197,6 +207,7 @@ def likeness(reading: Reading, readings: dict[str, Reading]) -> str:
 
 
 def limits() -> list[str]:
+    """What a report must not be taken for, in sentences."""
     return [
         say("One purification is one draw of noise: with another seed the purified picture may be read differently."),
         say("An attacker who knows the purifier can attack through it and defeats it."),
@@ -206,6 +217,7 @@ def limits() -> list[str]:
 
 
 def how_to_repeat() -> str:
+    """How whoever has the report runs it again."""
     return say(
         "Save the settings as run.json and the original picture as FILE, then run this command. It repeats the run if "
         "the hashes are those of this report."
@@ -213,10 +225,12 @@ def how_to_repeat() -> str:
 
 
 def about_hashes() -> str:
+    """What the hashes are of."""
     return say("SHA-256 of a picture's 8-bit pixels, row by row, each red, green, blue; of weights, of their file.")
 
 
 def hash_rows(record: dict) -> list[Row]:
+    """The digests of pictures and weights as a table."""
     titles = {"original": say("Original"), "attacked": say("Attacked"), "purified": say("Purified")}
     found = [(titles[name], picture["sha256"]) for name, picture in record["pictures"].items()]
     for role, heading in (("classifier", say("Classifier's weights")), ("attacker", say("Attacker's weights"))):

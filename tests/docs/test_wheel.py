@@ -73,7 +73,11 @@ def test_a_wheel_holds_the_package_and_what_comes_with_it(source, wheel):
     assert names == assets | {f"purifier/{name}" for name in _files(source / "purifier")}
     kinds = ("models/augmented/model.safetensors", EXAMPLE, "evaluation/robust-adaptive/summary.json")
     assert {f"purifier/assets/{name}" for name in kinds} <= names
-    assert {"purifier/ui/style.css", "purifier/languages/de.json", "purifier/training/recipes/robust.toml"} <= names
+    assert {
+        "purifier/ui/static/style.css",
+        "purifier/wording/catalogues/de.json",
+        "purifier/training/recipes/robust.toml",
+    } <= names
 
 
 def test_an_installed_wheel_needs_no_checkout(installed):
@@ -101,7 +105,7 @@ def test_an_installed_wheel_needs_no_checkout(installed):
 def test_the_command_works_from_an_installed_wheel(installed):
     assert "usage: purifier" in _run(installed, "-m", "purifier.cli", "--help")
     (entry_points,) = installed.glob("lesion_purifier-*.dist-info/entry_points.txt")
-    assert "purifier = purifier.cli:main" in entry_points.read_text(encoding="utf-8")
+    assert "purifier = purifier.cli.main:main" in entry_points.read_text(encoding="utf-8")
     assert (installed / "bin" / "purifier").is_file() or os.name == "nt"
 
 

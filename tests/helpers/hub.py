@@ -209,10 +209,10 @@ def load(name):
 
 
 def page(name):
-    from purifier.ui.handlers import change_classifier
+    from purifier.ui.actions import change_classifier
     from purifier.ui.session import Session
 
-    return [row[-1] for row in change_classifier(name, Session())]
+    return [update.status for update in change_classifier(name, Session())]
 
 
 def command(*arguments):

@@ -8,8 +8,7 @@ from purifier.classifiers.classifier import load_classifier
 from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.runs import AT_ONCE, Attack, attack_steps, purified_labels
-from purifier.ui.controls import DRAWS
-from purifier.ui.handlers import attack_from
+from purifier.ui.controls import DRAWS, attack_from
 from purifier.ui.session import Session
 from purifier.ui.tabs.compare import compare
 from purifier.ui.tabs.how_often import certified, how_often

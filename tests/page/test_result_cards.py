@@ -7,7 +7,8 @@ import torch
 from purifier.classifiers.classifier import MODELS
 from purifier.pictures.files import quantise, read_image
 from purifier.runs import ANY, Attack, attack_steps
-from purifier.ui.handlers import attack, attack_from
+from purifier.ui.actions import attack
+from purifier.ui.controls import attack_from
 from purifier.ui.results import NOT_MEASURED, result_cards
 from purifier.ui.session import Session
 from purifier.wording.language import catalogue, speaking
@@ -59,7 +60,7 @@ def test_a_target_that_is_reached_already_is_refused(session, classifier):
     label = classifier.labels[int(classifier(session.original).argmax())]
     with pytest.raises(ValueError, match="is read as melanocytic nevus already: choose another target"):
         next(attack(session, "pgd", 2, 5, label, 0, False))
-    assert torch.equal(next(attack(session, "pgd", 2, 5, ANY, 0, False))[0].original, session.original)
+    assert torch.equal(next(attack(session, "pgd", 2, 5, ANY, 0, False)).session.original, session.original)
 
 
 def test_pictures_are_named_in_the_language_spoken(session, classifier, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from purifier.pictures.files import quantise, to_batch
 from purifier.pipeline import Purifier
 from purifier.runs import Attack
-from purifier.ui.handlers import purifier_from
+from purifier.ui.controls import purifier_from
 from purifier.ui.session import Session
 from purifier.ui.tabs.theatre import HINT, perform, performance
 from purifier.wording.language import speaking

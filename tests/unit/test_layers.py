@@ -74,6 +74,11 @@ def test_each_library_has_its_home():
     assert not found
 
 
+def test_no_module_imports_a_tab_but_the_page():
+    users = {path.relative_to(ROOT).as_posix() for path in MODULES for name in imported(path) if ".tabs." in name}
+    assert users == {"purifier/ui/page.py"}
+
+
 def test_no_test_imports_another():
     tests = sorted((ROOT / "tests").rglob("*.py"))
     found = {(path.name, name) for path in tests for name in imported(path) if name.startswith("tests.")}

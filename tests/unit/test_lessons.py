@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from purifier.lessons import LESSONS, seen_by, teach
+from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.runs import run
 from purifier.ui.examples import BUNDLED
@@ -19,14 +20,11 @@ def test_a_lesson_s_claim_holds(lesson):
 def test_the_claims_can_fail(classifier):
     """A purifier and an attack that do nothing, or too much, are noticed."""
     for lesson in LESSONS:
-        settings = lesson.settings
         idle = Purifier(scales=(1,), blocks=1, sigma=0, weight=0)
-        if settings.attack is not None:
-            feeble = replace(settings.attack, settings=replace(settings.attack.settings, eps=1e-6, steps=1), known=None)
-            settings = replace(settings, attack=feeble)
-        settings = replace(settings, purifier=settings.purifier and idle)
-        x = teach(replace(lesson, settings=settings), BUNDLED / lesson.example)[0].original
-        done = run(settings, x, classifier)
+        settings = replace(lesson.settings, attack=None, purifier=lesson.settings.purifier and idle)
+        done = run(settings, read_image(BUNDLED / lesson.example), classifier)
+        if lesson.settings.attack is not None:
+            done = replace(done, settings=lesson.settings, attacked=done.original)
         assert not lesson.claim(done, seen_by(done, lesson.readers)), lesson.title
 
 

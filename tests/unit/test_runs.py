@@ -8,9 +8,9 @@ from purifier.pictures.files import quantise, to_batch
 from purifier.pipeline import Purifier
 from purifier.readings import read
 from purifier.runs import ANY, Attack, Settings, hash_of, run
-from purifier.ui.handlers import attack
+from purifier.ui.actions import attack
+from purifier.ui.controls import control_values
 from purifier.ui.session import Session
-from purifier.ui.take_away import control_values
 from purifier.wording.runs import attack_rows
 from tests.helpers.pictures import lesion_like
 
@@ -75,11 +75,12 @@ def test_an_attack_stays_in_its_ball_and_flees_the_reading(classifier, picture):
 def test_an_attack_that_was_stopped_is_recorded_and_repeated(classifier, picture):
     begun = Session(original=quantise(picture))
     steps = attack(begun, "pgd", 2, 8, ANY, 3, False)
-    session = next(steps)[0]  # and then the visitor presses Stop
+    session = next(steps).session  # and then the visitor presses Stop
     assert session.attack.stopped_after == 1 and session.attack.settings.steps == 8
     stored = Settings.from_json(session.run.settings.to_json())
     assert torch.equal(run(stored, picture, classifier).attacked, session.attacked)
-    *_, (done, *_) = steps
+    *_, last = steps
+    done = last.session
     assert done.attack.stopped_after is None and not torch.equal(done.attacked, session.attacked)
     assert ("Attack steps", "1 of 8, then it was stopped") in attack_rows(session.attack)
     with pytest.raises(ValueError, match="no controls for"):

@@ -7,7 +7,7 @@ import torch
 
 from purifier import __version__
 from purifier.classifiers.classifier import MODELS, bundled_classifiers, default_device, digest_of
-from purifier.ui.handlers import redraw
+from purifier.ui.events import redraw
 from purifier.wording.language import ENGLISH, FOLDER, spoken
 
 DELIMITERS = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]

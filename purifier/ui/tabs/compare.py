@@ -5,27 +5,22 @@ import csv
 import io
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import gradio as gr
-import torch
 from gradio.components import Component
-from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from purifier.classifiers.classifier import Classifier
-from purifier.classifiers.taxonomy import full_name
-from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.pictures.files import quantise
-from purifier.pipeline import Purifier
 from purifier.readings import read
+from purifier.ui.comparison import Row, all_defences, defend
 from purifier.ui.components import PRIVATE, label, slider
-from purifier.ui.controls import COMPARE_DRAWS
+from purifier.ui.controls import COMPARE_DRAWS, purifier_from
+from purifier.ui.events import errors_as_messages, redraw
 from purifier.ui.examples import THUMBNAIL
-from purifier.ui.handlers import need_picture, purifier_from, readable, redraw, status, stopped, with_time_left
-from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.session import Session, classifier_for_page, need_picture
+from purifier.ui.status import status, stopped, with_time_left
 from purifier.ui.view import picture_tag
 from purifier.wording.language import say, say_again
 
@@ -36,20 +31,6 @@ INTRO = (
     "under <b>Robustness</b>. Click a heading to sort.</p>"
 )
 TYPES = ["html", "str", "str", "number", "number", "number", "number", "number"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A defence on one picture, in English. ``kept`` is the share of the draws that are read as the original, in per
-    cent; PSNR and SSIM are against the original, of the first draw."""
-
-    defence: str
-    read_as: str
-    kept: float
-    draws: int
-    psnr: float
-    ssim: float
-    milliseconds: float
 
 
 def headers() -> list[str]:
@@ -72,8 +53,8 @@ def add_compare(page: gr.Blocks, session: gr.State, purifier: list[Component]) -
         elem_classes="lp-compare",
     )  # fmt: skip
     link = gr.HTML()
-    running = start.click(readable(compare), [session, draws, *purifier], [table, link, said], **PRIVATE)
-    stop.click(readable(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
+    running = start.click(errors_as_messages(compare), [session, draws, *purifier], [table, link, said], **PRIVATE)
+    stop.click(errors_as_messages(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
     redraw(page.load, lambda: _filled([]), [], table)
 
 
@@ -103,46 +84,6 @@ def compare(session: Session, draws: int, *settings) -> Iterator[tuple]:
 def _filled(cells: list[list]) -> dict:
     """The table's value; Gradio takes new headings only together with new rows."""
     return {"headers": headers(), "data": list(cells)}
-
-
-def all_defences(purifier: Purifier) -> list[Defence]:
-    """None, MDDA with the settings of ``purifier``, and every peer with its tuned one."""
-    return [get_defence("none"), get_defence("mdda", purifier), *(get_defence(name) for name in FAMILIES)]
-
-
-def defend(
-    session: Session, defence: Defence, classifier: Classifier, reference: str, draws: int
-) -> tuple[Row, Tensor]:
-    """One row, and the first draw's picture."""
-    # Its import takes seconds, which the page's start is spared.
-    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
-
-    device = classifier.mean.device
-    x, draws = session.source.to(device), draws if defence.random else 1
-    counts, spent, first = Counter(), 0.0, None
-    for draw in range(draws):
-        start = time.perf_counter()
-        with torch.no_grad():
-            generator = torch.Generator().manual_seed(draw)
-            if defence.copies == 1:
-                picture = quantise(defence(x, generator))
-                answer = read(classifier, picture.cpu())[0].top
-            else:  # the vote's first copy is shown
-                picture = quantise(defence(x, torch.Generator().manual_seed(draw)))
-                answer = classifier.labels[int(defence.read(classifier, x, generator).argmax())]
-        spent += time.perf_counter() - start
-        counts[answer] += 1
-        first = picture.cpu() if first is None else first
-    row = Row(
-        defence=defence.title,
-        read_as=full_name(counts.most_common(1)[0][0]),
-        kept=100 * counts[reference] / draws,
-        draws=draws,
-        psnr=peak_signal_noise_ratio(first, session.original, data_range=1.0).item(),
-        ssim=structural_similarity_index_measure(first, session.original, data_range=1.0).item(),
-        milliseconds=1000 * spent / draws,
-    )
-    return row, first
 
 
 def _download(rows: list[Row]) -> str:

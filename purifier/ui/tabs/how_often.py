@@ -15,9 +15,10 @@ from purifier.readings import read
 from purifier.runs import purified_labels
 from purifier.smoothing import Certificate, certificate, noisy_counts
 from purifier.ui.components import PRIVATE, label, slider
-from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING
-from purifier.ui.handlers import need_picture, purifier_from, readable, status, stopped, with_time_left
-from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING, purifier_from
+from purifier.ui.events import errors_as_messages
+from purifier.ui.session import Session, classifier_for_page, need_picture
+from purifier.ui.status import status, stopped, with_time_left
 from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
 
@@ -51,12 +52,12 @@ def add_how_often(session: gr.State, purifier: list[Component]) -> None:
     said_radius = gr.HTML(status(""))
     radius = gr.HTML()
 
-    drawing = start.click(readable(how_often), [session, draws, *purifier], [result, said], **PRIVATE)
+    drawing = start.click(errors_as_messages(how_often), [session, draws, *purifier], [result, said], **PRIVATE)
     certifying = certify.click(
-        readable(certified), [session, smoothing, samples, *purifier], [radius, said_radius], **PRIVATE
+        errors_as_messages(certified), [session, smoothing, samples, *purifier], [radius, said_radius], **PRIVATE
     )
     for button, running, line in ((stop, drawing, said), (stop_certify, certifying, said_radius)):
-        button.click(readable(stopped), None, line, cancels=[running], api_visibility="private", queue=False)
+        button.click(errors_as_messages(stopped), None, line, cancels=[running], api_visibility="private", queue=False)
 
 
 def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, str]]:

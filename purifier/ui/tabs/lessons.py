@@ -1,18 +1,21 @@
 """The tab 'Lessons': six guided lessons that set the controls of 'Try it', run, and say what to look at."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from html import escape
 
 import gradio as gr
 from gradio.components import Component
 
 from purifier.lessons import LESSONS, Lesson, is_fooled, seen_by
+from purifier.ui.actions import attack, choose, purify
 from purifier.ui.components import PRIVATE, label
+from purifier.ui.controls import classifier_choices, control_values, purifier_values
+from purifier.ui.events import errors_as_messages, restart_on, update_on
 from purifier.ui.examples import BUNDLED
-from purifier.ui.handlers import attack, choose, classifier_choices, instead, purify, readable, status, stopped
 from purifier.ui.session import Session, classifier_for_page
-from purifier.ui.take_away import control_values, purifier_values
+from purifier.ui.status import status, stopped
+from purifier.ui.updates import Update, stays
 from purifier.ui.view import ZOOM
 from purifier.wording.language import say
 from purifier.wording.readings import headline
@@ -36,8 +39,18 @@ element.addEventListener('click', event => {
 """
 
 
-def add_lessons(session: gr.State, controls: Sequence[Component], shown: Sequence[Component], tab: gr.Tab) -> None:
-    """``controls`` as of ``control_values``; ``shown`` is what ``choose`` draws, the picture first."""
+@dataclass(frozen=True, kw_only=True)
+class LessonUpdate(Update):
+    """And what the tab 'Lessons' shows of its own."""
+
+    intro: str = stays()
+    lesson_results: str = stays()
+    end: str = stays()  # what to look at, and the question
+    lesson_status: str = stays()
+
+
+def add_lessons(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
+    """``outputs`` are those of 'Try it', by the names of ``Update``'s fields."""
     gr.HTML(label(INTRO))
     which = gr.Radio(
         [(str(label(lesson.title)), i) for i, lesson in enumerate(LESSONS)], value=0, label=label("Lesson"),
@@ -50,19 +63,24 @@ def add_lessons(session: gr.State, controls: Sequence[Component], shown: Sequenc
     said, result, after = gr.HTML(status("")), gr.HTML(js_on_load=ZOOM), gr.HTML()
     with gr.Accordion(label("For teachers: how to run the class"), open=False):
         teacher = gr.HTML(teacher_page(), js_on_load=PRINT)
-    running = start.click(
-        readable(run_lesson), [which, session], [result, after, said, *controls, *shown], **PRIVATE
-    )  # fmt: skip
-    stop.click(
-        readable(lambda: (stopped(), stopped())), None, [said, shown[-1]], cancels=[running],
+    of_run = dict(outputs, lesson_results=result, end=after, lesson_status=said)
+    running = update_on(start.click, run_lesson, [which, outputs["session"]], of_run, **PRIVATE)
+    lines = dict(lesson_status=said, status=outputs["status"])
+    update_on(
+        stop.click, lambda: LessonUpdate(lesson_status=stopped(), status=stopped()), None, lines, cancels=[running],
         api_visibility="private", queue=False,
     )  # fmt: skip
-    switched = readable(lambda i: (lesson_intro(i), "", "", status(""), status("")))
-    instead(which.input, [running], switched, [which], [before, result, after, said, shown[-1]])
+    restart_on(which.input, [running], switch, [which], dict(intro=before, lesson_results=result, end=after, **lines))
     tab.select(
-        readable(lambda i: (lesson_intro(i), teacher_page())), which, [before, teacher], api_visibility="private",
-        show_progress="hidden",
+        errors_as_messages(lambda i: (lesson_intro(i), teacher_page())), which, [before, teacher],
+        api_visibility="private", show_progress="hidden",
     )  # fmt: skip
+
+
+def switch(i: int) -> LessonUpdate:
+    """Another lesson is begun; nothing is left of the last one."""
+    nothing = status("")
+    return LessonUpdate(intro=lesson_intro(i), lesson_results="", end="", lesson_status=nothing, status=nothing)
 
 
 def lesson_intro(i: int) -> str:
@@ -74,30 +92,33 @@ def lesson_intro(i: int) -> str:
     )
 
 
-def run_lesson(i: int, session: Session) -> Iterator[tuple]:
+def run_lesson(i: int, session: Session) -> Iterator[LessonUpdate]:
     """What the buttons of 'Try it' would do with the lesson's settings, there and here."""
     lesson = LESSONS[i]
     settings = lesson.settings
     classifier = classifier_for_page(settings.classifier)
     values = control_values(settings, classifier.labels)
-    picture, *drawn = choose(
-        str(BUNDLED / lesson.example), replace(session, classifier=settings.classifier), is_own=False
-    )
-    yield drawn[1], "", drawn[-1], *values, picture, *drawn
-    kept = (gr.skip(),) * (len(values) + 1)
-    session, how = drawn[0], settings.attack
+    session = replace(session, classifier=settings.classifier)
+    chosen = choose(str(BUNDLED / lesson.example), session, is_own=False)
+    yield replace(_here(chosen), end="", **values)
+    session, how = chosen.session, settings.attack
     if how is not None:
         target, epsilon, knows = how.target, round(255 * how.settings.eps), how.known is not None
-        purifier = purifier_values(how.known) if knows else ()
+        purifier = purifier_values(how.known).values() if knows else ()
         steps = attack(session, how.settings.method, epsilon, how.settings.steps, target, how.seed, knows, *purifier)
-        for drawn in steps:
-            session = drawn[0]
-            yield drawn[1], gr.skip(), drawn[-1], *kept, *drawn
+        for update in steps:
+            session = update.session
+            yield _here(update)
     if settings.purifier is not None:
-        for drawn in purify(session, *purifier_values(settings.purifier), settings.seed):
-            session = drawn[0]
-            yield drawn[1], gr.skip(), drawn[-1], *kept, *drawn
-    yield gr.skip(), lesson_end(lesson, session), status(say("The lesson is done.")), *kept, *[gr.skip()] * len(drawn)
+        for update in purify(session, **purifier_values(settings.purifier), seed=settings.seed):
+            session = update.session
+            yield _here(update)
+    yield LessonUpdate(end=lesson_end(lesson, session), lesson_status=status(say("The lesson is done.")))
+
+
+def _here(update: Update) -> LessonUpdate:
+    """What changes in 'Try it', there and here."""
+    return LessonUpdate(**vars(update), lesson_results=update.results, lesson_status=update.status)
 
 
 def lesson_end(lesson: Lesson, session: Session) -> str:

@@ -18,7 +18,7 @@ from purifier.results.tables import (
     together,
     verdicts,
 )
-from purifier.ui.handlers import in_language
+from purifier.ui.events import in_language
 from purifier.ui.view import drawing
 from purifier.wording.language import say, say_again, speaking, spoken
 

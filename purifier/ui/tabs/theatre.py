@@ -13,10 +13,11 @@ from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
 from purifier.runs import Cell, merged_picture, purified_picture, purify_stages
 from purifier.ui.components import PRIVATE, STATIC, label
-from purifier.ui.controls import SEED
-from purifier.ui.handlers import purifier_from, readable, status
+from purifier.ui.controls import SEED, purifier_from
+from purifier.ui.events import errors_as_messages
 from purifier.ui.results import titles
 from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.status import status
 from purifier.ui.view import ZOOM, drawing, mark, scale_name, step_names, within, zoomable
 from purifier.wording.language import say, spoken
 from purifier.wording.readings import diagnosis, headline
@@ -29,7 +30,7 @@ STEP_OF = (0, 1, 2, 2, 3)  # the step at which each column appears
 def add_theatre(session: gr.State, purifier: Sequence[Component], seed: Component, tab: gr.Tab) -> None:
     stage, shown = gr.HTML(label(HINT), js_on_load=SCRIPTS), gr.State(None)
     tab.select(
-        readable(perform), [session, shown, *purifier, seed], [stage, shown],
+        errors_as_messages(perform), [session, shown, *purifier, seed], [stage, shown],
         **PRIVATE,
     )  # fmt: skip
 

@@ -14,15 +14,18 @@ from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.runs import ANY
-from purifier.ui import handlers
+from purifier.ui.actions import NO_PYRAMID, attack, change_classifier, choose, purify, show_block
 from purifier.ui.components import PRIVATE, label, slider, unopened
-from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT, classifier_choices, target_choices
+from purifier.ui.events import errors_as_messages, redraw, restart_on, update_on
 from purifier.ui.examples import are_bundled, caption, example_gallery
 from purifier.ui.more_pictures import MorePictures
 from purifier.ui.presets import PRESETS, live, set_up
 from purifier.ui.results import result_cards
 from purifier.ui.session import Session, classifier_for_page
+from purifier.ui.status import status, stopped
 from purifier.ui.take_away import TakeAway
+from purifier.ui.updates import Update
 from purifier.ui.view import ZOOM, example_buttons, scale_name
 from purifier.wording.language import languages, say, speaking
 
@@ -51,8 +54,7 @@ class TryIt:
 
     purifier: list[Component]  # blocks, sigma, weight, scales
     seed: Component  # of the purifier's noise
-    controls: list[Component]  # in the order of take_away.control_values
-    shown: list[Component]  # what handlers.choose draws, the picture first
+    outputs: dict[str, Component]  # the controls and what handlers draw, by the names of Update's fields
 
 
 def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
@@ -68,7 +70,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
                         format="png", height=230, buttons=[], placeholder=label(DROP),
                     ))  # fmt: skip
                     classifier = gr.Dropdown(
-                        handlers.classifier_choices(label), value=DEFAULT, label=label("Classifier"),
+                        classifier_choices(label), value=DEFAULT, label=label("Classifier"),
                         allow_custom_value=True, info=label("Or type one on the Hub: hf-hub:owner/name@revision"),
                     )  # fmt: skip
                 with gr.Column(min_width=240):
@@ -82,7 +84,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
                 EPSILON, round(settings.eps * 255), "How much any colour value may change; 2 is invisible."
             )
             target = gr.Dropdown(
-                handlers.target_choices(load_classifier().labels, label), value=ANY, label=label("Make it read as")
+                target_choices(load_classifier().labels, label), value=ANY, label=label("Make it read as")
             )
             knows = gr.Checkbox(
                 label=label("The attacker knows the purifier"),
@@ -99,7 +101,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
                 )  # fmt: skip
                 steps = slider(ATTACK_STEPS, settings.steps)
                 attack_seed = gr.Number(0, label=label("Attack seed"), precision=0)
-            attack = gr.Button(label("Attack"), variant="primary")
+            start_attack = gr.Button(label("Attack"), variant="primary")
         with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
             gr.HTML(label("<h2><b>3</b> Purify</h2>"))
             sigma = slider(SIGMA, purifier.sigma * 255, "Strength of the noise that drowns the attack.")
@@ -112,59 +114,56 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
                 )  # fmt: skip
                 seed = gr.Number(0, label=label("Noise seed"), precision=0)
             with gr.Row():
-                purify = gr.Button(label("Purify"), variant="primary", scale=3, min_width=100)
+                start_purify = gr.Button(label("Purify"), variant="primary", scale=3, min_width=100)
                 cancel = gr.Button(label("Stop"), min_width=70)
-    status = gr.HTML(handlers.status(""), elem_classes="lp-tight")
+    said = gr.HTML(status(""), elem_classes="lp-tight")
     results = gr.HTML(_results(Session()), js_on_load=ZOOM)
     gr.HTML(label(KEY))
     take_away = TakeAway()
     gr.HTML(label(HEADING), elem_classes="lp-section")
     block = gr.Radio([], label=label("Look back at"), visible=False)
-    pyramid = gr.HTML(label(handlers.NO_PYRAMID), js_on_load=ZOOM)
-    handlers.redraw(page.load, lambda state: (_gallery(examples), _results(state)), [session], [gallery, results])
+    pyramid = gr.HTML(label(NO_PYRAMID), js_on_load=ZOOM)
+    redraw(page.load, lambda state: (_gallery(examples), _results(state)), [session], [gallery, results])
 
-    of_purifier, shown = [blocks, sigma, weight, scales], [session, results, pyramid, block, status]
-    for event in (attack.click, purify.click, classifier.input):  # in the browser, before the server knows
-        event(None, None, status, js=_waiting(), api_visibility="private")
-    attacking = attack.click(
-        handlers.readable(handlers.attack),
-        [session, method, epsilon, steps, target, attack_seed, knows, *of_purifier], shown, **PRIVATE,
+    of_purifier = [blocks, sigma, weight, scales]
+    drawn = dict(session=session, results=results, pyramid=pyramid, block_menu=block, status=said)
+    for event in (start_attack.click, start_purify.click, classifier.input):  # in the browser, before the server knows
+        event(None, None, said, js=_waiting(), api_visibility="private")
+    attacking = update_on(
+        start_attack.click, attack, [session, method, epsilon, steps, target, attack_seed, knows, *of_purifier], drawn,
+        **PRIVATE,
     )  # fmt: skip
-    purifying = purify.click(handlers.readable(handlers.purify), [session, *of_purifier, seed], shown, **PRIVATE)
-    following = epsilon.input(
-        handlers.readable(live), [session, is_live, epsilon, target, attack_seed], shown,
-        trigger_mode="always_last", **PRIVATE,
+    purifying = update_on(start_purify.click, purify, [session, *of_purifier, seed], drawn, **PRIVATE)
+    following = update_on(
+        epsilon.input, live, [session, is_live, epsilon, target, attack_seed], drawn, trigger_mode="always_last",
+        **PRIVATE,
     )  # fmt: skip
     running = [attacking, purifying, following]
-    cancel.click(
-        handlers.readable(handlers.stopped), None, status, cancels=running, api_visibility="private", queue=False
-    )
+    cancel.click(errors_as_messages(stopped), None, said, cancels=running, api_visibility="private", queue=False)
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
     # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
-    everything = [picture, *shown]
-    handlers.instead(picture.upload, running, handlers.readable(handlers.choose), [picture, session], everything)
-    chosen = gr.State(0)
+    chosen = dict(picture=picture, **drawn)
+    restart_on(picture.upload, running, choose, [picture, session], chosen)
+    clicked = gr.State(0)
 
-    @handlers.readable
-    def choose_example(i: int, state: Session) -> tuple:
-        return handlers.choose(str(examples[i][1]), state, is_own=False)
+    def choose_example(i: int, state: Session) -> Update:
+        return choose(str(examples[i][1]), state, is_own=False)
 
-    handlers.instead(gallery.click, running, choose_example, [chosen, session], everything, kept=chosen)
+    restart_on(gallery.click, running, choose_example, [clicked, session], chosen, kept=clicked)
     for preset, button in zip(PRESETS, presets, strict=True):
-        handler = handlers.readable(partial(set_up, preset))
-        handlers.instead(button.click, running, handler, [session], [*everything, target])
-    classifier.input(
-        handlers.readable(handlers.change_classifier), [classifier, session],
-        [session, results, pyramid, block, target, classifier, status], **PRIVATE,
-    )  # fmt: skip
+        restart_on(button.click, running, partial(set_up, preset), [session], dict(target=target, **chosen))
+    changed = dict(target=target, classifier=classifier, **drawn)
+    update_on(classifier.input, change_classifier, [classifier, session], changed, **PRIVATE)
     block.input(
-        handlers.readable(handlers.show_block), [session, block], pyramid, api_visibility="private",
-        show_progress="hidden",
+        errors_as_messages(show_block), [session, block], pyramid, api_visibility="private", show_progress="hidden"
+    )
+    controls = dict(
+        classifier=classifier, epsilon=epsilon, target=target, knows=knows, method=method, steps=steps,
+        attack_seed=attack_seed, blocks=blocks, sigma=sigma, weight=weight, scales=scales, seed=seed,
     )  # fmt: skip
-    controls = [classifier, epsilon, target, knows, method, steps, attack_seed, *of_purifier, seed]
-    further.wire(session, everything, running)
-    take_away.wire(session, controls, [session, results, pyramid, block, status])
-    return TryIt(of_purifier, seed, controls, everything)
+    further.wire(chosen, running)
+    take_away.wire(controls | drawn)
+    return TryIt(of_purifier, seed, controls | chosen)
 
 
 def _results(session: Session) -> str:
@@ -182,7 +181,7 @@ def _waiting() -> str:
     said = {}
     for code in languages():
         with speaking(code):
-            said[code] = handlers.status(say("Waiting for its turn."))
+            said[code] = status(say("Waiting for its turn."))
     wanted = 'navigator.languages.map(code => code.toLowerCase().split("-")[0]).find(code => code in said)'
     seen = "if (innerWidth < 800) document.querySelector('.lp-strip')?.scrollIntoView({behavior: 'smooth'})"
     return f"() => {{ {seen}; const said = {json.dumps(said)}; return said[{wanted} ?? 'en']; }}"

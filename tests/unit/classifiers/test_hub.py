@@ -21,7 +21,8 @@ from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_cl
 from purifier.classifiers.hub import PUBLIC, card_metadata, download, publish
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.classifiers.weights import INDEX
-from purifier.ui import handlers
+from purifier.ui import actions
+from purifier.ui.controls import classifier_choices
 from purifier.ui.session import Session
 from tests.helpers.classifiers import in_parts, save_small
 from tests.helpers.hub import Client, Hub
@@ -476,7 +477,7 @@ def test_without_the_library_the_extra_is_named(copy, monkeypatch):
 
 
 def test_the_menu_offers_public_classifiers_after_the_bundled_ones():
-    choices = handlers.classifier_choices()
+    choices = classifier_choices()
     bundled = bundled_classifiers()
     assert [value for _, value in choices[: len(bundled)]] == bundled
     assert [value for _, value in choices[len(bundled) :]] == [f"hf-hub:{repository}" for repository in PUBLIC]
@@ -508,11 +509,11 @@ def test_a_running_download_shows_how_far_it_is(monkeypatch, classifier):
         assert shown.wait(timeout=20)
         return classifier
 
-    monkeypatch.setattr(handlers, "classifier_for_page", load)
-    monkeypatch.setattr(handlers, "REFRESH", 0.01)
-    run = handlers.change_classifier("hf-hub:owner/<b>name", Session())
-    assert "Downloading owner/&lt;b&gt;name: 12 of 340 MB" in next(run)[-1]
+    monkeypatch.setattr(actions, "classifier_for_page", load)
+    monkeypatch.setattr(actions, "REFRESH", 0.01)
+    run = actions.change_classifier("hf-hub:owner/<b>name", Session())
+    assert "Downloading owner/&lt;b&gt;name: 12 of 340 MB" in next(run).status
     shown.set()
-    *_, (session, *_, text) = run
-    assert session.classifier == "hf-hub:owner/<b>name" and "(downloaded)" in text
+    *_, last = run
+    assert last.session.classifier == "hf-hub:owner/<b>name" and "(downloaded)" in last.status
     assert set(classifier.labels) == set(DIAGNOSES)

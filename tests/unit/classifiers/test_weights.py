@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-from purifier.classifiers import classifier as classifiers
+from purifier.classifiers import classifier as module
 from purifier.classifiers.classifier import digest_of, load_classifier
 from purifier.classifiers.weights import INDEX, WEIGHTS
 from tests.helpers.classifiers import in_parts, save_small
@@ -110,7 +110,7 @@ def test_names_of_an_earlier_format_are_known_as_far_as_timm_knows_them(tmp_path
 
 def test_a_folder_that_timm_can_read_needs_no_other(folder, monkeypatch):
     """Nothing is written where a machine has no place for it."""
-    monkeypatch.setattr(classifiers, "TemporaryDirectory", lambda: 1 / 0)
+    monkeypatch.setattr(module, "TemporaryDirectory", lambda: 1 / 0)
     assert load(folder).labels
 
 
@@ -246,8 +246,8 @@ def test_a_network_that_gives_something_else_is_refused(folder, monkeypatch, log
 
 
 def test_what_is_bundled_is_known_and_not_tried_out(monkeypatch):
-    monkeypatch.setattr(classifiers._load_shared, "cache", {})
-    monkeypatch.setattr(classifiers, "_try_out", lambda *_: 1 / 0)
+    monkeypatch.setattr(module._load_shared, "cache", {})
+    monkeypatch.setattr(module, "_try_out", lambda *_: 1 / 0)
     assert load_classifier().labels
 
 

@@ -253,9 +253,7 @@ def test_the_archive_has_every_picture_to_the_bit(whole, classifier):
     names = ["original.png", "attacked.png", f"perturbation-x{FACTOR}.png", "purified.png", *stages]
     assert archive.namelist() == [*names, "run.json", "report.html"]
     for name, x in zip(names, shown(whole), strict=True):
-        assert archive.read(name) == to_png(x) and torch.equal(
-            to_batch(Image.open(archive.open(name, encoding="utf-8"))), x
-        )
+        assert archive.read(name) == to_png(x) and torch.equal(to_batch(Image.open(archive.open(name))), x)
     assert json.loads(archive.read("run.json")) == json.loads(json.dumps(record(whole, classifier, made=MADE)))
     assert archive.read("report.html").decode() == html_report(whole, classifier, made=MADE)
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from purifier import classifiers
 from purifier.attacks import AttackSettings
+from purifier.classifiers import classifier as module
 from purifier.classifiers.classifier import (
     Measured,
     NonLesionCheck,
@@ -209,7 +209,7 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
     calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
     monkeypatch.setattr(nonlesions, "MADE", 1)
     monkeypatch.setattr(nonlesions, "CROPS", 0)
-    monkeypatch.setattr(classifiers, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(module, "MODELS", tmp_path / "models")
     for name, value in {
         "MODELS": tmp_path / "models", "EPSILONS": (2, 4), "PURIFIED_EPSILONS": (2,), "DRAWS": 1, "MASKING_IMAGES": 2,
         "NON_LESION_IMAGES": 2, "SURROGATE": f"local-dir:{folder}",

@@ -5,7 +5,7 @@ import gradio as gr
 import pytest
 from gradio.helpers import special_args
 
-from purifier.ui.handlers import in_language, readable, redraw, with_time_left
+from purifier.ui.events import errors_as_messages, in_language, redraw
 from purifier.wording.language import catalogue, say, speaking, spoken
 
 GERMAN = gr.Request(headers={"accept-language": "de-CH,de;q=0.9"})
@@ -59,7 +59,7 @@ def test_a_run_that_is_stopped_is_closed():
         finally:
             closed.append(True)
 
-    running = called(readable(steps))
+    running = called(errors_as_messages(steps))
     next(running)
     running.close()
     assert closed == [True]
@@ -72,7 +72,11 @@ def test_events_are_still_handed_over():
     def handler(state, event: gr.EventData):
         return say("Done."), state, event.index
 
-    assert called(readable(handler), "state", event=gr.EventData(Target, {"index": 3})) == ("Fertig.", "state", 3)
+    assert called(errors_as_messages(handler), "state", event=gr.EventData(Target, {"index": 3})) == (
+        "Fertig.",
+        "state",
+        3,
+    )
 
 
 @pytest.mark.parametrize("is_generator", [False, True])
@@ -84,11 +88,11 @@ def test_errors_are_said_in_the_visitor_s_language(is_generator):
         yield fail(path)
 
     with pytest.raises(gr.Error) as found:
-        result = called(readable(fail_later if is_generator else fail), "/x.png")
+        result = called(errors_as_messages(fail_later if is_generator else fail), "/x.png")
         next(result)
     assert found.value.message == "Kein Bild unter /x.png." and found.value.title == "Das ging nicht"
     with pytest.raises(gr.Error, match="There is no picture at /x.png."):
-        readable(fail)("/x.png")
+        errors_as_messages(fail)("/x.png")
 
 
 def test_what_stands_there_is_drawn_again_for_other_languages_only():
@@ -96,9 +100,3 @@ def test_what_stands_there_is_drawn_again_for_other_languages_only():
     redraw(lambda handler, inputs, outputs, **settings: wired.append(handler), lambda: say("Done."), [], gr.HTML())
     assert called(wired[0]) == "Fertig."
     assert wired[0](gr.Request(headers={"accept-language": "fr"})) == gr.skip()
-
-
-def test_the_time_that_is_left(monkeypatch):
-    monkeypatch.setattr("time.monotonic", lambda: 30.0)
-    assert with_time_left("Draw 5 of 20", 20.0, 5, 20) == "Draw 5 of 20, 30 s left."
-    assert with_time_left("Draw 20 of 20", 20.0, 20, 20) == "Draw 20 of 20, done."

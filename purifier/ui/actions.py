@@ -1,0 +1,149 @@
+"""What the buttons of 'Try it' do: from the controls' values to an ``Update`` of the page, in the language spoken."""
+
+import html
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+
+import gradio as gr
+
+from purifier.classifiers.classifier import Classifier
+from purifier.pictures.files import quantise, read_image, to_picture
+from purifier.readings import read
+from purifier.runs import ANY, Attack, attack_steps, merged_picture, purify_stages
+from purifier.ui.controls import SEED, attack_from, purifier_from, target_choices
+from purifier.ui.events import EXPECTED
+from purifier.ui.results import result_cards
+from purifier.ui.session import Session, classifier_for_page, need_picture
+from purifier.ui.status import status, warn, with_time_left
+from purifier.ui.updates import Update
+from purifier.ui.view import pyramid_row, pyramid_table, within
+from purifier.wording.language import say
+from purifier.wording.readings import diagnosis
+
+REFRESH = 0.3  # seconds between two looks at a running attack or download
+NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
+
+
+def choose(path: str, session: Session, is_own: bool = True) -> Update:
+    """A picture was uploaded or pasted (the visitor's own), or an example chosen. A bad one is refused and the last one
+    stays."""
+    try:
+        x = read_image(path)
+    except (ValueError, OSError) as error:
+        kept = None if session.original is None else to_picture(session.original)
+        return Update(picture=kept, status=warn(error))
+    x = quantise(x)
+    session = Session(original=x, is_own=is_own, classifier=session.classifier)
+    text = say("This is what the classifier reads. Now press Attack.")
+    return replace(
+        without_pyramid(session, classifier_for_page(session.classifier)), picture=to_picture(x), status=status(text)
+    )
+
+
+def without_pyramid(session: Session, classifier: Classifier) -> Update:
+    """What is drawn of a session whose picture is not purified yet."""
+    menu = gr.Radio(choices=[], value=None, visible=False)
+    return Update(session=session, results=result_cards(session, classifier), pyramid=say(NO_PYRAMID), block_menu=menu)
+
+
+def change_classifier(name: str, session: Session) -> Iterator[Update]:
+    """Read the same pictures with another classifier; an attack made on the last one stays, to see it transfer.
+
+    While it loads, the status says how far its download is. One that cannot be loaded is refused, and the last stays.
+    """
+    received: list[tuple[int, int]] = []  # bytes so far, of how many
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loading = pool.submit(classifier_for_page, name, lambda *progress: received.append(progress))
+        while not wait([loading], timeout=REFRESH).done:
+            yield Update(status=status(_loading_text(name, received)))
+    try:
+        classifier = loading.result()
+    except EXPECTED as error:
+        yield Update(classifier=session.classifier, status=warn(error))
+        return
+    session = replace(session, purified=None, blocks=(), classifier=name)
+    menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
+    text = _loaded_text(name, classifier.source, received)
+    yield replace(without_pyramid(session, classifier), target=menu, classifier=name, status=status(text))
+
+
+def _loading_text(name: str, received: list[tuple[int, int]]) -> str:
+    name = html.escape(name.removeprefix("hf-hub:"))
+    if not received:
+        return say("Loading {classifier}", classifier=name)
+    done, total = (round(count / 1e6) for count in received[-1])
+    return say("Downloading {classifier}: {done} of {total} MB", classifier=name, done=done, total=total)
+
+
+def _loaded_text(name: str, source: str, received: list[tuple[int, int]]) -> str:
+    if not name.strip().startswith("hf-hub:"):
+        return say("Classifier: {classifier}", classifier=source)
+    if received:
+        return say("Classifier: {classifier} (downloaded)", classifier=source)
+    return say("Classifier: {classifier} (from this machine's cache)", classifier=source)
+
+
+def attack(
+    session: Session, method: str, epsilon: int, steps: int, target: str, seed: int, knows: bool, *purifier
+) -> Iterator[Update]:
+    """Attack the original, showing the picture on its way; one who ``knows`` attacks through the purifier."""
+    need_picture(session)
+    classifier, settings = classifier_for_page(session.classifier), attack_from(method, epsilon, steps)
+    known = purifier_from(*purifier) if knows else None
+    if target != ANY and read(classifier, session.original)[0].top == target:
+        name = within(diagnosis(target))
+        raise ValueError(say("The picture is read as {diagnosis} already: choose another target.", diagnosis=name))
+    total = 1 if method == "fgsm" else settings.steps
+    how = Attack(
+        settings=settings, target=target, classifier=session.classifier, known=known, seed=SEED.check(seed)
+    )  # fmt: skip
+    started = shown = time.monotonic()
+    for step, adv in enumerate(attack_steps(classifier, session.original, how), 1):
+        if 1 < step < total and time.monotonic() - shown < REFRESH:
+            continue
+        shown = time.monotonic()
+        made = replace(how, stopped_after=step if step < total else None)
+        session = replace(session, attacked=adv, attack=made, purified=None, blocks=())
+        text = with_time_left(say("Attack: step {step} of {total}", step=step, total=total), started, step, total)
+        yield replace(without_pyramid(session, classifier), status=status(text))
+
+
+def purify(
+    session: Session, blocks: int, sigma: float, weight: float, scales: list[float], seed: int
+) -> Iterator[Update]:
+    """Purify the attacked picture, or the original where nothing was attacked, showing every stage."""
+    need_picture(session)
+    classifier, purifier = classifier_for_page(session.classifier), purifier_from(blocks, sigma, weight, scales)
+    seed = SEED.check(seed)
+    stale, session = session.purified is not None, replace(session, purified=None, blocks=())
+    original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
+    last_block, rows, drawn = [], [], []
+    for stage, cells in purify_stages(classifier, purifier, session.source, seed=seed):
+        if stage.block > len(drawn):
+            last_block, rows, drawn = [], [], [*drawn, ""]
+        last_block.append(stage)
+        rows.append(pyramid_row(stage.scale, cells, original, attacked))
+        waiting = [pyramid_row(scale, None) for scale in purifier.scales[len(rows) :]]
+        caption = say("Block {n} of {count}", n=stage.block, count=purifier.blocks)
+        drawn[-1] = pyramid_table([*rows, *waiting], original=original, attacked=attacked, caption=caption)
+        session = replace(session, blocks=tuple(drawn))
+        shown = result_cards(session, classifier) if stale else gr.skip()  # the last run's picture goes
+        stale = False
+        text = say("Purify: block {n} of {count}.", n=stage.block, count=purifier.blocks)
+        menu = _block_menu(len(drawn))
+        yield Update(session=session, results=shown, pyramid=drawn[-1], block_menu=menu, status=status(text))
+    purified = merged_picture(purifier, last_block, session.source)
+    session = replace(session, purified=purified, purifier=purifier, seed=seed)
+    yield Update(session=session, results=result_cards(session, classifier), status=status(say("Purified.")))
+
+
+def show_block(session: Session, block: int | None) -> str | dict:
+    """Look back at a block of the last purification."""
+    return session.blocks[block - 1] if block and block <= len(session.blocks) else gr.skip()
+
+
+def _block_menu(count: int) -> gr.Radio:
+    choices = [(say("Block {n}", n=n), n) for n in range(1, count + 1)]
+    return gr.Radio(choices=choices, value=count, visible=True)

@@ -1,0 +1,129 @@
+"""How the page's events are wired: handlers that speak the visitor's language, errors as messages, and new starts."""
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from purifier.ui.updates import by_component
+from purifier.wording.language import ENGLISH, say, say_again, speaking, spoken, wanted
+
+EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
+PAUSE = 0.15  # seconds
+END = object()  # of a handler's steps
+
+
+def as_given(answer: object) -> object:
+    return answer
+
+
+def in_language(
+    handler: Callable, around: Callable[[], AbstractContextManager] = nullcontext, answer: Callable = as_given
+) -> Callable:
+    """``handler``, every step of it ``around`` and speaking the language that the visitor's browser asks for.
+
+    Gradio puts the request, which tells it, before the handler's own arguments. Called without one, as in a test,
+    the language spoken stays. ``answer`` makes of what the handler gives what Gradio takes.
+    """
+
+    def split(args: tuple) -> tuple[str, tuple]:
+        if args and hasattr(args[0], "headers"):
+            return wanted(dict(args[0].headers).get("accept-language")), args[1:]
+        return spoken(), args
+
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def wrapped(*args):
+            language, own = split(args)
+            with closing(handler(*own)) as steps:
+                while True:
+                    with speaking(language), around():  # around each step: Gradio takes them in threads of their own
+                        step = next(steps, END)
+                    if step is END:
+                        return
+                    yield answer(step)
+
+    else:
+
+        @functools.wraps(handler)
+        def wrapped(*args):
+            language, own = split(args)
+            with speaking(language), around():
+                return answer(handler(*own))
+
+    # Gradio looks for the request in the signature, which functools.wraps takes from the handler.
+    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
+    own = inspect.signature(handler)
+    wrapped.__signature__ = own.replace(parameters=[request, *own.parameters.values()])
+    wrapped.__annotations__ = {**inspect.get_annotations(handler), "request": gr.Request}
+    return wrapped
+
+
+def errors_as_messages(handler: Callable, answer: Callable = as_given) -> Callable:
+    """``handler`` ``in_language``; errors that a visitor can do something about become messages, and what is on the
+    page stays."""
+    return in_language(handler, _errors_as_messages, answer)
+
+
+@contextmanager
+def _errors_as_messages() -> Iterator[None]:
+    try:
+        yield
+    except EXPECTED as error:
+        raise gr.Error(say_again(str(error)), title=say("That did not work"), duration=20) from error
+
+
+def update_on(
+    event: Callable, handler: Callable, inputs: Component | Sequence[Component], outputs: Mapping[str, Component],
+    **settings: object,
+) -> Dependency:  # fmt: skip
+    """At ``event``, update ``outputs`` (components by the names of an ``Update``'s fields) by what ``handler`` gives.
+
+    ``settings`` are Gradio's, of the event.
+    """
+    answer = functools.partial(by_component, outputs=outputs)
+    return event(errors_as_messages(handler, answer), inputs, list(outputs.values()), **settings)
+
+
+def restart_on(
+    event: Callable, running: Sequence[Dependency], handler: Callable, inputs: Sequence[Component],
+    outputs: Mapping[str, Component], *, kept: Component | None = None,
+) -> None:  # fmt: skip
+    """At ``event`` end what is ``running``; then ``update_on`` it, waiting for nobody.
+
+    ``kept`` is given the index that the event tells.
+    """
+    quiet = dict(api_visibility="private", show_progress="hidden")
+    first = pause if kept is None else clicked_index
+    ended = event(first, None, kept, cancels=list(running), queue=False, **quiet)
+    update_on(ended.then, handler, list(inputs), outputs, concurrency_id="read", **quiet)
+
+
+def pause() -> None:
+    """Time for the browser to close the stream of what was ended: an answer that comes meanwhile would be lost."""
+    time.sleep(PAUSE)
+
+
+def clicked_index(event: gr.EventData) -> int:
+    """Which of several was clicked, after a ``pause``."""
+    pause()
+    return event.index
+
+
+def redraw(
+    event: Callable, draw: Callable, inputs: Sequence[Component], outputs: Component | Sequence[Component]
+) -> None:
+    """``draw`` again at ``event`` what stands on the page in English from the start, for a visitor who speaks another
+    language."""
+
+    @functools.wraps(draw)
+    def drawn(*args):
+        return gr.skip() if spoken() == ENGLISH else draw(*args)
+
+    event(in_language(drawn), inputs, outputs, api_visibility="private", show_progress="hidden", queue=False)
