@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from purifier.pixels import check_labels, check_pixels
+from purifier.strict import strict
 
 Model = Callable[[Tensor], Tensor]
 
@@ -201,7 +202,7 @@ def pgd_step(eps: float, steps: int) -> float:
     return ATTACKS["pgd"].length * eps / max(steps, 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@strict
 class AttackSettings:
     """An attack of ``ATTACKS`` in the L-infinity ball. Raises ``ValueError`` for settings out of range."""
 

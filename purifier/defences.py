@@ -15,8 +15,9 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur, jpeg, pad, resize
 
 from purifier.attacks import identity, straight_through
-from purifier.diffusion import diffuse, split_generator
+from purifier.diffusion import diffuse
 from purifier.pipeline import Purifier
+from purifier.seeds import split_generator
 
 Function = Callable[[Tensor, torch.Generator | None], Tensor]
 

@@ -6,17 +6,6 @@ import torch
 from torch import Tensor
 
 
-def split_generator(generator: torch.Generator | None, count: int) -> list[torch.Generator]:
-    """One generator for each image of a batch, seeded from ``generator`` (None: torch's global one).
-
-    Image ``i`` gets the same generator in a batch of any size, so what is drawn for it depends on
-    nothing else in the batch. They live on the device of ``generator``.
-    """
-    device = generator.device if generator is not None else torch.device("cpu")
-    seeds = torch.stack([torch.randint(2**62, (), generator=generator, device=device) for _ in range(count)])
-    return [torch.Generator(device).manual_seed(seed) for seed in seeds.tolist()]
-
-
 def diffuse(x: Tensor, sigma: float, generators: Sequence[torch.Generator]) -> Tensor:
     """``x + sigma * eps`` with ``eps ~ N(0, I)``, image ``i`` from ``generators[i]``; not clamped.
 

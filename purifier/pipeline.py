@@ -14,9 +14,11 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from purifier.denoise import rof
-from purifier.diffusion import diffuse, split_generator
+from purifier.diffusion import diffuse
 from purifier.pixels import check_pixels
 from purifier.pyramid import build_pyramid, merge_pyramid, resample
+from purifier.seeds import split_generator
+from purifier.strict import strict
 
 ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
 MAX_POWER = 4.0  # of decay and tilt
@@ -38,7 +40,7 @@ class Stage:
     aggregated: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@strict
 class Purifier:
     """Diffuse and denoise every scale of a pyramid and mix neighbouring scales, block after block.
 
@@ -59,14 +61,12 @@ class Purifier:
     coupled: bool = True  # ROF sees the three channels together
 
     def __post_init__(self) -> None:
-        scales = tuple(float(scale) for scale in self.scales)
-        object.__setattr__(self, "scales", scales)  # a list is welcome; the dataclass stays hashable
+        scales = self.scales
         if 1.0 not in scales or scales != tuple(scale for scale in ALL_SCALES if scale in scales):
             raise ValueError(f"scales must be some of {ALL_SCALES} in that order, with 1 among them, and are {scales}.")
-        if not isinstance(self.blocks, int) or self.blocks < 1:
-            raise ValueError(f"blocks must be a whole number of at least 1, and is {self.blocks}.")
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise ValueError(f"steps must be a whole number of at least 1, and is {self.steps}.")
+        for name in ("blocks", "steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, and is {getattr(self, name)}.")
         for name, most in (
             ("sigma", 1),
             ("weight", 1),

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 
 import torch
@@ -20,6 +20,7 @@ from purifier.classifiers.taxonomy import code_of
 from purifier.pictures.files import quantise, to_picture
 from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
+from purifier.strict import built, strict
 
 AT_ONCE = 4  # purifications, of many
 SAMPLES = 4  # of the purifier's noise, at each step of an attacker who knows it
@@ -28,7 +29,7 @@ MAX_SEED = 2**32 - 1
 Cell = tuple[Tensor, Reading]  # a picture and its reading
 
 
-@dataclass(frozen=True, kw_only=True)
+@strict
 class Attack:
     """How a picture was attacked: by whom, with what aim. ``classifier`` is the one that the attacker has, which need
     not be the one that reads; ``known`` the purifier that the attacker attacks through, averaging over its noise.
@@ -53,6 +54,8 @@ class Attack:
             )
         if self.settings.steps < 1:
             raise ValueError(f"An attack has at least 1 step, and this one {self.settings.steps}.")
+        if self.stopped_after is not None and self.stopped_after < 1:
+            raise ValueError(f"stopped_after must be at least 1, and is {self.stopped_after}.")
 
     @property
     def levels(self) -> int:
@@ -61,11 +64,11 @@ class Attack:
 
 
 def _check_seed(seed: int) -> None:
-    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+    if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"Seed must be a whole number from 0 to {MAX_SEED}, and is {seed}.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@strict
 class Settings:
     """All that a run depends on besides its picture. None for what was not done."""
 
@@ -89,26 +92,9 @@ class Settings:
         """
         try:
             values = json.loads(text)
-            return _built(cls, values.get("settings", values))
-        except (ValueError, TypeError, AttributeError) as error:
+            return built(cls, values.get("settings", values) if isinstance(values, dict) else values)
+        except ValueError as error:
             raise ValueError(f"These are not the settings of a run: {error}") from error
-
-
-def _built(kind: type, values: dict | None):
-    """A dataclass from the dict that ``asdict`` made of it, with the dataclasses inside it."""
-    if values is None:
-        return None
-    inner = {"attack": Attack, "settings": AttackSettings, "known": Purifier, "purifier": Purifier}
-    unknown = set(values) - {f.name for f in fields(kind)}
-    if unknown:
-        raise ValueError(f"{', '.join(sorted(unknown))} is not known.")
-    for name, wanted in (("classifier", str), ("target", str), ("seed", int), ("stopped_after", int | None)):
-        if name in values and not isinstance(values[name], wanted):
-            raise ValueError(f"{name} is {values[name]!r}.")
-    if values.get("stopped_after") is not None and values["stopped_after"] < 1:
-        raise ValueError("stopped_after must be at least 1.")
-    built = {name: _built(inner[name], value) if name in inner else value for name, value in values.items()}
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in built.items()})
 
 
 @dataclass(frozen=True, eq=False)

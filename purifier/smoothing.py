@@ -11,7 +11,8 @@ import torch
 from scipy.stats import binomtest, norm
 from torch import Tensor
 
-from purifier.diffusion import diffuse, split_generator
+from purifier.diffusion import diffuse
+from purifier.seeds import split_generator
 
 
 @dataclass(frozen=True, kw_only=True)

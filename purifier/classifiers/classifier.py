@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Condition
 
 import timm
 import torch
+from cachetools import LRUCache, cached
 from timm.models import PretrainedCfg, clean_state_dict
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ from purifier.pixels import check_pixels
 MODELS = ASSETS / "models"
 DEFAULT = "augmented"
 SURROGATE = "surrogate"  # where attacks that transfer are made
-SHARED = 4  # classifiers that are kept in memory
+SHARED = 4  # classifiers that are kept in memory, those used last
 MEASURED = "lesion_purifier"  # the key in config.json of what was fitted after training
 
 
@@ -163,28 +165,24 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-_shared: dict[str, Classifier] = {}  # by name, the one used last at the end
-
-
-def load_classifier(name: str = DEFAULT, progress: Progress | None = None) -> Classifier:
-    """Load a bundled name, ``local-dir:path`` or ``hf-hub:owner/name@revision``, ready to use on the CPU.
+def load_classifier(
+    name: str = DEFAULT, progress: Progress | None = None, *, device: torch.device | str = "cpu"
+) -> Classifier:
+    """Load a bundled name, ``local-dir:path`` or ``hf-hub:owner/name@revision``, ready to use on ``device``.
 
     The weights must be safetensors, in one file or in parts, in timm's format or, with that library installed, in
     transformers' format; they are never unpickled. What is not bundled is shown a grey picture, which it must classify.
-    Bundled and Hub classifiers are loaded once and then shared. ``progress`` is told of the bytes that a download has
-    brought, and of how many. Raises ``FileNotFoundError`` for what is not there, ``NotADirectoryError`` for a file in
-    a folder's place, ``ConnectionError`` where the Hub cannot be reached, ``PermissionError`` for gated repositories
-    and what may not be opened, ``ValueError`` for names and contents that cannot be used.
+    Bundled and Hub classifiers are loaded once for each device and then shared, between threads too: do not move them.
+    ``progress`` is told of the bytes that a download has brought, and of how many. Raises ``FileNotFoundError`` for
+    what is not there, ``NotADirectoryError`` for a file in a folder's place, ``ConnectionError`` where the Hub cannot
+    be reached, ``PermissionError`` for gated repositories and what may not be opened, ``ValueError`` for names and
+    contents that cannot be used.
     """
-    name = name.strip()
+    name, device = name.strip(), torch.device(device)
     kind, _, rest = name.partition(":")
     if kind == "local-dir" and rest.strip():
-        return _load_folder(folder_of(name), name)
-    classifier = _shared.pop(name, None) or _load_shared(name, progress)
-    _shared[name] = classifier
-    if len(_shared) > SHARED:
-        del _shared[next(iter(_shared))]
-    return classifier
+        return _load_folder(folder_of(name), name).to(device)
+    return _load_shared(name, device, progress)
 
 
 def folder_of(name: str) -> Path:
@@ -211,12 +209,13 @@ def digest_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _load_shared(name: str, progress: Progress | None) -> Classifier:
+@cached(LRUCache(SHARED), key=lambda name, device, progress: (name, device), condition=Condition())
+def _load_shared(name: str, device: torch.device, progress: Progress | None) -> Classifier:
     kind, _, rest = name.partition(":")
     if kind == "hf-hub" and rest:
         folder = download(rest, lambda folder: _further_files(folder, rest), progress)
-        return _load_folder(folder, f"hf-hub:{rest.partition('@')[0]}@{folder.name}")
-    return _load_folder(folder_of(name), name)
+        return _load_folder(folder, f"hf-hub:{rest.partition('@')[0]}@{folder.name}").to(device)
+    return _load_folder(folder_of(name), name).to(device)
 
 
 def _further_files(folder: Path, source: str) -> list[str]:

@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
+from tqdm import tqdm
 
 from purifier.classifiers.weights import INDEX, WEIGHTS, find_weights, lacks_parts, no_weights, parts_of, weight_files
 
@@ -119,7 +120,7 @@ def _download_weights(repo_id: str, source: str, folder: Path, progress: Progres
     if total > MAX_WEIGHTS:
         raise ValueError(f"The weights of {source} have {total / 1e9:.1f} GB; at most 1 GB is downloaded.")
     for file, size in sizes.items():
-        bar = None if progress is None else _reporter(_part_of(progress, done, total))
+        bar = None if progress is None else _reporter(progress, done, total)
         hf_hub_download(repo_id, file, revision=commit, tqdm_class=bar)
         done += size
 
@@ -152,33 +153,23 @@ def _sizes(repo_id: str, folder: Path) -> dict[str, int]:
     return {part: listed[part] for part in parts}
 
 
-def _part_of(progress: Progress, done: int, total: int) -> Progress:
-    """The progress of one file after ``done`` bytes of others."""
-    return lambda bytes_, of: progress(done + bytes_, total or of)
+def _reporter(progress: Progress, done: int, total: int) -> type[tqdm]:
+    """A tqdm that draws nothing: ``progress`` is told of one file's bytes, after ``done`` bytes of others."""
 
+    class Reporter(tqdm):
+        monitor_interval = 0  # no thread
 
-def _reporter(progress: Progress) -> type:
-    """In the place of tqdm's class: bytes go to ``progress`` and nothing is drawn."""
+        def __init__(self, *args, **settings) -> None:
+            super().__init__(*args, **{**settings, "disable": True})
 
-    class Reporter:
-        def __init__(self, *_, total: int | None = None, initial: int = 0, **__) -> None:
-            self.n, self.total = initial, total
+        def update(self, n: float | None = 1) -> None:
+            self.n += n or 0
+            progress(done + self.n, total or self.total or self.n)
 
-        def __enter__(self) -> "Reporter":
-            return self
+        def update_transfer(self, *_, **__) -> None:
+            """Xet counts what came over the network apart from what was written; the latter is the progress."""
 
-        def __exit__(self, *_) -> None:
-            pass
-
-        def update(self, count: int = 1) -> None:
-            self.n += count
-            progress(self.n, self.total or self.n)
-
-        def close(self) -> None:
-            pass
-
-        # Xet counts what came over the network apart from what was written; the latter is the progress.
-        update_transfer = set_postfix_str = set_transfer_postfix_str = lambda *_, **__: None
+        set_transfer_postfix_str = update_transfer
 
     return Reporter
 

@@ -248,7 +248,7 @@ def _tune(options: argparse.Namespace) -> None:
     from purifier.classifiers.classifier import load_classifier
     from purifier.evaluation.tune import tune
 
-    classifier = load_classifier(options.classifier).to(options.device)
+    classifier = load_classifier(options.classifier, device=options.device)
     samples, _ = _samples(options)
     best = tune(
         classifier, samples, options.out, defences=options.defences, eps=options.eps, trials=options.trials,

@@ -114,10 +114,10 @@ def _run(options: argparse.Namespace) -> int:
     if others := passed_over(options.pictures, options.out):
         named = ", ".join(others[:PASSED_OVER]) + (", ..." if len(others) > PASSED_OVER else "")
         print(f"Passed over, since they are no pictures: {len(others)} ({named})", file=sys.stderr)
-    classifier = load_classifier(settings.classifier).to(options.device)
+    classifier = load_classifier(settings.classifier, device=options.device)
     attacker = None
     if settings.attack is not None and settings.attack.classifier != settings.classifier:
-        attacker = load_classifier(settings.attack.classifier).to(options.device)
+        attacker = load_classifier(settings.attack.classifier, device=options.device)
     extra = _reports(options.formats) if options.name == "report" else None
     rows = work_through(pictures, settings, classifier, attacker, out=options.out, extra=extra)
     unreadable = 0

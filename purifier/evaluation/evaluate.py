@@ -17,6 +17,7 @@ from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.metrics import clean_scores, mean_over_draws, proportion, worst_over_draws
 from purifier.pictures.files import SIZE
 from purifier.pipeline import Purifier
+from purifier.seeds import seed_of
 
 BATCH = 16
 
@@ -83,7 +84,7 @@ def predict_purified(classifier: Classifier, purifier: Purifier, samples: Sequen
     """Probabilities (N, labels) of the pictures after the purifier, one draw of its noise."""
 
     def read(x: Tensor, y: Tensor, i: int) -> Tensor:
-        return classifier.probabilities(purifier(x, torch.Generator().manual_seed(seed + i)))
+        return classifier.probabilities(purifier(x, torch.Generator().manual_seed(seed_of(seed, "noise", i))))
 
     return over_batches(classifier, samples, read, "purify")
 
@@ -100,7 +101,7 @@ def evaluate_robust(
     """Accuracy under attack, an image counting as lost as soon as any step of any restart fools the classifier."""
 
     def held(x: Tensor, y: Tensor, i: int) -> Tensor:
-        return withstands(classifier, x, y, attack, restarts, seed + i)
+        return withstands(classifier, x, y, attack, restarts, seed_of(seed, "attack", i))
 
     lesions = lesions_of(samples)
     accuracy = proportion(over_batches(classifier, samples, held, "attack"), lesions)
@@ -120,7 +121,7 @@ def withstands(
         if len(left) == 0:
             break
         fooled = torch.zeros(len(left), dtype=torch.bool, device=x.device)
-        generator = torch.Generator().manual_seed(seed * 1_000 + restart)
+        generator = torch.Generator().manual_seed(seed_of(seed, restart))
         for adv in attack.iterates(classifier, x[left], y[left], generator=generator):
             with torch.no_grad():
                 fooled |= classifier(adv).argmax(1) != y[left]
@@ -144,12 +145,13 @@ def evaluate_purifier(
         tqdm(list(zip(pixels.split(BATCH), y.split(BATCH), strict=True)), desc="attack, purify")
     ):
         x, t = b.to(device) / 255, t.to(device)
-        adv = attack(classifier, x, t, generator=torch.Generator().manual_seed(seed + i))
+        adv = attack(classifier, x, t, generator=torch.Generator().manual_seed(seed_of(seed, "attack", i)))
         for name, z in (("clean", x), ("attacked", adv)):
             with torch.no_grad():
                 right[name].append((classifier(z).argmax(1) == t).cpu())
-                generators = [torch.Generator().manual_seed((seed + i) * 1_000 + draw) for draw in range(draws)]
-                hits = [(classifier(purifier(z, g)).argmax(1) == t).cpu() for g in generators]
+                seeds = [seed_of(seed, "noise", i, draw) for draw in range(draws)]
+                clean = [purifier(z, torch.Generator().manual_seed(s)) for s in seeds]
+                hits = [(classifier(c).argmax(1) == t).cpu() for c in clean]
             purified[name].append(torch.stack(hits))
     lesions = lesions_of(samples)
     result = {

@@ -9,7 +9,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import torch
@@ -28,6 +31,7 @@ from purifier.evaluation.settings import COARSE, Grid, find_defence
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE, jpeg_quality
 from purifier.pipeline import Purifier
+from purifier.seeds import seed_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +123,7 @@ def run(
     for name, values in known.items():
         results[name] = results.image.map(values)
     results["jpeg_quality"] = results.jpeg_quality.astype(float)  # also where no picture is a JPEG file
+    results["peak_memory_mb"] = results.defence.map(peak_memory)
     write_atomically(out / "results.parquet", results.to_parquet())
     return results
 
@@ -159,18 +164,13 @@ def digest_of_pixels(pixels: Tensor) -> str:
     return hashlib.sha256(pixels.numpy()).hexdigest()
 
 
-def seed_of(*what) -> int:
-    """A seed for torch and numpy that depends on all of ``what``, and on nothing else."""
-    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:4]) // 2
-
-
 def measure(work: Work) -> Rows:
     """The rows of one part."""
     part, grid, attacker = work.part, work.grid, work.part.attacker
     chosen = [i for i, sample in enumerate(work.samples) if attacker.label in (None, sample.label)]
     if not chosen:
         return pd.DataFrame()
-    classifier, surrogate = (load_classifier(name).to(work.device) for name in (grid.classifier, grid.surrogate))
+    classifier, surrogate = (load_classifier(name, device=work.device) for name in (grid.classifier, grid.surrogate))
     samples = [work.samples[i] for i in chosen]
     x, y = work.pixels[chosen].to(work.device) / 255, targets(classifier, samples).to(work.device)
     noise_seeds = [seed_of(grid.seed, "noise", part.batch, draw) for draw in range(grid.draws)]
@@ -218,16 +218,17 @@ def read_defended(
     return {"predicted": predicted, "psnr": found.psnr(x).tolist(), "ssim": ssim, "seconds": seconds, **columns}
 
 
-def peak_memory(defence: Defence, size: int = SIZE) -> float | None:
-    """Megabytes that torch takes at most while it defends one picture, which are not given back before the end; on a
-    CPU. What OpenCV and ART take besides is not seen."""
-    x = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+@cache
+def peak_memory(name: str) -> float:
+    """Megabytes that torch takes at most while a defence works on one picture, which are not given back before the end;
+    on a CPU. What OpenCV and ART take besides is not seen."""
+    defence, x = find_defence(name), torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # the profiler writes of its coming and going
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         defence(x, torch.Generator().manual_seed(0))
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    taken = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        taken += event.nbytes()
-        most = max(most, taken)
-    return most / 1e6
+    with TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiled.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_bytes())["traceEvents"]
+    taken = sorted((event for event in events if event["name"] == "[memory]"), key=lambda event: event["ts"])
+    return max(accumulate((event["args"]["Bytes"] for event in taken), initial=0)) / 1e6

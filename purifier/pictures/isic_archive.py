@@ -1,4 +1,4 @@
-"""Pictures of the ISIC Archive (https://www.isic-archive.com) by their ids: the home of httpx.
+"""Pictures of the ISIC Archive (https://www.isic-archive.com) by their ids.
 
 The API's shape is that of isic-cli 12.4.0, the Archive's own client, and of its server (github.com/ImageMarkup/isic,
 isic/core/api/image.py): GET /api/v2/images/{isic_id}/ gives isic_id, copyright_license, attribution, metadata and, in
@@ -13,7 +13,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 
 ENDPOINT = "https://api.isic-archive.com"  # or what PURIFIER_ISIC_ARCHIVE says
 CONNECT, TOTAL = 5.0, 30.0  # seconds
@@ -86,9 +86,9 @@ def is_reachable() -> bool:
 
 def _answers(endpoint: str) -> bool:
     try:
-        with httpx.stream("GET", _address(endpoint, EXAMPLES[0][0]), headers=HEADERS, timeout=LOOK) as response:
+        with httpx2.stream("GET", _address(endpoint, EXAMPLES[0][0]), headers=HEADERS, timeout=LOOK) as response:
             return response.is_success
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except (httpx2.HTTPError, httpx2.InvalidURL):
         return False
 
 
@@ -117,20 +117,20 @@ def _get(url: str, most: int, deadline: float, missing: str = "") -> bytes:
 
     Each request is a client's first, so no cookie of one goes with the next.
     """
-    timeout = httpx.Timeout(max(deadline - time.monotonic(), 0.001), connect=CONNECT)
+    timeout = httpx2.Timeout(max(deadline - time.monotonic(), 0.001), connect=CONNECT)
     body = bytearray()
     try:
-        with httpx.stream("GET", url, headers=HEADERS, timeout=timeout) as response:
+        with httpx2.stream("GET", url, headers=HEADERS, timeout=timeout) as response:
             _check_status(response.status_code, missing)
             for part in response.iter_bytes():
                 body += part
                 if len(body) > most:
                     raise ValueError(f"The ISIC Archive's file is too large; at most {most / 1e6:.0f} MB are read.")
-                if time.monotonic() > deadline:  # httpx limits each wait for a part, but not all of them together
-                    raise httpx.ReadTimeout("deadline")
-    except httpx.TimeoutException as error:
+                if time.monotonic() > deadline:  # httpx2 limits each wait for a part, but not all of them together
+                    raise httpx2.ReadTimeout("deadline")
+    except httpx2.TimeoutException as error:
         raise ConnectionError("The ISIC Archive did not answer in time. Try again later.") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise ConnectionError("The ISIC Archive could not be reached. Check the network and try again.") from error
     return bytes(body)
 
@@ -165,7 +165,7 @@ def _parsed(answer: bytes, name: str) -> dict[str, str]:
 def _check_address(url: str, endpoint: str, name: str) -> None:
     """Https to a public address, or an endpoint on this machine: no answer may make this one ask others of its network.
 
-    What the name means may change until httpx asks for it, yet a private machine would not have its certificate.
+    What the name means may change until httpx2 asks for it, yet a private machine would not have its certificate.
     """
     if not _is_public(url) and not _is_own(url, endpoint):
         raise ValueError(f"The ISIC Archive keeps {name} at an address that is not public, so it is not fetched.")
@@ -174,8 +174,8 @@ def _check_address(url: str, endpoint: str, name: str) -> None:
 def _is_own(url: str, endpoint: str) -> bool:
     """Whether it is on the endpoint's own server, which is on this machine."""
     try:
-        there, here = httpx.URL(url), httpx.URL(endpoint)
-    except httpx.InvalidURL:
+        there, here = httpx2.URL(url), httpx2.URL(endpoint)
+    except httpx2.InvalidURL:
         return False
     same = (there.scheme, there.host, there.port) == (here.scheme, here.host, here.port)
     return same and here.scheme == "http" and here.host in LOOPBACK
@@ -183,12 +183,12 @@ def _is_own(url: str, endpoint: str) -> bool:
 
 def _is_public(url: str) -> bool:
     try:
-        address = httpx.URL(url)
+        address = httpx2.URL(url)
         if address.scheme != "https" or not address.host or address.userinfo:
             return False
         found = socket.getaddrinfo(address.host, address.port or 443, type=socket.SOCK_STREAM)
-    except (httpx.InvalidURL, UnicodeError):
+    except (httpx2.InvalidURL, UnicodeError):
         return False
-    except OSError:  # not known here: httpx says so, unless it asks through a proxy
+    except OSError:  # not known here: httpx2 says so, unless it asks through a proxy
         return True
     return all(ipaddress.ip_address(place[0].partition("%")[0]).is_global for *_, place in found)

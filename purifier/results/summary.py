@@ -9,7 +9,6 @@ import pandas as pd
 
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.evaluation.attackers import get_attacker
-from purifier.evaluation.grid import peak_memory
 from purifier.evaluation.intervals import auroc, balanced_share, bootstrap, clusters_of, flat, share
 from purifier.evaluation.settings import find_defence
 from purifier.figures import save_figure
@@ -66,7 +65,6 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
         tuple(None if pd.isna(part) else part for part in key): group
         for key, group in rows.groupby(TOGETHER, sort=False, dropna=False)
     }
-    memory = {name: peak_memory(find_defence(name)) for name in rows.defence.unique()}
     records = []
     for key, group in groups.items():
         images = Images(group)
@@ -97,7 +95,7 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
             record[name] = None if values.isna().all() else float(values.mean())
         record["seconds_per_image"] = float(group.seconds.mean())
         record["attack_seconds_per_image"] = float(group.attack_seconds.mean())
-        record["peak_memory_mb"] = memory[record["defence"]]
+        record["peak_memory_mb"] = float(group.peak_memory_mb.iloc[0])
         records.append(record)
     return records
 

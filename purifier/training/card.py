@@ -179,7 +179,7 @@ def write_card(name: str, data: Path, per_class: int, weights: Path | None = Non
         (MODELS / name).mkdir(parents=True, exist_ok=True)
         for file in (CONFIG, WEIGHTS):
             shutil.copyfile(weights / file, MODELS / name / file)
-    classifier, samples = load_classifier(name).to(default_device()), read_isic2019(data, "test")
+    classifier, samples = load_classifier(name, device=default_device()), read_isic2019(data, "test")
     metrics = measure(name, classifier, samples, choose_balanced(samples, per_class, seed=0))
     (MODELS / name / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (MODELS / name / "README.md").write_text(card_text(name, metrics), encoding="utf-8")
@@ -198,7 +198,7 @@ def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: 
         )
     metrics["non_lesion"] = non_lesion_scores(classifier, samples, balanced[:NON_LESION_IMAGES], eps=NON_LESION_EPS)
     if name == "robust":
-        surrogate = load_classifier(SURROGATE).to(default_device())
+        surrogate = load_classifier(SURROGATE, device=default_device())
         metrics["masking"] = masking_checks(classifier, surrogate, balanced[:MASKING_IMAGES], eps=2 / 255)
     return metrics
 

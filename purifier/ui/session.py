@@ -48,4 +48,4 @@ def classifier_for_page(name: str, progress: Progress | None = None) -> Classifi
     """A bundled classifier or one from the Hub; a visitor has no business in the server's folders."""
     if name.strip().startswith("local-dir:"):
         raise ValueError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
-    return load_classifier(name.strip(), progress).to(default_device())
+    return load_classifier(name, progress, device=default_device())

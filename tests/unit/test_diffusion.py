@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from purifier.diffusion import diffuse, split_generator
+from purifier.diffusion import diffuse
+from purifier.seeds import split_generator
 
 
 def noise(x, seed=0, sigma=0.1):

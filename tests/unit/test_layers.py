@@ -24,13 +24,14 @@ ROWS = (  # the highest first; what stands in one row may import one another
     "pipeline",
     "pyramid diffusion denoise attacks",
     "pixels pictures",
-    "files figures",
+    "files figures seeds strict",
 )
 ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 HOMES = {  # of libraries that one module or package has to itself
     "gradio": ("ui",), "timm": ("classifiers", "training"), "transformers": ("classifiers",),
     "huggingface_hub": ("classifiers",), "matplotlib": ("figures", "evaluation"), "pydicom": ("pictures",),
     "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "fpdf": ("reports",),
+    "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
 }  # fmt: skip
 MODULES = sorted((ROOT / "purifier").rglob("*.py"))
 

@@ -1,13 +1,15 @@
 """How each bundled classifier is trained: one TOML file a classifier, read by ``read_recipe``."""
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
+
+from purifier.strict import built, strict
 
 FOLDER = Path(__file__).parent
 
 
-@dataclass(frozen=True, kw_only=True)
+@strict
 class Phase:
     """A stretch of training. The learning rate goes from ``lr[0]`` to ``lr[1]`` along half a cosine."""
 
@@ -20,12 +22,10 @@ class Phase:
     purified: float = 0.0  # share of batches of which one half is changed as a purifier would
     eps: tuple[float, float] = (0.0, 0.0)  # of adversarial training in 1/255, at the start and the end of the phase
     attacked: float = 0.0  # share of each batch that is attacked
-    noise: float = (
-        0.0  # in epsilons: the start of N-FGSM's single step, which leaves the ball; 0: start and stay inside
-    )
+    noise: float = 0.0  # in epsilons: the start of N-FGSM's single step, which leaves the ball; 0: it stays inside
 
 
-@dataclass(frozen=True, kw_only=True)
+@strict
 class Recipe:
     """Everything that decides how a classifier is trained, besides the data and the seed."""
 
@@ -48,7 +48,7 @@ def recipe_names() -> list[str]:
 def read_recipe(source: str | Path) -> Recipe:
     """The recipe of a bundled classifier by its name, or of a TOML file of one's own by its path.
 
-    Raises ``ValueError`` for a name without recipe, a key that means nothing, or one that is missing.
+    Raises ``ValueError`` for a name without recipe, a key that is unknown or missing, and a value of another type.
     """
     path = Path(source) if str(source).endswith(".toml") else FOLDER / f"{source}.toml"
     if not path.is_file():
@@ -58,8 +58,7 @@ def read_recipe(source: str | Path) -> Recipe:
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        phases = [Phase(**{k: tuple(v) if isinstance(v, list) else v for k, v in p.items()}) for p in table["phases"]]
-        return Recipe(**{**table, "name": path.stem, "phases": tuple(phases)})
-    except (tomllib.TOMLDecodeError, TypeError, KeyError, AttributeError) as error:
+        return built(Recipe, {**table, "name": path.stem})
+    except (ValueError, TypeError) as error:  # TypeError: a date
         known = ", ".join(f.name for f in (*fields(Recipe), *fields(Phase)))
         raise ValueError(f"{path} is not a recipe: {error}. A recipe knows the keys {known}.") from error

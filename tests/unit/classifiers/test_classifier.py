@@ -4,13 +4,17 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from cachetools import LRUCache
 from safetensors.torch import save_file
+from torch import nn
 from torch.testing import assert_close
 
+from purifier.classifiers import classifier as classifiers
 from purifier.classifiers.classifier import MODELS, Classifier, bundled_classifiers, load_classifier
 from tests.helpers.classifiers import save
 from tests.helpers.hub import Hub, commit
@@ -34,6 +38,70 @@ def test_the_default_knows_the_eight_diagnoses_and_is_frozen(classifier, x):
     assert not classifier.training and not any(p.requires_grad for p in classifier.parameters())
     assert_close(classifier.probabilities(x).sum(1), torch.ones(2))
     assert load_classifier() is classifier is load_classifier(" augmented ")
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The folders that were loaded, from an empty cache on."""
+    load, found = classifiers._load_folder, []
+
+    def counted(folder, source):
+        found.append(folder.name)
+        return load(folder, source)
+
+    monkeypatch.setattr(classifiers, "_load_folder", counted)
+    monkeypatch.setattr(classifiers._load_shared, "cache", LRUCache(classifiers.SHARED))
+    return found
+
+
+def test_threads_that_want_the_same_classifier_load_it_once_for_all(loads):
+    names, together = ["augmented", "surrogate"] * 4, threading.Barrier(8)
+
+    def load(name):
+        together.wait()
+        return load_classifier(name)
+
+    with ThreadPoolExecutor(8) as threads:
+        loaded = list(threads.map(load, names))
+    assert sorted(loads) == ["augmented", "surrogate"] and len(set(map(id, loaded))) == 2
+    assert all(c is load_classifier(name) and c.source == name for c, name in zip(loaded, names, strict=True))
+
+
+def test_a_thread_s_classifier_stays_on_its_device_while_others_load_it_for_another(loads, x):
+    done = threading.Event()
+
+    def read():
+        first, rounds = load_classifier("surrogate"), 0
+        expected = first(x)
+        while not done.is_set() or rounds < 3:
+            assert load_classifier("surrogate") is first and torch.equal(first(x), expected)
+            rounds += 1
+
+    with ThreadPoolExecutor(3) as threads:
+        readers = [threads.submit(read) for _ in range(2)]
+        elsewhere = threads.submit(load_classifier, "surrogate", device="meta").result()
+        done.set()
+        [reader.result() for reader in readers]
+    assert elsewhere.mean.device.type == "meta" and load_classifier("surrogate").mean.device.type == "cpu"
+    assert elsewhere is load_classifier("surrogate", device=torch.device("meta")) and len(loads) == 2
+
+
+def test_only_those_used_last_are_kept(loads, monkeypatch):
+    monkeypatch.setattr(classifiers, "_load_folder", lambda folder, source: nn.Identity())
+    names = [f"hf-hub:{number}" for number in range(classifiers.SHARED + 1)]
+    monkeypatch.setattr(classifiers, "download", lambda repository, *_: Path(repository))
+    first, second, *_ = [load_classifier(name) for name in names[:-1]]
+    assert load_classifier(names[0]) is first  # so the second is the one that was not used for longest
+    load_classifier(names[-1])
+    assert load_classifier(names[0]) is first and load_classifier(names[1]) is not second
+
+
+def test_what_could_not_be_loaded_is_tried_again(loads, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(classifiers, "_load_folder", lambda folder, source: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            load_classifier()
+    assert load_classifier().labels
 
 
 def test_gradients_reach_the_pixels(classifier, x):

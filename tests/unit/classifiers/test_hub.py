@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import threading
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -11,6 +12,7 @@ import torch
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
@@ -482,6 +484,21 @@ def test_the_menu_offers_public_classifiers_after_the_bundled_ones():
     for (label, _), about in zip(choices[len(bundled) :], PUBLIC.values(), strict=True):
         assert ("gated" in label) == about.gated and about.format in label
         assert about.format in ("timm", "transformers") and about.description
+
+
+def test_what_was_written_is_the_progress_and_nothing_is_drawn(capsys):
+    seen = []
+    bar = hub_module._reporter(lambda *progress: seen.append(progress), done=100, total=0)
+    reporter = XetDownloadProgressReporter(reconstruction_desc="weights", total=50, log_level=0, tqdm_class=bar)
+    report = SimpleNamespace(
+        total_bytes_completed=20, total_transfer_bytes_completed=30, total_bytes_completion_rate=1.0,
+        total_transfer_bytes_completion_rate=1.0, total_bytes=50,
+    )  # fmt: skip
+    reporter.update_progress(report)
+    report.total_bytes_completed = 50
+    reporter.update_progress(report)
+    reporter.close()
+    assert seen == [(120, 50), (150, 50)] and not any(capsys.readouterr())
 
 
 def test_a_running_download_shows_how_far_it_is(monkeypatch, classifier):

@@ -246,7 +246,7 @@ def test_a_network_that_gives_something_else_is_refused(folder, monkeypatch, log
 
 
 def test_what_is_bundled_is_known_and_not_tried_out(monkeypatch):
-    monkeypatch.setattr(module, "_shared", {})
+    monkeypatch.setattr(module._load_shared, "cache", {})
     monkeypatch.setattr(module, "_try_out", lambda *_: 1 / 0)
     assert load_classifier().labels
 

@@ -26,7 +26,7 @@ def made_up(attack="none", defence="none", draws=1, threat="oblivious", eps=None
             "source": "", "jpeg_quality": np.nan,
             "label": labels, "classifier": "made up", "attack": attack,
             "eps": np.nan if eps is None else eps, "threat": threat, "defence": defence, "draw": draw, "draws": draws,
-            "linf": 0.0, "l2": 0.0, "l2_coarse": 0.0, "attack_seconds": 0.1, "seconds": 0.2,
+            "linf": 0.0, "l2": 0.0, "l2_coarse": 0.0, "attack_seconds": 0.1, "seconds": 0.2, "peak_memory_mb": 1.0,
             "psnr": np.inf, "ssim": 1.0,
             "predicted": np.where(generator.random(COUNT) < 0.5, labels, guesses),
             "p_MEL": generator.integers(5, size=COUNT) / 4,
