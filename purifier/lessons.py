@@ -206,7 +206,7 @@ LESSONS = (
         claim=_returns,
     ),
     Lesson(
-        title="What it costs where nobody attacks",
+        title="What it costs on clean pictures",
         minutes=4,
         example=f"{MELANOMA}-1.png",
         settings=Settings(purifier=Purifier()),

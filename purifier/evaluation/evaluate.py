@@ -90,7 +90,7 @@ def predict_purified(classifier: Classifier, purifier: Purifier, samples: Sequen
 
 
 def evaluate_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> dict:
-    """Scores on the pictures after the purifier, one draw of its noise: what it costs where nobody attacked."""
+    """Scores on the pictures after the purifier, one draw of its noise: what it costs on clean pictures."""
     probabilities = predict_purified(classifier, purifier, samples, seed)
     return clean_scores(probabilities, targets(classifier, samples), classifier.labels, lesions_of(samples))
 

@@ -19,7 +19,7 @@ def plot_tradeoff(points: list[tuple[str, float, float]], attacked: str) -> Figu
             *zip(*best, strict=True), marker + ("-" if i < len(COLOURS) else "--"), color=colour, label=family,
             linewidth=2.5 if family == "mdda" else 1, markersize=5,
         )  # fmt: skip
-    axis.set(xlabel="accuracy where nobody attacks", ylabel=f"accuracy, {attacked}")
+    axis.set(xlabel="accuracy on clean pictures", ylabel=f"accuracy, {attacked}")
     axis.grid(alpha=0.3)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure

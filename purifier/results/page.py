@@ -69,7 +69,7 @@ nothing) are not part of the search.
 ![Accuracy on validation pictures against each setting of MDDA]({folder}/sensitivity.png)
 """
 EQUAL_COST = """
-## At equal cost where nobody attacks
+## At equal cost on clean pictures
 
 A defence that costs nothing keeps nothing, and one that keeps much costs much; so each family of defences is asked
 what it keeps under attack (oblivious) for 2, 5 and 10 points of clean accuracy given up. Each may use the best of its
@@ -85,7 +85,7 @@ WHY = """
 Three things in the tables below explain where MDDA stands.
 
 1. Against an attacker who does not know them, nearly all smoothing defences undo nearly all of the attack at 2/255:
-   what a defence keeps is close to what it reads rightly where nobody attacks. So its cost there decides; and at
+   what a defence keeps is close to what it reads rightly on clean pictures. So its cost there decides; and at
    8/255, where weak smoothing no longer suffices, its strength.
 2. JPEG has these pictures on its side: they came as JPEG files, those of HAM10000 of quality 75, and what compression
    takes had been taken before the classifier learnt from them. On those of MSK, which were compressed less, JPEG costs
@@ -135,7 +135,7 @@ PLOTS = {
 }
 TRADEOFF = """
 Every setting that was tried, one draw, on the same validation pictures: what it keeps of the accuracy under attack, and
-what it costs where nobody attacks. At equal clean accuracy the higher defence is the better one.
+what it costs on clean pictures. At equal clean accuracy the higher defence is the better one.
 """
 COST = """## What the whole of ISIC 2019 would cost
 

@@ -25,7 +25,7 @@ def plot_grid(records: list[dict]) -> Figure:
         colours = ["C1" if r["defence"] == "mdda" else "C0" for r in shown]
         panel.barh(places, values, xerr=(below, above), color=colours, ecolor="0.3")
         attack, eps, threat = condition
-        knows = "nobody attacks" if attack == "none" else threat
+        knows = "clean pictures" if attack == "none" else threat
         panel.set_title(f"{attack}{'' if eps is None else f' {eps:g}/255'}\n{knows}", fontsize=9)
         panel.set_xlim(0, 1)
     panels[0].set_yticks(range(len(defences)), defences)
@@ -37,7 +37,7 @@ def plot_grid(records: list[dict]) -> Figure:
 def plot_epsilon(records: list[dict]) -> Figure | None:
     """Accuracy with its interval against epsilon, for every defence at its best setting: at the left under an oblivious
     attacker, of those with a bound the one that most records have; at the right under the one that leaves least of all
-    that were tried. None for fewer than two sizes of epsilon, 0 among them where nobody attacks."""
+    that were tried. None for fewer than two sizes of epsilon, 0 among them on clean pictures."""
     records = [r for r in records if r["defence"] in at_their_best(r["defence"] for r in records)]
     panels, titles = {}, {}
     for threat in ("oblivious", "adaptive"):

@@ -55,7 +55,7 @@ def summarise(rows: pd.DataFrame) -> list[dict]:
     means over the draws, but for ``worst_of_draws`` (right in every draw) and ``majority`` (of the draws' answers, ties
     drawn by lot). ``constant_accuracy``: of the constant answer that is right most often. ``recovered``: right behind
     the defence, of the pictures that the attack changed from right to wrong. ``broken``: wrong behind the defence, of
-    the pictures that are read right without one, where nobody attacks; ``melanoma_made_benign`` of the melanomas among
+    the pictures that are read right without one, on clean pictures; ``melanoma_made_benign`` of the melanomas among
     these, read as benign. ``mdda_ahead_by``: MDDA's accuracy minus this defence's, on the same pictures. What cannot be
     said is None.
     """

@@ -82,7 +82,7 @@ def table(records: list[dict]) -> str:
         _by_condition(records, "balanced_accuracy"),
         "",
         *lead,
-        "What each costs where nobody attacks: right answers that it breaks, melanomas read right before and benign",
+        "What each costs on clean pictures: right answers that it breaks, melanomas read right before and benign",
         "after, and scores of melanoma against the rest; likeness to the picture; seconds a picture, and megabytes.",
         "",
         cost_table(records),
@@ -106,13 +106,13 @@ def run_title(records: list[dict]) -> str:
 
 
 def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str], list[list[str]]]:
-    """With and without MDDA, where nobody attacks, under PGD by an attacker at ``eps``/255 who does not know it, and by
+    """With and without MDDA, on clean pictures, under PGD by an attacker at ``eps``/255 who does not know it, and by
     one who does, beside the constant answer that is right most often: a row for each classifier and choice of at least
     ``ENOUGH`` pictures of ``together``, so that a row can be compared along it. The header, and the rows; the largest
     choice of a classifier first."""
     header = [
-        say("classifier"), say("pictures"), say("always one answer"), say("nobody attacks"),
-        say("nobody attacks, MDDA"),
+        say("classifier"), say("pictures"), say("majority class"), say("clean pictures"),
+        say("clean pictures, MDDA"),
         say("oblivious, {eps:g}/255", eps=eps), say("oblivious, {eps:g}/255, MDDA", eps=eps),
         say("adaptive, {eps:g}/255, MDDA", eps=eps),
     ]  # fmt: skip
@@ -163,7 +163,7 @@ def accuracy_table(records: list[dict]) -> str:
 
 
 def cost_table(records: list[dict]) -> str:
-    """What the defences do where nobody attacks."""
+    """What the defences do on clean pictures."""
     costs = ("broken", "melanoma_made_benign", "melanoma_sensitivity", "melanoma_specificity", "melanoma_auroc")
     return markdown(
         ["defence", *(cost.replace("_", " ") for cost in costs), "PSNR", "SSIM", "s", "MB"],
@@ -225,7 +225,7 @@ def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
         if behind:
             found.append(say("**behind** {names}", names=_leads(behind, names)))
         if level:
-            found.append(say("**not to be told from** {names}", names=_leads(level, names)))
+            found.append(say("**no significant difference from** {names}", names=_leads(level, names)))
         text = say(
             "`{classifier}`, {condition}, {n} pictures: MDDA {percent:.1f} %. It is {found} (points of accuracy on the "
             "same pictures).",
@@ -270,7 +270,7 @@ def _compared(record: dict) -> tuple:
 def _attacked_by(record: dict, names: str) -> str:
     """The attack, what its attacker knows, and its size, in words."""
     if record["attack"] == "none":
-        return say("nobody attacks")
+        return say("clean pictures")
     attack = say_again(record[f"attack{names}"])
     if record["threat"] == "adaptive":
         text = say("{attack}, adaptive attacker", attack=attack)
@@ -302,7 +302,7 @@ def _by_condition(records: list[dict], score: str) -> str:
 
 def _condition(record: dict) -> str:
     if record["attack"] == "none":
-        return f"nobody attacks, n = {record['n']}"
+        return f"clean pictures, n = {record['n']}"
     eps = "" if record["eps"] is None else f" {record['eps']:g}/255"
     return f"{record['attack']}{eps}, {record['threat']}, n = {record['n']}"
 
@@ -334,7 +334,7 @@ def at_equal_cost_table(records: list[dict]) -> str:
     return (
         "\nAt equal cost: accuracy under an attack whose attacker does not know the defence, with the best of a\n"
         "family's settings, doing nothing among them, or the best mixture of two, that gives up at most so many\n"
-        f"points of accuracy where nobody attacks. {records[0]['n']} pictures.\n\n" + markdown(header, body) + "\n"
+        f"points of accuracy on clean pictures. {records[0]['n']} pictures.\n\n" + markdown(header, body) + "\n"
     )
 
 

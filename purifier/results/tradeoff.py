@@ -1,4 +1,4 @@
-"""What each family of defences keeps under attack at equal cost where nobody attacks.
+"""What each family of defences keeps under attack at equal cost on clean pictures.
 
 Defences of one strength each are hard to compare: one costs more clean accuracy, another keeps more of it under attack.
 But each picture may be given to one of two settings by the toss of a coin, so that all that lies between two settings

@@ -84,7 +84,7 @@ def _how_good(name: str) -> str:
         return say(NOT_MEASURED)
     melanomas, nevi = clean["recall"]["MEL"], clean["recall"]["NV"]
     return say(
-        "How often is <b>{classifier}</b> right where nobody attacks? Of {melanomas} melanomas of the test split it "
+        "How often is <b>{classifier}</b> right on clean pictures? Of {melanomas} melanomas of the test split it "
         "recognises <b>{recognised}</b>; of all {images} pictures, {nevi} of which are melanocytic nevi, it reads "
         "{right} rightly. More under <b>About</b>.",
         classifier=name, melanomas=melanomas["images"], recognised=_percent(melanomas), images=clean["images"],

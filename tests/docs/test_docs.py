@@ -100,10 +100,10 @@ def test_the_tutorial_shows_what_it_says(variables):
     assert v["first"][0].startswith("MEL") and not v["attacked"][0].startswith("MEL")
     assert max(v["size"], v["knowing_size"]) <= 2 / 255 + 1e-6
     assert v["stages"] == [[1, 1.0], [1, 0.5], [2, 1.0], [2, 0.5]]
-    # Purification gives the reading back in about as many draws as it leaves it where nobody attacks.
+    # Purification gives the reading back in about as many draws as it leaves it on clean pictures.
     assert v["back"]["value"] > 0.25 and v["back"]["high"] >= v["kept"]["low"]
     assert v["back_knowing"]["high"] < v["back"]["low"]  # an attacker who knows leaves less
-    assert 0.4 < sum(v["unchanged"]) / 8 < 1  # it costs something where nobody attacks
+    assert 0.4 < sum(v["unchanged"]) / 8 < 1  # it costs something on clean pictures
     augmented, robust = v["found"]["augmented"], v["found"]["robust"]
     assert augmented["oblivious, no purifier"]["value"] < robust["oblivious, no purifier"]["value"]
     assert augmented["adaptive, MDDA"]["value"] < augmented["oblivious, MDDA"]["value"]

@@ -24,7 +24,7 @@ def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_kne
         record("pgd20", 8.0, "oblivious", "mdda", 0.4), record("eot20x4", 2.0, "adaptive", "mdda", 0.15, n=32),
     ]])  # fmt: skip
     text = re.sub(r"<[^>]+>", "|", html)
-    for expected in ("nobody attacks", "does not know the defence", "knows the defence", "32 to 64 held-out pictures"):
+    for expected in ("clean pictures", "does not know the defence", "knows the defence", "32 to 64 held-out pictures"):
         assert expected in text
     assert "60 <small>50–70</small>" in html and "15 <small>5–25</small>" in html
     assert "at 2/255 10 % <small>(0–20)</small> without a defence, 60 % <small>(50–70)</small> with MDDA" in html
@@ -98,7 +98,7 @@ def test_the_section_is_sent_once_in_each_language(monkeypatch):
 def test_attacks_defences_and_words_of_the_plot_are_translated(monkeypatch):
     for text, said in {
         "nothing": "nichts", "JPEG of quality {number}": "JPEG der Güte {number}",
-        "{attack}: oblivious attacker": "{attack}: ahnungslos", "nobody attacks": "niemand greift an",
+        "{attack}: oblivious attacker": "{attack}: ahnungslos", "clean pictures": "niemand greift an",
     }.items():  # fmt: skip
         monkeypatch.setitem(catalogue("de"), text, said)
     titles = {"none": "nothing", "jpeg20": "JPEG of quality 20", "mdda": "MDDA"}

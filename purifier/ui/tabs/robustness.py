@@ -32,7 +32,7 @@ IN_SHORT = (
 EPS = 2.0  # in 1/255, at which the strongest attacks are shown
 AT_EQUAL_COST = (
     "Each family of defences may use the best of its settings, doing nothing among them, or the best mixture of two, "
-    "that gives up at most so many points of accuracy where nobody attacks."
+    "that gives up at most so many points of accuracy on clean pictures."
 )
 
 
@@ -131,7 +131,7 @@ def _verdicts(records: list[dict], at_equal_cost: list[dict]) -> str:
     """Where MDDA is ahead of other defences, behind them, or cannot be told from them."""
     parts = (
         (say("MDDA beside the other defences"), "", records),
-        (say("The same at equal cost where nobody attacks"), f"<p>{say(AT_EQUAL_COST)}</p>", at_equal_cost),
+        (say("The same at equal cost on clean pictures"), f"<p>{say(AT_EQUAL_COST)}</p>", at_equal_cost),
     )
     html = ""
     for title, explained, found in parts:
@@ -159,11 +159,11 @@ def _inline(text: str) -> str:
 
 
 def _costs(records: list[dict]) -> str:
-    """What purification does where nobody attacked, melanomas first."""
+    """What purification does on clean pictures, melanomas first."""
     for r in records:
         if r["attack"] == "none" and r["defence"] == "mdda" and r["melanoma_made_benign"] is not None:
             text = say(
-                "<b>Its cost where nobody attacks:</b> MDDA makes {benign} of the melanomas that were recognised read "
+                "<b>Its cost on clean pictures:</b> MDDA makes {benign} of the melanomas that were recognised read "
                 "as benign, and {broken} of all right readings wrong.",
                 benign=_share(r, "melanoma_made_benign"), broken=_share(r, "broken"),
             )  # fmt: skip
@@ -207,7 +207,7 @@ def _table_caption(records: list[dict]) -> str:
 
 def _condition(record: dict) -> str:
     if record["attack"] == "none":
-        return say("nobody attacks")
+        return say("clean pictures")
     size = "" if record["eps"] is None else f"<br>{record['eps']:g}/255"
     knows = say("knows the defence") if record["threat"] == "adaptive" else say("does not know the defence")
     return f"{escape(say_again(record['attack_title']))}{size}<br><small>{knows}</small>"

@@ -29,7 +29,7 @@ def record(defence, ahead=None, accuracy=0.5, attack="pgd20", eps=2.0, threat="o
 def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference():
     (line,) = verdicts([record("none", 0.4), record("mdda"), record("a", 0.2), record("b", -0.2), record("c", 0.05)])
     assert "MDDA 50.0 %" in line and "pgd20, oblivious attacker at 2/255, 104 pictures" in line
-    assert "**ahead of** a (+20.0); **behind** b (-20.0); **not to be told from** c (+5.0)" in line
+    assert "**ahead of** a (+20.0); **behind** b (-20.0); **no significant difference from** c (+5.0)" in line
     assert verdicts([record("none"), record("mdda")]) == []
 
 

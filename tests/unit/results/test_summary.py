@@ -168,7 +168,7 @@ def test_the_table_holds_every_score_with_its_interval_and_says_what_the_attacke
 def test_plots_show_what_the_records_say(rows):
     records = summarise(rows)
     panels = plot_grid(records).axes
-    titles = ["none\nnobody attacks", "pgd20 2/255\noblivious", "eot20x8 2/255\nadaptive"]
+    titles = ["none\nclean pictures", "pgd20 2/255\noblivious", "eot20x8 2/255\nadaptive"]
     assert [panel.get_title() for panel in panels] == titles
     widths = [bar.get_width() for bar in panels[1].patches]
     assert widths == [r["accuracy"] for r in records if r["attack"] == "pgd20"]
