@@ -223,9 +223,14 @@ class AttackSettings:
         method = ATTACKS[self.method]
         steps = self.steps if method.steps is None else method.steps
         ascent = Ascent(
-            eps=self.eps, step=method.length * self.eps / max(steps, 1), steps=steps, random_start=method.random_start,
-            decay=method.decay, targeted=targeted, samples=self.samples,
-        )  # fmt: skip
+            eps=self.eps,
+            step=method.length * self.eps / max(steps, 1),
+            steps=steps,
+            random_start=method.random_start,
+            decay=method.decay,
+            targeted=targeted,
+            samples=self.samples,
+        )
         return ascent.iterates(model, x, y, generator)
 
     def __call__(

@@ -41,9 +41,12 @@ class Defence:
         return self.function(x, generator)
 
     def read(
-        self, classifier: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator | None = None,
+        self,
+        classifier: Callable[[Tensor], Tensor],
+        x: Tensor,
+        generator: torch.Generator | None = None,
         stand_in: Callable[[Tensor], Tensor] | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """The classifier's logits (B, K) behind the defence; of a vote, the log of the mean probabilities.
 
         The gradient is the defence's own or, where there is one, that of ``stand_in``; where the defence has none of
@@ -274,6 +277,12 @@ def get_defence(
     if kind == "median" and value % 2 != 1:
         raise ValueError(f"A median takes an odd number of pixels a side, and not {value:g}.")
     return Defence(
-        name=f"{kind}{value:g}", family=kind, number=value, title=family.title.format(value), random=family.random,
-        exact=family.exact, copies=family.copies, function=lambda x, generator: family.function(x, value, generator),
-    )  # fmt: skip
+        name=f"{kind}{value:g}",
+        family=kind,
+        number=value,
+        title=family.title.format(value),
+        random=family.random,
+        exact=family.exact,
+        copies=family.copies,
+        function=lambda x, generator: family.function(x, value, generator),
+    )

@@ -61,9 +61,14 @@ def small_network() -> nn.Module:
     """A smooth random network on (B, 3, H, W) with four classes."""
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=2), nn.Tanh(), nn.Conv2d(8, 8, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Conv2d(3, 8, 3, stride=2),
+        nn.Tanh(),
+        nn.Conv2d(8, 8, 3),
+        nn.Tanh(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
         nn.Linear(32, 4),
-    ).eval()  # fmt: skip
+    ).eval()
 
 
 @pytest.fixture

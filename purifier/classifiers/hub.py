@@ -294,13 +294,23 @@ def card_metadata(name: str, metrics: dict) -> ModelCardData:
         results.append(_result("accuracy", f"Accuracy, {attack}: not purified", result["attacked"]))
         results.append(_result("accuracy", f"Accuracy, {attack}: purified", result["attacked_purified"]))
     return ModelCardData(
-        model_name=name, library_name="timm", pipeline_tag="image-classification", license="cc-by-nc-4.0",
-        datasets=["isic2019"], tags=["dermoscopy", "skin-lesion", "adversarial-robustness"], eval_results=results,
-    )  # fmt: skip
+        model_name=name,
+        library_name="timm",
+        pipeline_tag="image-classification",
+        license="cc-by-nc-4.0",
+        datasets=["isic2019"],
+        tags=["dermoscopy", "skin-lesion", "adversarial-robustness"],
+        eval_results=results,
+    )
 
 
 def _result(kind: str, name: str, score: dict) -> EvalResult:
     return EvalResult(
-        task_type="image-classification", dataset_type="isic2019", dataset_name="ISIC 2019, split by lesion",
-        dataset_split="test", metric_type=kind, metric_name=name, metric_value=round(score["value"], 4),
-    )  # fmt: skip
+        task_type="image-classification",
+        dataset_type="isic2019",
+        dataset_name="ISIC 2019, split by lesion",
+        dataset_split="test",
+        metric_type=kind,
+        metric_name=name,
+        metric_value=round(score["value"], 4),
+    )

@@ -61,8 +61,10 @@ class Preparation:
             return self.target
         if self.fit == "shortest":
             side = self.target[0]
-            return tuple(side if length == min(height, width) else int(side * length / min(height, width))
-                         for length in (height, width))  # fmt: skip
+            return tuple(
+                side if length == min(height, width) else int(side * length / min(height, width))
+                for length in (height, width)
+            )
         ratios = height / self.target[0], width / self.target[1]
         ratio = min(ratios) if self.fit == "cover" else max(ratios)
         return round(height / ratio), round(width / ratio)

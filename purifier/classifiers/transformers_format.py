@@ -136,9 +136,13 @@ def _found_out(folder: Path, source: str) -> dict:
         )
     crop = size[0] / preparation.target[0] if preparation.crop else 1.0
     return {
-        "input_size": (3, *size), "crop_pct": crop, "interpolation": interpolation, "mean": mean.tolist(),
-        "std": std.tolist(), "preparation": preparation,
-    }  # fmt: skip
+        "input_size": (3, *size),
+        "crop_pct": crop,
+        "interpolation": interpolation,
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+        "preparation": preparation,
+    }
 
 
 def _possible(processor, size: tuple[int, int], interpolation: str | None) -> Iterator[Preparation]:

@@ -59,9 +59,14 @@ def passed_over(paths: Sequence[Path], out: Path | None = None) -> list[str]:
 
 
 def work_through(
-    pictures: dict[str, Path], settings: Settings, classifier: Classifier, attacker: Classifier | None = None, *,
-    out: Path | None = None, extra: Extra | None = None,
-) -> Iterator[Row]:  # fmt: skip
+    pictures: dict[str, Path],
+    settings: Settings,
+    classifier: Classifier,
+    attacker: Classifier | None = None,
+    *,
+    out: Path | None = None,
+    extra: Extra | None = None,
+) -> Iterator[Row]:
     """Do what ``settings`` say to every picture, and yield a row for each; with ``out``, write pictures and rows there.
 
     A row has ``error`` where a picture cannot be read. Raises ``ValueError`` where ``out`` holds a run of other

@@ -79,9 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--attacks", nargs="+", default=Grid.attacks, metavar="ATTACK", help=_kinds())
     evaluate.add_argument("--eps", nargs="+", type=float, default=EPS, help="in 1/255 (default 2 8)")
     evaluate.add_argument(
-        "--defences", nargs="+", default=Grid.defences, metavar="DEFENCE",
+        "--defences",
+        nargs="+",
+        default=Grid.defences,
+        metavar="DEFENCE",
         help=f"none, mdda, {', '.join(FAMILIES)}, art-median, art-tvm, with a number of your own or the tuned one",
-    )  # fmt: skip
+    )
     evaluate.add_argument(
         "--draws", type=int, default=Grid.draws, help="of a random defence's noise (default %(default)s)"
     )
@@ -170,10 +173,12 @@ def _data_options(command: argparse.ArgumentParser, split: str) -> None:
     )
     _device_option(command)
     command.add_argument(
-        "--split", choices=("train", "val", "test", "all"), default=split,
+        "--split",
+        choices=("train", "val", "test", "all"),
+        default=split,
         help="of ISIC 2019, by lesion; of a folder for each diagnosis train and val are what the bundled classifiers "
         "were trained and tuned on, test is the rest, and all leaves out train (default %(default)s)",
-    )  # fmt: skip
+    )
     count = command.add_mutually_exclusive_group()
     count.add_argument("--limit", type=int, help="use so many pictures, drawn at random (default: all)")
     count.add_argument("--per-class", type=int, help="use so many pictures of each diagnosis, or what there is of it")
@@ -216,9 +221,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     from purifier.results.summary import write_summary
 
     grid = Grid(
-        classifier=options.classifier, attacks=tuple(options.attacks), eps=tuple(options.eps),
-        defences=tuple(options.defences), draws=options.draws, seed=options.seed, surrogate=options.surrogate,
-    )  # fmt: skip
+        classifier=options.classifier,
+        attacks=tuple(options.attacks),
+        eps=tuple(options.eps),
+        defences=tuple(options.defences),
+        draws=options.draws,
+        seed=options.seed,
+        surrogate=options.surrogate,
+    )
     engine = in_turn
     if options.engine == "ray":
         from purifier.evaluation.cluster import on_ray
@@ -251,9 +261,15 @@ def _tune(options: argparse.Namespace) -> None:
     classifier = load_classifier(options.classifier, device=options.device)
     samples, _ = _samples(options)
     best = tune(
-        classifier, samples, options.out, defences=options.defences, eps=options.eps, trials=options.trials,
-        seed=options.seed, sensitivity=not options.no_sensitivity,
-    )  # fmt: skip
+        classifier,
+        samples,
+        options.out,
+        defences=options.defences,
+        eps=options.eps,
+        trials=options.trials,
+        seed=options.seed,
+        sensitivity=not options.no_sensitivity,
+    )
     _keep_command(options)
     print(json.dumps(best, indent=2))
 
@@ -263,9 +279,14 @@ def _train_classifier(options: argparse.Namespace) -> None:
 
     _set_threads(options.threads)
     classifier.train(
-        read_recipe(options.recipe), options.data, options.work, thumbnails=options.thumbnails, seed=options.seed,
-        limit=options.limit, device=options.device,
-    )  # fmt: skip
+        read_recipe(options.recipe),
+        options.data,
+        options.work,
+        thumbnails=options.thumbnails,
+        seed=options.seed,
+        limit=options.limit,
+        device=options.device,
+    )
 
 
 def _train_generator(options: argparse.Namespace) -> None:
@@ -273,9 +294,14 @@ def _train_generator(options: argparse.Namespace) -> None:
 
     _set_threads(options.threads)
     generator.train(
-        options.data, options.work, thumbnails=options.thumbnails, steps=options.steps, seed=options.seed,
-        limit=options.limit, device=options.device,
-    )  # fmt: skip
+        options.data,
+        options.work,
+        thumbnails=options.thumbnails,
+        steps=options.steps,
+        seed=options.seed,
+        limit=options.limit,
+        device=options.device,
+    )
 
 
 def _set_threads(count: int | None) -> None:

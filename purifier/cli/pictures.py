@@ -30,9 +30,11 @@ def add_picture_commands(commands: argparse._SubParsersAction, device_option: Ca
         command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         command.add_argument("pictures", nargs="+", type=Path, metavar="FILE-or-FOLDER")
         command.add_argument(
-            "--out", type=Path, required=name != "classify",
+            "--out",
+            type=Path,
+            required=name != "classify",
             help="folder for results.csv, and for pictures and reports; a stopped run goes on there",
-        )  # fmt: skip
+        )
         command.add_argument("--json", action="store_true", help="print a line of JSON for each picture")
         command.add_argument(
             "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
@@ -45,9 +47,11 @@ def add_picture_commands(commands: argparse._SubParsersAction, device_option: Ca
         if name == "report":
             command.add_argument("--no-attack", action="store_true", help="purify the pictures as they are")
             command.add_argument(
-                "--settings", type=Path, metavar="run.json",
+                "--settings",
+                type=Path,
+                metavar="run.json",
                 help="of an earlier report or from the page, in place of all other options, to run them again",
-            )  # fmt: skip
+            )
             command.add_argument(
                 "--formats", nargs="+", choices=FORMATS, default=FORMATS, help="of the report (default: all)"
             )
@@ -79,9 +83,12 @@ def _purifier_options(command: argparse.ArgumentParser) -> None:
         "--weight", type=float, default=purifier.weight, help="of the total variation (default %(default)g)"
     )
     group.add_argument(
-        "--scales", type=float, nargs="+", default=purifier.scales,
+        "--scales",
+        type=float,
+        nargs="+",
+        default=purifier.scales,
         help=f"some of {', '.join(f'{scale:g}' for scale in ALL_SCALES)} (default {_listed(purifier.scales)})",
-    )  # fmt: skip
+    )
     group.add_argument("--noise-seed", type=int, default=0)
 
 
@@ -100,9 +107,11 @@ def settings_from(options: argparse.Namespace) -> Settings:
     if options.attacks and not getattr(options, "no_attack", False):
         attack = Attack(
             settings=AttackSettings(method=options.method, eps=options.epsilon / 255, steps=options.steps),
-            target=options.target, classifier=options.attacker or options.classifier,
-            known=purifier if options.knows_purifier else None, seed=options.attack_seed,
-        )  # fmt: skip
+            target=options.target,
+            classifier=options.attacker or options.classifier,
+            known=purifier if options.knows_purifier else None,
+            seed=options.attack_seed,
+        )
     settings = Settings(classifier=options.classifier, attack=attack)
     return replace(settings, purifier=purifier, seed=options.noise_seed) if options.purifies else settings
 

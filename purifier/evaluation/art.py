@@ -72,9 +72,13 @@ def deepfool(model: Model, x: Tensor, y: Tensor, *, classes: int, steps: int, se
 
 def _generate(make, model: Model, x: Tensor, y: Tensor, classes: int, seed: int) -> Tensor:
     estimator = PyTorchClassifier(
-        Estimator(model), loss=nn.CrossEntropyLoss(), input_shape=tuple(x.shape[1:]), nb_classes=classes,
-        clip_values=(0.0, 1.0), device_type="gpu" if x.is_cuda else "cpu",
-    )  # fmt: skip
+        Estimator(model),
+        loss=nn.CrossEntropyLoss(),
+        input_shape=tuple(x.shape[1:]),
+        nb_classes=classes,
+        clip_values=(0.0, 1.0),
+        device_type="gpu" if x.is_cuda else "cpu",
+    )
     state = np.random.get_state()
     np.random.seed(seed)  # ART draws from numpy's global generator
     try:

@@ -96,8 +96,8 @@ def evaluate_purified(classifier: Classifier, purifier: Purifier, samples: Seque
 
 
 def evaluate_robust(
-    classifier: Classifier, samples: Sequence[Sample], *, attack: AttackSettings, restarts: int = 1, seed: int = 0,
-) -> dict:  # fmt: skip
+    classifier: Classifier, samples: Sequence[Sample], *, attack: AttackSettings, restarts: int = 1, seed: int = 0
+) -> dict:
     """Accuracy under attack, an image counting as lost as soon as any step of any restart fools the classifier."""
 
     def held(x: Tensor, y: Tensor, i: int) -> Tensor:
@@ -106,9 +106,13 @@ def evaluate_robust(
     lesions = lesions_of(samples)
     accuracy = proportion(over_batches(classifier, samples, held, "attack"), lesions)
     return {
-        "images": len(samples), "lesions": len(set(lesions)), "attack": asdict(attack), "restarts": restarts,
-        "seed": seed, "accuracy": accuracy,
-    }  # fmt: skip
+        "images": len(samples),
+        "lesions": len(set(lesions)),
+        "attack": asdict(attack),
+        "restarts": restarts,
+        "seed": seed,
+        "accuracy": accuracy,
+    }
 
 
 def withstands(
@@ -132,9 +136,14 @@ def withstands(
 
 
 def evaluate_purifier(
-    classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], *,
-    attack: AttackSettings, draws: int = 3, seed: int = 0,
-) -> dict:  # fmt: skip
+    classifier: Classifier,
+    purifier: Purifier,
+    samples: Sequence[Sample],
+    *,
+    attack: AttackSettings,
+    draws: int = 3,
+    seed: int = 0,
+) -> dict:
     """Accuracy clean, attacked, and both purified; attacks start from 8-bit pictures and are not rounded."""
     if draws < 1:
         raise ValueError(f"draws must be at least 1, and is {draws}.")
@@ -155,9 +164,15 @@ def evaluate_purifier(
             purified[name].append(torch.stack(hits))
     lesions = lesions_of(samples)
     result = {
-        "images": len(y), "lesions": len(set(lesions)), "draws": draws, "threat": "oblivious",
-        "classifier": classifier.source, "attack": asdict(attack), "purifier": asdict(purifier), "seed": seed,
-    }  # fmt: skip
+        "images": len(y),
+        "lesions": len(set(lesions)),
+        "draws": draws,
+        "threat": "oblivious",
+        "classifier": classifier.source,
+        "attack": asdict(attack),
+        "purifier": asdict(purifier),
+        "seed": seed,
+    }
     for name in right:
         result[name] = proportion(torch.cat(right[name]), lesions)
         hits = torch.cat(purified[name], dim=1)

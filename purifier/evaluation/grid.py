@@ -155,8 +155,9 @@ def provenance(grid: Grid) -> dict:
     return {
         "weights": {name: digest(name) for name in names},
         "classifiers": {name: load_classifier(name).digest() for name in names},
-        "purifier": asdict(Purifier()), "version": __version__,
-    }  # fmt: skip
+        "purifier": asdict(Purifier()),
+        "version": __version__,
+    }
 
 
 def digest_of_pixels(pixels: Tensor) -> str:
@@ -176,19 +177,28 @@ def measure(work: Work) -> Rows:
     noise_seeds = [seed_of(grid.seed, "noise", part.batch, draw) for draw in range(grid.draws)]
     defences = [find_defence(name) for name in part.defences]
     task = Task(
-        classifier=classifier, surrogate=surrogate, defence=defences[0], eps=(part.eps or 0) / 255,
-        seed=seed_of(grid.seed, attacker.name, part.eps, part.batch), noise_seed=noise_seeds[0],
-    )  # fmt: skip
+        classifier=classifier,
+        surrogate=surrogate,
+        defence=defences[0],
+        eps=(part.eps or 0) / 255,
+        seed=seed_of(grid.seed, attacker.name, part.eps, part.batch),
+        noise_seed=noise_seeds[0],
+    )
     start = time.perf_counter()
     adv = attacker.run(task, x, y).detach()
     attack_seconds = (time.perf_counter() - start) / len(x)
     common = {
-        "image": [sample.image for sample in samples], "label": [sample.label for sample in samples],
-        "classifier": grid.classifier, "attack": attacker.name, "eps": part.eps, "threat": attacker.threat,
-        "linf": (adv - x).abs().amax(dim=(1, 2, 3)).tolist(), "l2": (adv - x).flatten(1).norm(dim=1).tolist(),
+        "image": [sample.image for sample in samples],
+        "label": [sample.label for sample in samples],
+        "classifier": grid.classifier,
+        "attack": attacker.name,
+        "eps": part.eps,
+        "threat": attacker.threat,
+        "linf": (adv - x).abs().amax(dim=(1, 2, 3)).tolist(),
+        "l2": (adv - x).flatten(1).norm(dim=1).tolist(),
         "l2_coarse": coarse_part(adv - x).tolist(),
         "attack_seconds": attack_seconds,
-    }  # fmt: skip
+    }
     frames = []
     for defence in defences:
         draws = grid.draws if defence.random and not attacker.knows_noise else 1
@@ -208,7 +218,7 @@ def coarse_part(change: Tensor) -> Tensor:
 
 def read_defended(
     defence: Defence, classifier: Classifier, adv: Tensor, x: Tensor, seed: int, with_ssim: bool
-) -> dict[str, list]:  # fmt: skip
+) -> dict[str, list]:
     """What the classifier reads behind the defence, and how far the defended picture is from the clean one."""
     found = apply_defence(defence, classifier, adv, seed)
     ssim = found.ssim(x).tolist() if with_ssim else torch.nan

@@ -14,9 +14,15 @@ from purifier.evaluation.metrics import proportion
 
 
 def masking_checks(
-    classifier: Classifier, surrogate: Classifier, samples: Sequence[Sample], *,
-    eps: float, restarts: int = 2, queries: int = 300, seed: int = 0,
-) -> dict:  # fmt: skip
+    classifier: Classifier,
+    surrogate: Classifier,
+    samples: Sequence[Sample],
+    *,
+    eps: float,
+    restarts: int = 2,
+    queries: int = 300,
+    seed: int = 0,
+) -> dict:
     """Accuracy under PGD-20, PGD-100 with ``restarts``, Square with ``queries``, and PGD-20 made on ``surrogate``."""
     pgd20, pgd100 = AttackSettings(eps=eps), AttackSettings(eps=eps, steps=100)
 

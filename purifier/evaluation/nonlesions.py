@@ -149,10 +149,12 @@ def non_lesion_scores(
     def doubted(x: Tensor, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
         return distances(classifier, x, change) > classifier.measured.non_lesion.threshold
 
-    adv = torch.cat([
-        attack(classifier, x.to(device), t.to(device), generator=seeded()).cpu()
-        for x, t in zip(some.split(BATCH), y.split(BATCH), strict=True)
-    ])  # fmt: skip
+    adv = torch.cat(
+        [
+            attack(classifier, x.to(device), t.to(device), generator=seeded()).cpu()
+            for x, t in zip(some.split(BATCH), y.split(BATCH), strict=True)
+        ]
+    )
     of_lesions = distances(classifier, read_pixels(lesions, SIZE).float() / 255)
     of_others = distances(classifier, others)
     scores, truth = torch.cat([of_lesions, of_others]), torch.arange(len(lesions) + len(others)) >= len(lesions)

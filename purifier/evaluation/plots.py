@@ -16,9 +16,13 @@ def plot_tradeoff(points: list[tuple[str, float, float]], attacked: str) -> Figu
         best = [p for p in own if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in own)]
         axis.plot(*zip(*own, strict=True), marker, color=colour, alpha=0.35, markersize=4, linestyle="none")
         axis.plot(
-            *zip(*best, strict=True), marker + ("-" if i < len(COLOURS) else "--"), color=colour, label=family,
-            linewidth=2.5 if family == "mdda" else 1, markersize=5,
-        )  # fmt: skip
+            *zip(*best, strict=True),
+            marker + ("-" if i < len(COLOURS) else "--"),
+            color=colour,
+            label=family,
+            linewidth=2.5 if family == "mdda" else 1,
+            markersize=5,
+        )
     axis.set(xlabel="accuracy on clean pictures", ylabel=f"accuracy, {attacked}")
     axis.grid(alpha=0.3)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)

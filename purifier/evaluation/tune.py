@@ -58,10 +58,16 @@ SENSITIVITY: dict[str, tuple] = {
 
 
 def tune(
-    classifier: Classifier, samples: Sequence[Sample], out: Path, *,
-    defences: Sequence[str] = ("mdda", *FAMILIES), eps: Sequence[float] = EPS, trials: int = TRIALS, seed: int = 0,
+    classifier: Classifier,
+    samples: Sequence[Sample],
+    out: Path,
+    *,
+    defences: Sequence[str] = ("mdda", *FAMILIES),
+    eps: Sequence[float] = EPS,
+    trials: int = TRIALS,
+    seed: int = 0,
     sensitivity: bool = True,
-) -> dict:  # fmt: skip
+) -> dict:
     """Choose the settings of ``defences`` (families, and ``mdda``); ``eps`` in 1/255. Resumes where it was stopped.
 
     Every trial is a line of ``out/trials.jsonl``; ``out/best.json`` holds the choice, ``out/sensitivity.png`` what
@@ -154,10 +160,15 @@ def try_mdda(score: Callable[[Purifier], dict[str, float]], trials: int, seed: i
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for start in STARTS:
-        study.enqueue_trial({
-            "scales": next(name for name, scales in SCALES.items() if scales == start.scales), "blocks": start.blocks,
-            "sigma": round(start.sigma * 255), "weight": start.weight, "own": start.own,
-        })  # fmt: skip
+        study.enqueue_trial(
+            {
+                "scales": next(name for name, scales in SCALES.items() if scales == start.scales),
+                "blocks": start.blocks,
+                "sigma": round(start.sigma * 255),
+                "weight": start.weight,
+                "own": start.own,
+            }
+        )
     found = {}
 
     def objective(trial: optuna.Trial) -> float:

@@ -176,11 +176,16 @@ def _layout(dataset: "Dataset") -> Layout:
     stored = int(dataset.BitsStored)
     high = dataset.get("HighBit")
     return Layout(
-        size=(int(dataset.Columns), int(dataset.Rows)), frames=int(dataset.get("NumberOfFrames") or 1),
-        samples=int(dataset.SamplesPerPixel), photometric=_text(dataset.PhotometricInterpretation),
-        allocated=int(dataset.BitsAllocated), stored=stored, high=stored - 1 if high is None else int(high),
-        is_signed=bool(dataset.PixelRepresentation), is_planar=bool(dataset.PlanarConfiguration),
-    )  # fmt: skip
+        size=(int(dataset.Columns), int(dataset.Rows)),
+        frames=int(dataset.get("NumberOfFrames") or 1),
+        samples=int(dataset.SamplesPerPixel),
+        photometric=_text(dataset.PhotometricInterpretation),
+        allocated=int(dataset.BitsAllocated),
+        stored=stored,
+        high=stored - 1 if high is None else int(high),
+        is_signed=bool(dataset.PixelRepresentation),
+        is_planar=bool(dataset.PlanarConfiguration),
+    )
 
 
 def _check_layout(layout: Layout, syntax: str) -> None:

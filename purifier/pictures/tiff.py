@@ -207,9 +207,17 @@ def _layout(page: Directory) -> Layout:
     if factors != (1, 1) and (len(factors) != 2 or not {*factors} <= {1, 2, 4} or samples != 3 or is_separate):
         raise _unread(page, "colours that several pixels share in this way")
     return Layout(
-        width=width, height=height, samples=samples, bits=bits[0], photometric=photometric, compression=compression,
-        is_separate=is_separate, block=block, is_tiled=is_tiled, factors=factors,
-    )  # fmt: skip
+        width=width,
+        height=height,
+        samples=samples,
+        bits=bits[0],
+        photometric=photometric,
+        compression=compression,
+        is_separate=is_separate,
+        block=block,
+        is_tiled=is_tiled,
+        factors=factors,
+    )
 
 
 def _unread(page: Directory, what: str) -> Refused:
@@ -329,9 +337,17 @@ def _unpacked(
             unpacked = np.packbits(np.unpackbits(unpacked, bitorder="little"))
         return unpacked.reshape(rows, row_bytes)
     tags = {
-        256: [row_bytes], 257: [rows], 258: [8], 259: [layout.compression], 262: [BLACK_IS_ZERO], 266: [fill],
-        273: offsets, 277: [1], 278: [rows_each], 279: _within(page, offsets, counts),
-    }  # fmt: skip
+        256: [row_bytes],
+        257: [rows],
+        258: [8],
+        259: [layout.compression],
+        262: [BLACK_IS_ZERO],
+        266: [fill],
+        273: offsets,
+        277: [1],
+        278: [rows_each],
+        279: _within(page, offsets, counts),
+    }
     return np.asarray(_by_pil(_with_tags(page, tags)))
 
 

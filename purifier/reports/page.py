@@ -51,16 +51,19 @@ def page_of(facts: Facts) -> str:
     cards = "".join(map(_card, panels(run, readings)))
     tables = "".join(_rows(*table) for table in settings_tables(run))
     sections = [
-        _section(say("Readings"), f'<p class="together">{escape(verdict(readings))}</p>{_key()}'
-                 f'<div class="cards">{cards}</div>'),
+        _section(
+            say("Readings"),
+            f'<p class="together">{escape(verdict(readings))}</p>{_key()}<div class="cards">{cards}</div>',
+        ),
         _section(say("Settings"), f'{_paragraphs(in_words(run))}<div class="tables">{tables}</div>'),
         _section(say("The purification, stage by stage"), "".join(_block(*b, readings) for b in blocks(run)))
-        if run.stages else "",
+        if run.stages
+        else "",
         _section(say("Limits"), f"<ul>{''.join(f'<li>{escape(limit)}</li>' for limit in limits())}</ul>"),
         _section(say("How to repeat it"), _repeat(facts)),
         _section(say("Hashes"), f"<p>{escape(about_hashes())}</p>{_rows('', hash_rows(facts.record), code=True)}"),
         _section(say("Origin"), _rows("", origin_rows(facts.record))),
-    ]  # fmt: skip
+    ]
     return (
         f'<!DOCTYPE html>\n<html lang="{spoken()}">\n<head><meta charset="utf-8">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '

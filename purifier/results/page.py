@@ -183,7 +183,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
     parts += [
         f"\n![{PLOTS[path.stem.split('-')[-1]]}]({shown_as}/{TOGETHER}/{path.name})"
         for path in sorted((folder / TOGETHER).glob("*-epsilon.png"))
-    ]  # fmt: skip
+    ]
     checks = [line for records in groups for line in masking(records)]
     if checks:
         parts += [MASKING, *checks]
@@ -201,8 +201,9 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
         )
         parts += [
             f"![{what}]({shown_as}/{name}/{path.name})\n"
-            for plot, what in PLOTS.items() for path in sorted((folder / name).glob(f"{plot}.png"))
-        ]  # fmt: skip
+            for plot, what in PLOTS.items()
+            for path in sorted((folder / name).glob(f"{plot}.png"))
+        ]
     parts.append(cost([record for records in groups for record in records]))
     return "\n".join(parts)
 
@@ -292,9 +293,11 @@ def tuning(folder: Path, shown_as: str) -> str:
 def cost(records: Sequence[dict]) -> str:
     """An attack that does not know the defence is made once for all of them."""
     attacks = {
-        (r["classifier"], r["attack"], r["eps"], r["defence"] if r["threat"] == "adaptive" else None):
-        r["attack_seconds_per_image"] for r in records
-    }  # fmt: skip
+        (r["classifier"], r["attack"], r["eps"], r["defence"] if r["threat"] == "adaptive" else None): r[
+            "attack_seconds_per_image"
+        ]
+        for r in records
+    }
     seconds = sum(attacks.values()) + sum(r["seconds_per_image"] * r["draws"] for r in records)
     hours = seconds * ISIC_2019 / 3600
     body = [[str(gpus), *(f"{hours / cores / gpus:,.1f}" for cores in CORES_PER_GPU)] for gpus in GPUS]

@@ -18,9 +18,7 @@ def plot_grid(records: list[dict]) -> Figure:
     for panel, condition in zip(panels, conditions, strict=True):
         shown = [r for r in records if (r["attack"], r["eps"], r["threat"]) == condition]
         values = [r["accuracy"] for r in shown]
-        below, above = (
-            [abs(r[f"accuracy_{end}"] - r["accuracy"]) for r in shown] for end in ("low", "high")
-        )  # fmt: skip
+        below, above = ([abs(r[f"accuracy_{end}"] - r["accuracy"]) for r in shown] for end in ("low", "high"))
         places = [defences.index(r["defence"]) for r in shown]
         colours = ["C1" if r["defence"] == "mdda" else "C0" for r in shown]
         panel.barh(places, values, xerr=(below, above), color=colours, ecolor="0.3")
@@ -73,9 +71,16 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
             shift = 0.006 * largest * (i - len(defences) / 2)  # so that intervals do not hide one another
             spread = np.clip([accuracy - low, high - accuracy], 0, 1)  # rounding may put 0 below its interval
             axis.errorbar(
-                eps + shift, accuracy, spread, color=style[name][0], marker=style[name][1], label=names[name],
-                linewidth=2.5 if name == "mdda" else 1, elinewidth=0.8, markersize=5,
-            )  # fmt: skip
+                eps + shift,
+                accuracy,
+                spread,
+                color=style[name][0],
+                marker=style[name][1],
+                label=names[name],
+                linewidth=2.5 if name == "mdda" else 1,
+                elinewidth=0.8,
+                markersize=5,
+            )
         axis.set_title(titles[threat], fontsize=10)
         axis.set(xlabel="epsilon, in 1/255", ylim=(0, 1), xticks=sorted({0, *(r["eps"] for r in shown)}))
         axis.grid(alpha=0.3)
@@ -104,10 +109,9 @@ def plot_convergence(records: list[dict]) -> Figure | None:
     """Accuracy of MDDA against the steps and the samples of ``eot``, where a run has three numbers or more of them."""
     attackers = [(r, get_attacker(r["attack"])) for r in records if r["defence"] == "mdda"]
     found = [(r["eps"], a.steps, a.samples, r["accuracy"]) for r, a in attackers if a.kind == "eot"]
-    axes = [
-        (f"steps, of {samples} samples", 1, 2, samples)
-        for samples in sorted({f[2] for f in found})
-    ] + [(f"samples, in {steps} steps", 2, 1, steps) for steps in sorted({f[1] for f in found})]  # fmt: skip
+    axes = [(f"steps, of {samples} samples", 1, 2, samples) for samples in sorted({f[2] for f in found})] + [
+        (f"samples, in {steps} steps", 2, 1, steps) for steps in sorted({f[1] for f in found})
+    ]
     lines = {}
     for label, along, fixed, value in axes:
         for eps in sorted({f[0] for f in found}):

@@ -38,8 +38,10 @@ def write_summary(rows: pd.DataFrame, out: Path) -> list[dict]:
         out / "table.md", (table(records) + at_equal_cost_table(equal_cost) + sources_table(sources)).encode()
     )
     figures = {
-        "accuracy": plot_grid(records), "epsilon": plot_epsilon(records), "convergence": plot_convergence(records)
-    }  # fmt: skip
+        "accuracy": plot_grid(records),
+        "epsilon": plot_epsilon(records),
+        "convergence": plot_convergence(records),
+    }
     figures |= plot_tradeoffs(records)
     for name, figure in figures.items():
         if figure is not None:
@@ -114,10 +116,15 @@ def by_source(rows: pd.DataFrame) -> list[dict]:
         }
         for (attack, eps, defence), images in groups.items():
             record = {
-                "source": source, "jpeg_quality": quality(own),
-                "attack": attack, "eps": eps, "threat": "oblivious", "defence": defence,
-                "n": images.count, "lesions": images.lesions,
-            }  # fmt: skip
+                "source": source,
+                "jpeg_quality": quality(own),
+                "attack": attack,
+                "eps": eps,
+                "threat": "oblivious",
+                "defence": defence,
+                "n": images.count,
+                "lesions": images.lesions,
+            }
             record |= flat("accuracy", share(images.right, images.lesion))
             ours, lead = groups.get((attack, eps, "mdda")), None
             if ours is not None and defence != "mdda":

@@ -74,21 +74,23 @@ def table(records: list[dict]) -> str:
     ]
     if all(r["mdda_ahead_by"] is None for r in records):
         lead = []
-    return "\n".join([
-        accuracy_table(records),
-        "",
-        "Balanced accuracy: the mean of the diagnoses' recalls, whatever their number.",
-        "",
-        _by_condition(records, "balanced_accuracy"),
-        "",
-        *lead,
-        "What each costs on clean pictures: right answers that it breaks, melanomas read right before and benign",
-        "after, and scores of melanoma against the rest; likeness to the picture; seconds a picture, and megabytes.",
-        "",
-        cost_table(records),
-        "",
-        *attack_table(records),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            accuracy_table(records),
+            "",
+            "Balanced accuracy: the mean of the diagnoses' recalls, whatever their number.",
+            "",
+            _by_condition(records, "balanced_accuracy"),
+            "",
+            *lead,
+            "What each costs on clean pictures: right answers that it breaks, melanomas read right before and benign",
+            "What each costs on clean pictures: right answers that it breaks, melanomas read right before and as benign",
+            "",
+            cost_table(records),
+            "",
+            *attack_table(records),
+        ]
+    )
 
 
 def run_title(records: list[dict]) -> str:
@@ -111,21 +113,24 @@ def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str],
     ``ENOUGH`` pictures of ``together``, so that a row can be compared along it. The header, and the rows; the largest
     choice of a classifier first."""
     header = [
-        say("classifier"), say("pictures"), say("majority class"), say("clean pictures"),
+        say("classifier"),
+        say("pictures"),
+        say("majority class"),
+        say("clean pictures"),
         say("clean pictures, MDDA"),
-        say("oblivious, {eps:g}/255", eps=eps), say("oblivious, {eps:g}/255, MDDA", eps=eps),
+        say("oblivious, {eps:g}/255", eps=eps),
+        say("oblivious, {eps:g}/255, MDDA", eps=eps),
         say("adaptive, {eps:g}/255, MDDA", eps=eps),
-    ]  # fmt: skip
+    ]
     rows = []
     for records in groups:
         if _images(records) < ENOUGH:
             continue
         found = {(r["attack"], r["eps"], r["defence"]): r for r in records}
         columns = [
-            found.get(key) for key in (
-                ("none", None, "none"), ("none", None, "mdda"), ("pgd20", eps, "none"), ("pgd20", eps, "mdda"),
-            )
-        ]  # fmt: skip
+            found.get(key)
+            for key in (("none", None, "none"), ("none", None, "mdda"), ("pgd20", eps, "none"), ("pgd20", eps, "mdda"))
+        ]
         through = [r for r in records if (r["defence"], r["eps"]) == ("mdda", eps)]
         knowing = [r for r in through if get_attacker(r["attack"]).kind == "eot"]
         columns.append(min(knowing, key=lambda r: r["accuracy"], default=None))
@@ -169,13 +174,17 @@ def cost_table(records: list[dict]) -> str:
         ["defence", *(cost.replace("_", " ") for cost in costs), "PSNR", "SSIM", "s", "MB"],
         [
             [
-                r["defence"], *(_with_interval(r, cost) for cost in costs),
-                "–" if r["psnr"] is None else f"{r['psnr']:.1f}", f"{r['ssim']:.3f}",
-                f"{r['seconds_per_image']:.3f}", f"{r['peak_memory_mb']:.1f}",
+                r["defence"],
+                *(_with_interval(r, cost) for cost in costs),
+                "–" if r["psnr"] is None else f"{r['psnr']:.1f}",
+                f"{r['ssim']:.3f}",
+                f"{r['seconds_per_image']:.3f}",
+                f"{r['peak_memory_mb']:.1f}",
             ]
-            for r in records if r["attack"] == "none"
+            for r in records
+            if r["attack"] == "none"
         ],
-    )  # fmt: skip
+    )
 
 
 def attack_table(records: list[dict]) -> list[str]:
@@ -186,12 +195,16 @@ def attack_table(records: list[dict]) -> list[str]:
         return []
     body = [
         [
-            r["attack"], "–" if r["eps"] is None else f"{r['eps']:g}/255", f"{r['l2']:.2f}",
-            f"{100 * r['l2_coarse'] / r['l2']:.0f} %", f"{r['l2_coarse']:.2f}", _with_interval(r, "accuracy"),
+            r["attack"],
+            "–" if r["eps"] is None else f"{r['eps']:g}/255",
+            f"{r['l2']:.2f}",
+            f"{100 * r['l2_coarse'] / r['l2']:.0f} %",
+            f"{r['l2_coarse']:.2f}",
+            _with_interval(r, "accuracy"),
             _with_interval(by_key.get((r["attack"], r["eps"], "mdda")), "accuracy"),
         ]
         for r in attacks
-    ]  # fmt: skip
+    ]
     header = ["attack", "epsilon", "L2 norm", "coarse part", "its L2 norm", "accuracy, no defence", "accuracy, MDDA"]
     return [
         f"The attacks: how long they are, and how much of that lies below {COARSE} cycles a picture (shapes of 8 "
@@ -229,9 +242,12 @@ def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
         text = say(
             "`{classifier}`, {condition}, {n} pictures: MDDA {percent:.1f} %. It is {found} (points of accuracy on the "
             "same pictures).",
-            classifier=ours["classifier"], condition=_attacked_by(ours, names), n=ours["n"],
-            percent=100 * ours["accuracy"], found="; ".join(found),
-        )  # fmt: skip
+            classifier=ours["classifier"],
+            condition=_attacked_by(ours, names),
+            n=ours["n"],
+            percent=100 * ours["accuracy"],
+            found="; ".join(found),
+        )
         lines.append(f"- {text}")
     return lines
 
@@ -320,17 +336,19 @@ def at_equal_cost_table(records: list[dict]) -> str:
     families = {r["defence"]: r["settings"] for r in records}
     conditions = {_compared(r): r for r in records}
     header = [
-        "family", "settings",
+        "family",
+        "settings",
         *(f"{r['attack']} {r['eps']:g}/255, at most {r['budget']:g} points given up" for r in conditions.values()),
-    ]  # fmt: skip
+    ]
     by_key = {(*_compared(r), r["defence"]): r for r in records}
     body = [
         [
-            family, ", ".join(settings),
+            family,
+            ", ".join(settings),
             *(_with_interval(by_key[*condition, family], "accuracy") for condition in conditions),
         ]
         for family, settings in families.items()
-    ]  # fmt: skip
+    ]
     return (
         "\nAt equal cost: accuracy under an attack whose attacker does not know the defence, with the best of a\n"
         "family's settings, doing nothing among them, or the best mixture of two, that gives up at most so many\n"
@@ -348,7 +366,7 @@ def sources_table(records: list[dict]) -> str:
     body = [
         [name, *(_with_interval(by_key[*condition, name], "accuracy") for condition in conditions)]
         for name in dict.fromkeys(r["defence"] for r in records)
-    ]  # fmt: skip
+    ]
     qualities = {name: r["jpeg_quality"] for name, r in sources.items() if r["jpeg_quality"] is not None}
     files = " and ".join(f"{name}'s were of quality {quality:.0f}" for name, quality in qualities.items())
     came = f" They came as JPEG files: {files}, on average." if files else ""

@@ -53,18 +53,25 @@ def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> lis
     attacks = right[(right.threat == "oblivious") & right.eps.notna()]
     return [
         {
-            "classifier": rows.classifier.iloc[0], "attack": attack, "attack_title": get_attacker(attack).title,
-            "eps": eps, "threat": "oblivious", **record,
+            "classifier": rows.classifier.iloc[0],
+            "attack": attack,
+            "attack_title": get_attacker(attack).title,
+            "eps": eps,
+            "threat": "oblivious",
+            **record,
         }
         for (attack, eps), group in attacks.groupby(["attack", "eps"], sort=False)
         for record in _records(clean, group.pivot_table("right", "image", "defence"), lesions, families, budgets)
-    ]  # fmt: skip
+    ]
 
 
 def _records(
-    clean: pd.DataFrame, attacked: pd.DataFrame, lesions: pd.Series, families: dict[str, list[str]],
+    clean: pd.DataFrame,
+    attacked: pd.DataFrame,
+    lesions: pd.Series,
+    families: dict[str, list[str]],
     budgets: Sequence[float],
-) -> Iterator[dict]:  # fmt: skip
+) -> Iterator[dict]:
     """Of accuracies (images, defences) clean and under one attack; ``lesions`` says which lesion an image shows."""
     clean = clean.loc[attacked.index]
     clusters = clusters_of(lesions.loc[attacked.index].to_numpy(str), len(attacked))
@@ -90,6 +97,8 @@ def _records(
             accuracy = interval(lambda chosen, of=(family, budget): kept(*of, chosen))
             ahead = interval(lambda chosen, of=(family, budget): kept("mdda", of[1], chosen) - kept(*of, chosen))
             yield {
-                **record, "settings": settings, **flat("accuracy", accuracy),
+                **record,
+                "settings": settings,
+                **flat("accuracy", accuracy),
                 **flat("mdda_ahead_by", None if family in OF_MDDA else ahead),
-            }  # fmt: skip
+            }

@@ -215,13 +215,15 @@ def clean(classifier: Classifier, samples: list[Sample]) -> dict:
         **clean_scores(probabilities, y, classifier.labels, lesions),
         "temperature": measured.temperature,
         "calibration_error": {
-            "before": calibration_error(uncalibrated, y), "after": calibration_error(probabilities, y)
+            "before": calibration_error(uncalibrated, y),
+            "after": calibration_error(probabilities, y),
         },
         "abstention": {
-            "threshold": measured.abstain_below, "answered": proportion(answered, lesions),
+            "threshold": measured.abstain_below,
+            "answered": proportion(answered, lesions),
             "accuracy": proportion(right[answered], of_answered) if answered.any() else None,
         },
-    }  # fmt: skip
+    }
 
 
 def card_text(name: str, metrics: dict) -> str:
@@ -280,12 +282,14 @@ def rows(cells) -> str:
 
 def masking_text(masking: dict) -> str:
     """Whether the classifier hides its gradient."""
-    found = rows([
-        ("PGD, 20 steps", masking["pgd20"]),
-        (f"PGD, 100 steps, {masking['pgd100_restarts']} random starts", masking["pgd100"]),
-        (f"Square (no gradient), {masking['square_queries']} queries", masking["square"]),
-        (f"transfer: PGD, 20 steps, made on `{masking['transfer_from']}`", masking["transfer"]),
-    ])  # fmt: skip
+    found = rows(
+        [
+            ("PGD, 20 steps", masking["pgd20"]),
+            (f"PGD, 100 steps, {masking['pgd100_restarts']} random starts", masking["pgd100"]),
+            (f"Square (no gradient), {masking['square_queries']} queries", masking["square"]),
+            (f"transfer: PGD, 20 steps, made on `{masking['transfer_from']}`", masking["transfer"]),
+        ]
+    )
     return f"""
 Gradient-masking checks at {masking["eps"] * 255:.0f}/255 on {masking["images"]} of these pictures. A classifier that
 only hides its gradient would lose more to Square or to the transferred attack than to PGD.
@@ -300,18 +304,25 @@ def non_lesion_rows(found: dict) -> str:
     """What the check for pictures that are no dermoscopy reached, as a table."""
     level = f"{found['eps'] * 255:.0f}/255"
     subset = f"of {found['attacked']} test lesions"
-    return rows([
-        (f"AUROC, {found['lesions']} test lesions against {sum(found['non_lesions'].values())} others", found["auroc"]),
-        *((f"{kind}s doubted, of {found['non_lesions'][kind]}", share) for kind, share in found["found"].items()),
-        (f"lesions doubted wrongly, of {found['lesions']}", found["false_alarm"]),
-        (f"the same {subset}", found["false_alarm_clean"]),
-        (f"the same {subset}, purified", found["false_alarm_purified"]),
-        (f"the same {subset}, under PGD at {level} on the classifier", found["false_alarm_attacked"]),
-        (f"the same {subset}, attacked and purified", found["false_alarm_attacked_purified"]),
-        ("others doubted after purification", found["found_purified"]),
-        (f"others doubted, of {found['evading']}, when PGD at {level} knows the check and evades it",
-         found["found_evading"]),
-    ])  # fmt: skip
+    return rows(
+        [
+            (
+                f"AUROC, {found['lesions']} test lesions against {sum(found['non_lesions'].values())} others",
+                found["auroc"],
+            ),
+            *((f"{kind}s doubted, of {found['non_lesions'][kind]}", share) for kind, share in found["found"].items()),
+            (f"lesions doubted wrongly, of {found['lesions']}", found["false_alarm"]),
+            (f"the same {subset}", found["false_alarm_clean"]),
+            (f"the same {subset}, purified", found["false_alarm_purified"]),
+            (f"the same {subset}, under PGD at {level} on the classifier", found["false_alarm_attacked"]),
+            (f"the same {subset}, attacked and purified", found["false_alarm_attacked_purified"]),
+            ("others doubted after purification", found["found_purified"]),
+            (
+                f"others doubted, of {found['evading']}, when PGD at {level} knows the check and evades it",
+                found["found_evading"],
+            ),
+        ]
+    )
 
 
 def report() -> str:

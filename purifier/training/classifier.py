@@ -213,10 +213,16 @@ class State:
         self.optimizer = new_optimizer(self.network)
 
     def save(self, path: Path) -> None:
-        save_checkpoint(path, {
-            "network": self.network.state_dict(), "average": self.average.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "done": self.done, "attack_steps": self.attack_steps,
-        })  # fmt: skip
+        save_checkpoint(
+            path,
+            {
+                "network": self.network.state_dict(),
+                "average": self.average.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "done": self.done,
+                "attack_steps": self.attack_steps,
+            },
+        )
 
     def load(self, path: Path) -> None:
         """Go on from the checkpoint, where there is one."""
@@ -351,8 +357,5 @@ def save_network(network: nn.Module, folder: Path, recipe: Recipe) -> None:
         tag="isic2019",
     )
     timm.models.save_for_hf(
-        network,
-        str(folder),
-        model_config={"num_classes": len(LABELS), "label_names": LABELS},
-        safe_serialization=True,
+        network, str(folder), model_config={"num_classes": len(LABELS), "label_names": LABELS}, safe_serialization=True
     )

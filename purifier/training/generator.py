@@ -181,9 +181,14 @@ def load_denoiser(work: Path) -> Denoiser:
 
 
 def draw(
-    model: Denoiser, y: Tensor, origin: Tensor | None = None, *,
-    steps: int = 20, guidance: float = 1.5, generator: torch.Generator,
-) -> Tensor:  # fmt: skip
+    model: Denoiser,
+    y: Tensor,
+    origin: Tensor | None = None,
+    *,
+    steps: int = 20,
+    guidance: float = 1.5,
+    generator: torch.Generator,
+) -> Tensor:
     """Pictures (B, 3, 64, 64) in [0, 1] of diagnoses ``y`` and origins ``origin`` (by default those of HAM10000 without
     a frame), by Heun's method (EDM, algorithm 1).
 

@@ -96,9 +96,7 @@ def attack(
         name = within(diagnosis(target))
         raise ValueError(say("The picture is read as {diagnosis} already: choose another target.", diagnosis=name))
     total = 1 if method == "fgsm" else settings.steps
-    how = Attack(
-        settings=settings, target=target, classifier=session.classifier, known=known, seed=SEED.check(seed)
-    )  # fmt: skip
+    how = Attack(settings=settings, target=target, classifier=session.classifier, known=known, seed=SEED.check(seed))
     started = shown = time.monotonic()
     for step, adv in enumerate(attack_steps(classifier, session.original, how), 1):
         if 1 < step < total and time.monotonic() - shown < REFRESH:

@@ -44,9 +44,19 @@ def classify(picture: str, classifier: str) -> Told:
 
 
 def attack(
-    picture: str, classifier: str, method: str, epsilon: int, steps: int, target: str, seed: int,
-    knows_purifier: bool, blocks: int, sigma: float, weight: float, scales: list[float],
-) -> tuple[Image.Image, Told]:  # fmt: skip
+    picture: str,
+    classifier: str,
+    method: str,
+    epsilon: int,
+    steps: int,
+    target: str,
+    seed: int,
+    knows_purifier: bool,
+    blocks: int,
+    sigma: float,
+    weight: float,
+    scales: list[float],
+) -> tuple[Image.Image, Told]:
     """Perturb a picture so that the classifier misreads it.
 
     Research and teaching; not a medical device.
@@ -72,9 +82,12 @@ def attack(
     x, loaded = _batch(picture), _classifier(classifier)
     known = purifier_from(blocks, sigma, weight, scales) if _flag("knows_purifier", knows_purifier) else None
     settings = Attack(
-        settings=attack_from(_text("method", method), epsilon, steps), target=_text("target", target),
-        classifier=classifier, known=known, seed=SEED.check(seed),
-    )  # fmt: skip
+        settings=attack_from(_text("method", method), epsilon, steps),
+        target=_text("target", target),
+        classifier=classifier,
+        known=known,
+        seed=SEED.check(seed),
+    )
     *_, adv = attack_steps(loaded, quantise(x), settings)
     return to_picture(adv), _told(loaded, adv, classifier)
 

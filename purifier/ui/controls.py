@@ -105,9 +105,13 @@ def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, objec
             raise ValueError(f"{attack.classifier} does not know the diagnosis {full_name(attack.target)}.")
         target = gr.Dropdown(choices=target_choices(labels), value=attack.target)
         values |= dict(
-            epsilon=epsilon, target=target, knows=attack.known is not None, method=how.method, steps=how.steps,
+            epsilon=epsilon,
+            target=target,
+            knows=attack.known is not None,
+            method=how.method,
+            steps=how.steps,
             attack_seed=SEED.check(attack.seed),
-        )  # fmt: skip
+        )
     shown = purifier or (attack.known if attack else None)
     if shown is not None:
         of_purifier = purifier_values(shown)

@@ -41,13 +41,21 @@ def add_endpoints() -> None:
         gr.Button().click(
             errors_as_messages(api.attack),
             [picture, classifier, method, epsilon, steps, target, seed, knows, blocks, sigma, weight, scales],
-            [result, reading], api_name="attack", **shared,
-        )  # fmt: skip
+            [result, reading],
+            api_name="attack",
+            **shared,
+        )
         gr.Button().click(
-            errors_as_messages(api.purify), [picture, classifier, blocks, sigma, weight, scales, seed],
-            [result, reading], api_name="purify", **shared,
-        )  # fmt: skip
+            errors_as_messages(api.purify),
+            [picture, classifier, blocks, sigma, weight, scales, seed],
+            [result, reading],
+            api_name="purify",
+            **shared,
+        )
         gr.Button().click(
-            errors_as_messages(api.compare), [picture, classifier, draws, original], gr.JSON(label="Defences"),
-            api_name="compare", **shared,
-        )  # fmt: skip
+            errors_as_messages(api.compare),
+            [picture, classifier, draws, original],
+            gr.JSON(label="Defences"),
+            api_name="compare",
+            **shared,
+        )

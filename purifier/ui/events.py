@@ -80,9 +80,12 @@ def _errors_as_messages() -> Iterator[None]:
 
 
 def update_on(
-    event: Callable, handler: Callable, inputs: Component | Sequence[Component], outputs: Mapping[str, Component],
+    event: Callable,
+    handler: Callable,
+    inputs: Component | Sequence[Component],
+    outputs: Mapping[str, Component],
     **settings: object,
-) -> Dependency:  # fmt: skip
+) -> Dependency:
     """At ``event``, update ``outputs`` (components by the names of an ``Update``'s fields) by what ``handler`` gives.
 
     ``settings`` are Gradio's, of the event.
@@ -92,9 +95,14 @@ def update_on(
 
 
 def restart_on(
-    event: Callable, running: Sequence[Dependency], handler: Callable, inputs: Sequence[Component],
-    outputs: Mapping[str, Component], *, kept: Component | None = None,
-) -> None:  # fmt: skip
+    event: Callable,
+    running: Sequence[Dependency],
+    handler: Callable,
+    inputs: Sequence[Component],
+    outputs: Mapping[str, Component],
+    *,
+    kept: Component | None = None,
+) -> None:
     """At ``event`` end what is ``running``; then ``update_on`` it, waiting for nobody.
 
     ``kept`` is given the index that the event tells.

@@ -27,14 +27,16 @@ class MorePictures:
         with gr.Accordion(label("DICOM, or by number from the ISIC Archive"), open=False) as self.folded:
             self.dicom = gr.UploadButton(
                 label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom()
-            )  # fmt: skip
+            )
             with gr.Column(visible=False) as self.archive:
                 with gr.Row(elem_classes="lp-run"):
                     self.isic_id = gr.Dropdown(
-                        archive_choices(), value=None, allow_custom_value=True,
+                        archive_choices(),
+                        value=None,
+                        allow_custom_value=True,
                         label=label("Picture of the ISIC Archive"),
                         info=label("Its number, such as ISIC_0024306; or one of these."),
-                    )  # fmt: skip
+                    )
                     self.fetch = gr.Button(label("Fetch"), min_width=80)
                 self.source = gr.HTML()
             self.unreachable = gr.HTML(label(UNREACHABLE), visible=False)
@@ -78,9 +80,11 @@ def from_archive(isic_id: str | None, session: Session) -> Update:
 def credit(found: isic_archive.ArchivePicture) -> str:
     """Whose picture it is, under which licence, and what the Archive says that it shows."""
     said = say(
-        "{isic_id}: {attribution}; licence {licence}.", isic_id=found.isic_id, licence=found.licence,
+        "{isic_id}: {attribution}; licence {licence}.",
+        isic_id=found.isic_id,
+        licence=found.licence,
         attribution=found.attribution or say("no attribution given"),
-    )  # fmt: skip
+    )
     told = say("The Archive's diagnosis: {diagnosis}.", diagnosis=found.diagnosis) if found.diagnosis else ""
     link = f'<a href="{escape(found.page, quote=True)}" target="_blank" rel="noopener">{escape(found.isic_id)}</a>'
     return f'<p class="lp-note">{escape(f"{said} {told}")} {link}</p>'

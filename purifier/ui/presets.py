@@ -62,15 +62,17 @@ def set_up(preset: Preset, session: Session) -> Update:
             say(
                 "Your picture is read as {reading}, and this attack starts from {kind}. Choose an example, or aim at "
                 "another diagnosis.",
-                reading=reading, kind=kind,
+                reading=reading,
+                kind=kind,
             )
-        )  # fmt: skip
+        )
     for path in example_files():
         if suits(preset, classifier, quantise(read_image(path))):
             text = say(
                 "An example that is read as {kind} was chosen; the attack aims at: {aim}. Now press Attack.",
-                kind=kind, aim=aim,
-            )  # fmt: skip
+                kind=kind,
+                aim=aim,
+            )
             chosen = choose(str(path), session, is_own=False)
             return replace(chosen, status=status(text), target=preset.target)
     raise ValueError(

@@ -87,9 +87,13 @@ def _how_good(name: str) -> str:
         "How often is <b>{classifier}</b> right on clean pictures? Of {melanomas} melanomas of the test split it "
         "recognises <b>{recognised}</b>; of all {images} pictures, {nevi} of which are melanocytic nevi, it reads "
         "{right} rightly. More under <b>About</b>.",
-        classifier=name, melanomas=melanomas["images"], recognised=_percent(melanomas), images=clean["images"],
-        nevi=nevi["images"], right=_percent(clean["accuracy"]),
-    )  # fmt: skip
+        classifier=name,
+        melanomas=melanomas["images"],
+        recognised=_percent(melanomas),
+        images=clean["images"],
+        nevi=nevi["images"],
+        right=_percent(clean["accuracy"]),
+    )
 
 
 def _percent(score: dict) -> str:

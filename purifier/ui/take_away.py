@@ -90,6 +90,9 @@ def load_settings(content: bytes, session: Session) -> Update:
     classifier = classifier_for_page(made_on)
     session = Session(original=session.original, is_own=session.is_own, classifier=made_on)
     return replace(
-        without_pyramid(session, classifier), status=status(""), report="", report_status=status(escape(text)),
+        without_pyramid(session, classifier),
+        status=status(""),
+        report="",
+        report_status=status(escape(text)),
         **control_values(settings, classifier.labels),
-    )  # fmt: skip
+    )

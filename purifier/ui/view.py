@@ -90,9 +90,14 @@ def reading_table(reading: Reading) -> str:
 
 
 def card(
-    name: str, title: str, x: Tensor | None, note: str, reading: Reading | None = None, *,
+    name: str,
+    title: str,
+    x: Tensor | None,
+    note: str,
+    reading: Reading | None = None,
+    *,
     against: Reading | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """One result: its picture, a line about it, and the classifier's view; ``against`` is the original's. ``name`` is
     part of the picture's id."""
     frame, body = '<div class="lp-empty" aria-hidden="true"></div>', ""

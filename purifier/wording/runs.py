@@ -247,9 +247,4 @@ def origin_rows(record: dict) -> list[Row]:
             about = record[role]
             found.append((heading, " = ".join(dict.fromkeys((about["name"], about["source"])))))
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    return [
-        *found,
-        (say("Time"), made_at(record)),
-        (say("Versions"), versions),
-        (say("Device"), record["device"]),
-    ]
+    return [*found, (say("Time"), made_at(record)), (say("Versions"), versions), (say("Device"), record["device"])]

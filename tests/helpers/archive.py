@@ -66,10 +66,17 @@ class Archive:
             "diagnosis_2": "Benign proliferations",
             "diagnosis_3": "Nevus",
         }
-        return dict(
-            isic_id=ID, copyright_license="CC-BY-NC", attribution="ViDIR Group", public=True, files=files,
-            metadata={"acquisition": {"pixels_x": 96, "pixels_y": 96}, "clinical": clinical},
-        ) | changes  # fmt: skip
+        return (
+            dict(
+                isic_id=ID,
+                copyright_license="CC-BY-NC",
+                attribution="ViDIR Group",
+                public=True,
+                files=files,
+                metadata={"acquisition": {"pixels_x": 96, "pixels_y": 96}, "clinical": clinical},
+            )
+            | changes
+        )
 
     def say(self, status: int = 200, **about) -> None:
         self.answers[f"/api/v2/images/{ID}/"] = status, {"Content-Type": "application/json"}, json.dumps(about).encode()

@@ -17,12 +17,26 @@ PIXELS = np.asarray(PICTURE)
 def dicom(pixels: bytes, syntax: str = uid.ExplicitVRLittleEndian, **changes) -> bytes:
     """A file of a dermoscopic photograph with a patient's name and dates; a change to None leaves an element out."""
     elements = dict(
-        SOPClassUID=uid.DermoscopicPhotographyImageStorage, SOPInstanceUID="1.2.3.4711", PatientName="Doe^Jane",
-        PatientID="PID-4711", PatientBirthDate="19610203", StudyDate="20240506", InstitutionName="Clinic^Name",
-        ImageComments="Nevus^of^Doe", Modality="XC", Rows=PICTURE.height, Columns=PICTURE.width, SamplesPerPixel=3,
-        PhotometricInterpretation="RGB", PlanarConfiguration=0, BitsAllocated=8, BitsStored=8, HighBit=7,
-        PixelRepresentation=0, PixelData=pixels,
-    )  # fmt: skip
+        SOPClassUID=uid.DermoscopicPhotographyImageStorage,
+        SOPInstanceUID="1.2.3.4711",
+        PatientName="Doe^Jane",
+        PatientID="PID-4711",
+        PatientBirthDate="19610203",
+        StudyDate="20240506",
+        InstitutionName="Clinic^Name",
+        ImageComments="Nevus^of^Doe",
+        Modality="XC",
+        Rows=PICTURE.height,
+        Columns=PICTURE.width,
+        SamplesPerPixel=3,
+        PhotometricInterpretation="RGB",
+        PlanarConfiguration=0,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+        PixelRepresentation=0,
+        PixelData=pixels,
+    )
     dataset = Dataset()
     for name, value in {**elements, **changes}.items():
         if value is not None:

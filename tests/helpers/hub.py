@@ -90,11 +90,20 @@ class Hub:
         if kind == "tree":
             return as_json([entry(folder / file, file) for file in files])
         siblings = [{"rfilename": file} for file in files]
-        return as_json({
-            "id": name, "modelId": name, "sha": commit(folder), "siblings": siblings, "private": name in self.private,
-            "gated": "manual" if name in self.gated else False, "disabled": False, "downloads": 0, "likes": 0,
-            "tags": [],
-        })  # fmt: skip
+        return as_json(
+            {
+                "id": name,
+                "modelId": name,
+                "sha": commit(folder),
+                "siblings": siblings,
+                "private": name in self.private,
+                "gated": "manual" if name in self.gated else False,
+                "disabled": False,
+                "downloads": 0,
+                "likes": 0,
+                "tags": [],
+            }
+        )
 
     def write(self, path: str, body: bytes, token: str) -> tuple[int, dict[str, str], bytes]:
         """The requests of an upload, in the order in which the client makes them."""
@@ -244,9 +253,13 @@ class Client:
     def __init__(self, url: str, home: Path) -> None:
         environment = dict(HF_ENDPOINT=url, HF_HOME=str(home), HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_XET="1")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CLIENT], env={**os.environ, **environment}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-c", CLIENT],
+            env={**os.environ, **environment},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def __enter__(self) -> "Client":
         return self

@@ -182,9 +182,7 @@ def test_a_tool_s_error_says_what_is_wrong(page, file):
 
 
 def test_settings_reach_the_purifier(client, file):
-    clean, _ = client.predict(
-        handle_file(file), blocks=1, sigma=0, weight=0, scales=[1], seed=0, api_name="/purify"
-    )  # fmt: skip
+    clean, _ = client.predict(handle_file(file), blocks=1, sigma=0, weight=0, scales=[1], seed=0, api_name="/purify")
     assert torch.equal(to_batch(Image.open(clean)), quantise(read_image(file)))
 
 

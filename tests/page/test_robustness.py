@@ -10,19 +10,36 @@ from purifier.wording.language import catalogue, speaking
 
 def record(attack, eps, threat, defence, accuracy, n=64):
     return {
-        "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": n,
-        "attack_title": attack, "defence_title": defence,
-        "mdda_ahead_by": None, "melanoma_made_benign": None, "draws": 3,
-        "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1,
-    }  # fmt: skip
+        "classifier": "augmented",
+        "attack": attack,
+        "eps": eps,
+        "threat": threat,
+        "defence": defence,
+        "n": n,
+        "attack_title": attack,
+        "defence_title": defence,
+        "mdda_ahead_by": None,
+        "melanoma_made_benign": None,
+        "draws": 3,
+        "accuracy": accuracy,
+        "accuracy_low": accuracy - 0.1,
+        "accuracy_high": accuracy + 0.1,
+    }
 
 
 def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_knew():
-    html = robustness_section([[
-        record("none", None, "oblivious", "none", 0.7), record("none", None, "oblivious", "mdda", 0.65),
-        record("pgd20", 2.0, "oblivious", "none", 0.1), record("pgd20", 2.0, "oblivious", "mdda", 0.6),
-        record("pgd20", 8.0, "oblivious", "mdda", 0.4), record("eot20x4", 2.0, "adaptive", "mdda", 0.15, n=32),
-    ]])  # fmt: skip
+    html = robustness_section(
+        [
+            [
+                record("none", None, "oblivious", "none", 0.7),
+                record("none", None, "oblivious", "mdda", 0.65),
+                record("pgd20", 2.0, "oblivious", "none", 0.1),
+                record("pgd20", 2.0, "oblivious", "mdda", 0.6),
+                record("pgd20", 8.0, "oblivious", "mdda", 0.4),
+                record("eot20x4", 2.0, "adaptive", "mdda", 0.15, n=32),
+            ]
+        ]
+    )
     text = re.sub(r"<[^>]+>", "|", html)
     for expected in ("clean pictures", "does not know the defence", "knows the defence", "32 to 64 held-out pictures"):
         assert expected in text
@@ -47,8 +64,9 @@ def test_a_row_of_the_overview_has_one_choice_of_pictures_and_the_strongest_atta
 
 def test_what_is_kept_at_equal_cost_and_what_the_strongest_attack_leaves_stand_with_their_run():
     records = [
-        record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=200), record("eot10x4", 2.0, "adaptive", "mdda", 0.2, n=200),
-    ]  # fmt: skip
+        record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=200),
+        record("eot10x4", 2.0, "adaptive", "mdda", 0.2, n=200),
+    ]
     ahead = {"mdda_ahead_by": 0.1, "mdda_ahead_by_low": 0.05, "mdda_ahead_by_high": 0.15, "budget": 5.0}
     at_equal_cost = [
         {**record("pgd20", 2.0, "oblivious", "mdda", 0.4, n=200), "budget": 5.0},
@@ -97,15 +115,18 @@ def test_the_section_is_sent_once_in_each_language(monkeypatch):
 
 def test_attacks_defences_and_words_of_the_plot_are_translated(monkeypatch):
     for text, said in {
-        "nothing": "nichts", "JPEG of quality {number}": "JPEG der Güte {number}",
-        "{attack}: oblivious attacker": "{attack}: ahnungslos", "clean pictures": "niemand greift an",
-    }.items():  # fmt: skip
+        "nothing": "nichts",
+        "JPEG of quality {number}": "JPEG der Güte {number}",
+        "{attack}: oblivious attacker": "{attack}: ahnungslos",
+        "clean pictures": "niemand greift an",
+    }.items():
         monkeypatch.setitem(catalogue("de"), text, said)
     titles = {"none": "nothing", "jpeg20": "JPEG of quality 20", "mdda": "MDDA"}
     records = [
         {**record(attack, eps, "oblivious", name, 0.5), "defence_title": title}
-        for attack, eps in (("none", None), ("pgd20", 2.0)) for name, title in titles.items()
-    ]  # fmt: skip
+        for attack, eps in (("none", None), ("pgd20", 2.0))
+        for name, title in titles.items()
+    ]
     with speaking("de"):
         html = robustness_section([records])
     assert html.count("JPEG der Güte 20") == 2 and html.count("nichts") >= 2  # in the table, and in the plot

@@ -52,8 +52,9 @@ def test_cards_say_whether_the_reading_is_still_the_original_s(reading):
 def test_labels_of_others_cannot_inject_markup(reading):
     odd = Reading(reading.labels, torch.tensor([0.0, 0.0, 1.0]))
     x = torch.zeros(1, 3, 64, 64)
-    table = pyramid_table([pyramid_row(1.0, [(x, odd)] * 4, "<b>odd</b>", "NV")], original="<b>odd</b>", attacked="NV",
-                          caption="<b>")  # fmt: skip
+    table = pyramid_table(
+        [pyramid_row(1.0, [(x, odd)] * 4, "<b>odd</b>", "NV")], original="<b>odd</b>", attacked="NV", caption="<b>"
+    )
     for html in (card("odd", "<b>", x, "<b>", odd), table, example_buttons([(x, "<b>")])):
         assert "<b>" not in html
 
@@ -92,9 +93,12 @@ def test_malignant_diagnoses_are_added_up_where_all_labels_are_known(reading):
 
 def test_words_are_translated_and_what_scripts_look_for_is_not(reading, monkeypatch):
     for text, translated in {
-        "Melanocytic nevus": "Nävus", "{title} picture, read as {reading}": "{title}: {reading}",
-        "{picture}, full size": '{picture} "groß"', WIPED: "{right} | {left}", "Scale {scale}": "Skala {scale}",
-    }.items():  # fmt: skip
+        "Melanocytic nevus": "Nävus",
+        "{title} picture, read as {reading}": "{title}: {reading}",
+        "{picture}, full size": '{picture} "groß"',
+        WIPED: "{right} | {left}",
+        "Scale {scale}": "Skala {scale}",
+    }.items():
         monkeypatch.setitem(catalogue("de"), text, translated)
     x = torch.zeros(1, 3, 64, 64)
     with speaking("de"):

@@ -26,11 +26,14 @@ def loss(model, x, y):
     return torch.nn.functional.cross_entropy(model(x), y, reduction="none")
 
 
-@pytest.mark.parametrize("attack", [
-    lambda m, x, y: fgsm(m, x, y, eps=EPS),
-    lambda m, x, y: pgd(m, x, y, eps=EPS, step=2 / 255, steps=10),
-    lambda m, x, y: mi_fgsm(m, x, y, eps=EPS, step=2 / 255, steps=10),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda m, x, y: fgsm(m, x, y, eps=EPS),
+        lambda m, x, y: pgd(m, x, y, eps=EPS, step=2 / 255, steps=10),
+        lambda m, x, y: mi_fgsm(m, x, y, eps=EPS, step=2 / 255, steps=10),
+    ],
+)
 def test_every_attack_finds_the_known_worst_case(attack):
     x = torch.full((1, 3, 8, 8), 0.51)
     assert_close(attack(brightness, x, brightness(x).argmax(1)), x - EPS)
@@ -103,9 +106,16 @@ def test_pgd_equals_art(small_network, batch, norm, targeted):
     if norm == "l2":
         x = 0.2 + 0.6 * x  # away from 0 and 1, where ART also clips before it projects
     theirs = ProjectedGradientDescentPyTorch(
-        art_classifier(small_network), norm="inf" if norm == "linf" else 2, eps=eps, eps_step=step, max_iter=10,
-        targeted=targeted, num_random_init=0, verbose=False, batch_size=6,
-    ).generate(x.numpy(), y.numpy())  # fmt: skip
+        art_classifier(small_network),
+        norm="inf" if norm == "linf" else 2,
+        eps=eps,
+        eps_step=step,
+        max_iter=10,
+        targeted=targeted,
+        num_random_init=0,
+        verbose=False,
+        batch_size=6,
+    ).generate(x.numpy(), y.numpy())
     ours = pgd(small_network, x, y, eps=eps, step=step, steps=10, norm=norm, targeted=targeted)
     assert_close(ours, torch.from_numpy(theirs), rtol=0, atol=1e-5)
 
@@ -118,10 +128,13 @@ def test_mi_fgsm_is_pgd_without_momentum(small_network, batch):
 
 def test_mi_fgsm_accumulates_normalised_gradients(small_network, batch):
     x, y = batch
-    first, second = (g / g.abs().mean(dim=(1, 2, 3), keepdim=True) for g in (
-        loss_gradient(small_network, x, y),
-        loss_gradient(small_network, (x + EPS / 2 * loss_gradient(small_network, x, y).sign()).clamp(0, 1), y),
-    ))  # fmt: skip
+    first, second = (
+        g / g.abs().mean(dim=(1, 2, 3), keepdim=True)
+        for g in (
+            loss_gradient(small_network, x, y),
+            loss_gradient(small_network, (x + EPS / 2 * loss_gradient(small_network, x, y).sign()).clamp(0, 1), y),
+        )
+    )
     expected = (x + EPS / 2 * first.sign()).clamp(0, 1) + EPS / 2 * (0.9 * first + second).sign()
     ours = mi_fgsm(small_network, x, y, eps=EPS, step=EPS / 2, steps=2, decay=0.9)
     assert_close(ours, expected.clamp(0, 1), rtol=0, atol=1e-6)
@@ -196,9 +209,14 @@ def test_pgd_takes_its_steps_along_the_mean_gradient(small_network, batch):
     x, y = batch
     noise = torch.Generator().manual_seed(3)
     adv = pgd(
-        lambda z: small_network(z + 0.1 * torch.randn(z.shape, generator=noise)), x, y, eps=EPS, step=EPS, steps=1,
+        lambda z: small_network(z + 0.1 * torch.randn(z.shape, generator=noise)),
+        x,
+        y,
+        eps=EPS,
+        step=EPS,
+        steps=1,
         samples=5,
-    )  # fmt: skip
+    )
     noise = torch.Generator().manual_seed(3)
     gradient = sum(
         loss_gradient(lambda z: small_network(z + 0.1 * torch.randn(z.shape, generator=noise)), x, y) for _ in range(5)

@@ -127,11 +127,15 @@ def test_where_there_is_no_gradient_the_identitys_is_taken(small_network, x, nam
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("magic", "no defence 'magic'"), ("30", "no defence"), ("jpeg0", "between 1 and 100"),
-        ("jpeg101", "between 1 and 100"), ("median4", "odd number"), ("bits1.5", "whole one"),
+        ("magic", "no defence 'magic'"),
+        ("30", "no defence"),
+        ("jpeg0", "between 1 and 100"),
+        ("jpeg101", "between 1 and 100"),
+        ("median4", "odd number"),
+        ("bits1.5", "whole one"),
         ("rof2", "between 0 and 1"),
     ],
-)  # fmt: skip
+)
 def test_defences_that_do_not_exist_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         get_defence(name)

@@ -144,12 +144,24 @@ def test_a_single_scale_has_no_neighbours():
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("scales", (0.5, 0.25)), ("scales", (0.5, 1)), ("scales", (1, 1)), ("scales", ()), ("scales", (1, -1)),
-        ("scales", (float("inf"), 1)), ("scales", (3, 1)), ("sigma", 2),
-        ("blocks", 0), ("blocks", 1.5), ("steps", 0), ("sigma", -0.1), ("sigma", float("nan")), ("weight", -1),
-        ("own", 1.2), ("smooth", float("inf")),
+        ("scales", (0.5, 0.25)),
+        ("scales", (0.5, 1)),
+        ("scales", (1, 1)),
+        ("scales", ()),
+        ("scales", (1, -1)),
+        ("scales", (float("inf"), 1)),
+        ("scales", (3, 1)),
+        ("sigma", 2),
+        ("blocks", 0),
+        ("blocks", 1.5),
+        ("steps", 0),
+        ("sigma", -0.1),
+        ("sigma", float("nan")),
+        ("weight", -1),
+        ("own", 1.2),
+        ("smooth", float("inf")),
     ],
-)  # fmt: skip
+)
 def test_settings_out_of_range_are_refused_by_name(setting, value):
     with pytest.raises(ValueError, match=setting):
         Purifier(**{setting: value})

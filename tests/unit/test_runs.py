@@ -36,10 +36,19 @@ def test_settings_go_to_json_and_back(settings):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "3", '{"classifer": "augmented"}', '{"seed": 0, "attack": {"settings": {"eps": -1}}}',
-     '{"purifier": {"blocks": 0}}', '{"purifier": 3}', '{"seed": "1"}', '{"classifier": 5}',
-     '{"attack": {"stopped_after": 0}}'],
-)  # fmt: skip
+    [
+        "",
+        "[]",
+        "3",
+        '{"classifer": "augmented"}',
+        '{"seed": 0, "attack": {"settings": {"eps": -1}}}',
+        '{"purifier": {"blocks": 0}}',
+        '{"purifier": 3}',
+        '{"seed": "1"}',
+        '{"classifier": 5}',
+        '{"attack": {"stopped_after": 0}}',
+    ],
+)
 def test_what_are_no_settings_is_refused(text):
     with pytest.raises(ValueError, match="not the settings of a run"):
         Settings.from_json(text)

@@ -35,9 +35,15 @@ TYPES = ["html", "str", "str", "number", "number", "number", "number", "number"]
 
 def headers() -> list[str]:
     return [
-        say("Picture"), say("Defence"), say("Read as"), say("As the original, %"), say("Draws"), say("PSNR, dB"),
-        say("SSIM"), say("Milliseconds"),
-    ]  # fmt: skip
+        say("Picture"),
+        say("Defence"),
+        say("Read as"),
+        say("As the original, %"),
+        say("Draws"),
+        say("PSNR, dB"),
+        say("SSIM"),
+        say("Milliseconds"),
+    ]
 
 
 def add_compare(page: gr.Blocks, session: gr.State, purifier: list[Component]) -> None:
@@ -48,10 +54,15 @@ def add_compare(page: gr.Blocks, session: gr.State, purifier: list[Component]) -
         stop = gr.Button(label("Stop"), min_width=70)
     said = gr.HTML(status(""))
     table = gr.Dataframe(
-        headers=headers(), datatype=TYPES, interactive=False, label=label("Every defence on this picture"),
-        max_height=2000, wrap=True, column_widths=[f"{width}px" for width in (90, 240, 200, 130, 90, 110, 90, 140)],
+        headers=headers(),
+        datatype=TYPES,
+        interactive=False,
+        label=label("Every defence on this picture"),
+        max_height=2000,
+        wrap=True,
+        column_widths=[f"{width}px" for width in (90, 240, 200, 130, 90, 110, 90, 140)],
         elem_classes="lp-compare",
-    )  # fmt: skip
+    )
     link = gr.HTML()
     running = start.click(errors_as_messages(compare), [session, draws, *purifier], [table, link, said], **PRIVATE)
     stop.click(errors_as_messages(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
@@ -73,10 +84,18 @@ def compare(session: Session, draws: int, *settings) -> Iterator[tuple]:
         alt = say("After {defence}", defence=title)
         thumbnail = picture_tag(quantise(resize(picture, [THUMBNAIL, THUMBNAIL])), alt)
         psnr = round(row.psnr, 1) if math.isfinite(row.psnr) else None
-        cells.append([
-            thumbnail, title, say(row.read_as), round(row.kept), row.draws, psnr, round(row.ssim, 3),
-            round(row.milliseconds),
-        ])  # fmt: skip
+        cells.append(
+            [
+                thumbnail,
+                title,
+                say(row.read_as),
+                round(row.kept),
+                row.draws,
+                psnr,
+                round(row.ssim, 3),
+                round(row.milliseconds),
+            ]
+        )
         text = say("Compared {done} of {total} defences", done=done, total=len(defences))
         yield _filled(cells), _download(rows), status(with_time_left(text, started, done, len(defences)))
 

@@ -98,9 +98,14 @@ def _answers(name: str, counts: Counter, reference: str) -> str:
     text = say(
         "<b>Read as the original ({diagnosis}) in {kept} of {total} draws</b>: {percent:.0f} %, 95 % interval "
         "{low:.0f} to {high:.0f} %. The draws' commonest answer has {most:.0f} % of them.",
-        diagnosis=escape(diagnosis(reference)), kept=kept, total=total, percent=100 * kept / total,
-        low=100 * interval["low"], high=100 * interval["high"], most=100 * counts.most_common(1)[0][1] / total,
-    )  # fmt: skip
+        diagnosis=escape(diagnosis(reference)),
+        kept=kept,
+        total=total,
+        percent=100 * kept / total,
+        low=100 * interval["low"],
+        high=100 * interval["high"],
+        most=100 * counts.most_common(1)[0][1] / total,
+    )
     return (
         f'<section class="lp-often" aria-label="{escape(name)}"><h3>{escape(name)}</h3>'
         f'<p>{text}</p><table class="lp-reading"><tbody>{rows}</tbody></table></section>'
@@ -138,15 +143,22 @@ def _radius(session: Session, found: Certificate, labels: list[str], counts: Ten
             "<b>Nothing can be guaranteed for this picture</b>: it abstains. Under this noise the commonest answer, "
             "{diagnosis}, is given in {count} of {total} draws, too few to be sure that it is given in more than half "
             "(confidence {confidence}). Less noise may allow a guarantee within a smaller radius.",
-            diagnosis=escape(best), count=int(counts.max()), total=total, confidence=confidence,
-        )  # fmt: skip
+            diagnosis=escape(best),
+            count=int(counts.max()),
+            total=total,
+            confidence=confidence,
+        )
         return f"<p>{which} {text}</p>"
     text = say(
         "<b>{diagnosis}, within an L2 radius of {radius:.3f}</b> (pixels from 0 to 1; confidence {confidence}; {count} "
         "of {total} noisy draws, which proves at least {share:.1f} %).",
-        diagnosis=escape(diagnosis(labels[found.label])), radius=found.radius, confidence=confidence,
-        count=int(counts[found.label]), total=total, share=100 * found.share,
-    )  # fmt: skip
+        diagnosis=escape(diagnosis(labels[found.label])),
+        radius=found.radius,
+        confidence=confidence,
+        count=int(counts[found.label]),
+        total=total,
+        share=100 * found.share,
+    )
     return f"<p>{which} {text}{_length(session, found.radius)}</p>"
 
 

@@ -53,9 +53,11 @@ def add_lessons(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     """``outputs`` are those of 'Try it', by the names of ``Update``'s fields."""
     gr.HTML(label(INTRO))
     which = gr.Radio(
-        [(str(label(lesson.title)), i) for i, lesson in enumerate(LESSONS)], value=0, label=label("Lesson"),
+        [(str(label(lesson.title)), i) for i, lesson in enumerate(LESSONS)],
+        value=0,
+        label=label("Lesson"),
         elem_classes="lp-lessons",
-    )  # fmt: skip
+    )
     before = gr.HTML(lesson_intro(0))
     with gr.Row(elem_classes="lp-run"):
         start = gr.Button(label("Run this lesson"), variant="primary", min_width=160)
@@ -67,14 +69,22 @@ def add_lessons(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     running = update_on(start.click, run_lesson, [which, outputs["session"]], of_run, **PRIVATE)
     lines = dict(lesson_status=said, status=outputs["status"])
     update_on(
-        stop.click, lambda: LessonUpdate(lesson_status=stopped(), status=stopped()), None, lines, cancels=[running],
-        api_visibility="private", queue=False,
-    )  # fmt: skip
+        stop.click,
+        lambda: LessonUpdate(lesson_status=stopped(), status=stopped()),
+        None,
+        lines,
+        cancels=[running],
+        api_visibility="private",
+        queue=False,
+    )
     restart_on(which.input, [running], switch, [which], dict(intro=before, lesson_results=result, end=after, **lines))
     tab.select(
-        errors_as_messages(lambda i: (lesson_intro(i), teacher_page())), which, [before, teacher],
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+        errors_as_messages(lambda i: (lesson_intro(i), teacher_page())),
+        which,
+        [before, teacher],
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def switch(i: int) -> LessonUpdate:

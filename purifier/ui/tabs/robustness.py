@@ -39,9 +39,7 @@ AT_EQUAL_COST = (
 def add_robustness(tab: gr.Tab) -> None:
     # All of it takes seconds to draw, which the page's start is spared.
     section, shown = gr.HTML(robustness_section(read_evaluations().values(), most=1)), gr.State("")
-    tab.select(
-        in_language(drawn), shown, [section, shown], api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+    tab.select(in_language(drawn), shown, [section, shown], api_visibility="private", show_progress="hidden")
 
 
 def drawn(shown: str) -> tuple:
@@ -92,8 +90,9 @@ def _overview(groups: list[list[dict]]) -> str:
 def _run(records: list[dict], at_equal_cost: list[dict], is_open: bool) -> str:
     plot = "".join(  # which say what the table says
         f'<div class="lp-plot" aria-hidden="true">{drawing(figure)}</div>'
-        for figure in (plot_epsilon(records), plot_convergence(records)) if figure is not None
-    )  # fmt: skip
+        for figure in (plot_epsilon(records), plot_convergence(records))
+        if figure is not None
+    )
     return (
         f'<details class="lp-evaluation"{" open" if is_open else ""}><summary>{escape(run_title(records))}</summary>'
         f"{_says(records)}{plot}{_table(records)}{_verdicts(records, at_equal_cost)}{_strongest(records)}"
@@ -147,8 +146,9 @@ def _strongest(records: list[dict]) -> str:
         return ""
     shares = "".join(
         f"<li>{escape(say_again(r['defence_title']))}: {_share(r, 'accuracy')} "
-        f"({escape(say_again(r['attack_title']))})</li>" for r in found
-    )  # fmt: skip
+        f"({escape(say_again(r['attack_title']))})</li>"
+        for r in found
+    )
     title = say("What the strongest attacker who knows the defence leaves, at {eps:g}/255", eps=EPS)
     return f"<h3>{title}</h3><ul>{shares}</ul>"
 
@@ -165,8 +165,9 @@ def _costs(records: list[dict]) -> str:
             text = say(
                 "<b>Its cost on clean pictures:</b> MDDA makes {benign} of the melanomas that were recognised read "
                 "as benign, and {broken} of all right readings wrong.",
-                benign=_share(r, "melanoma_made_benign"), broken=_share(r, "broken"),
-            )  # fmt: skip
+                benign=_share(r, "melanoma_made_benign"),
+                broken=_share(r, "broken"),
+            )
             return f"<p>{text}</p>"
     return ""
 
@@ -201,8 +202,9 @@ def _table_caption(records: list[dict]) -> str:
     return say(
         "Pictures read rightly, in per cent, with the 95 % interval. {pictures}; mean over {draws} draws where the "
         "defence draws noise.",
-        pictures=pictures, draws=draws,
-    )  # fmt: skip
+        pictures=pictures,
+        draws=draws,
+    )
 
 
 def _condition(record: dict) -> str:

@@ -29,10 +29,7 @@ STEP_OF = (0, 1, 2, 2, 3)  # the step at which each column appears
 
 def add_theatre(session: gr.State, purifier: Sequence[Component], seed: Component, tab: gr.Tab) -> None:
     stage, shown = gr.HTML(label(HINT), js_on_load=SCRIPTS), gr.State(None)
-    tab.select(
-        errors_as_messages(perform), [session, shown, *purifier, seed], [stage, shown],
-        **PRIVATE,
-    )  # fmt: skip
+    tab.select(errors_as_messages(perform), [session, shown, *purifier, seed], [stage, shown], **PRIVATE)
 
 
 def perform(session: Session, shown: tuple | None, *settings) -> Iterator[tuple]:
@@ -64,9 +61,7 @@ def performance(session: Session, classifier: Classifier, purifier: Purifier, se
     clean = merged_picture(purifier, [stage for stage, _ in found if stage.block == purifier.blocks], session.source)
     captions = [_caption(purifier, block, step) for block in range(1, purifier.blocks + 1) for step in range(4)]
     captions.append(say("<b>The result.</b> The scales are brought back to the size of the picture and averaged."))
-    said = "".join(
-        f'<p data-caption{" hidden" if i else ""}>{caption}</p>' for i, caption in enumerate(captions)
-    )  # fmt: skip
+    said = "".join(f"<p data-caption{' hidden' if i else ''}>{caption}</p>" for i, caption in enumerate(captions))
     head = "".join(
         f'<th scope="col" data-step="{step}">{name}</th>' for step, name in zip(STEP_OF, _columns(), strict=True)
     )
@@ -109,19 +104,22 @@ def _caption(purifier: Purifier, block: int, step: int) -> str:
         return say(
             "<b>Block {block} of {blocks}: diffuse.</b> Gaussian noise of {sigma:.3g}/255 is added at every scale; "
             "fine patterns drown in it.",
-            **place, sigma=255 * purifier.sigma,
-        )  # fmt: skip
+            **place,
+            sigma=255 * purifier.sigma,
+        )
     if step == 2:
         return say(
             "<b>Block {block} of {blocks}: denoise.</b> Total-variation denoising of weight {weight:g} takes the noise "
             "away, and much of the attack with it.",
-            **place, weight=purifier.weight,
-        )  # fmt: skip
+            **place,
+            weight=purifier.weight,
+        )
     return say(
         "<b>Block {block} of {blocks}: aggregate.</b> Each scale keeps {percent:.0f} % of itself and takes the rest "
         "from its neighbours.",
-        **place, percent=100 * purifier.own,
-    )  # fmt: skip
+        **place,
+        percent=100 * purifier.own,
+    )
 
 
 def _row(stage: Stage, cells: Sequence[Cell], labels: list[str], limit: float) -> str:
@@ -130,11 +128,14 @@ def _row(stage: Stage, cells: Sequence[Cell], labels: list[str], limit: float) -
     where = dict(block=stage.block, scale=scale)
     filled = [
         _cell(
-            say("Block {block}, scale {scale}, {step}", **where, step=within(name)), *cell, labels,
-            before, is_before=i == 0,
+            say("Block {block}, scale {scale}, {step}", **where, step=within(name)),
+            *cell,
+            labels,
+            before,
+            is_before=i == 0,
         )
         for i, (name, cell) in enumerate(zip(step_names(), cells, strict=True))
-    ]  # fmt: skip
+    ]
     removed = signed_colours((stage.diffused - stage.denoised).mean(dim=1, keepdim=True).cpu(), limit)
     filled.insert(3, zoomable(removed, say("Block {block}, scale {scale}, what denoising removed", **where)))
     columns = "".join(f'<td data-step="{step}">{cell}</td>' for step, cell in zip(STEP_OF, filled, strict=True))

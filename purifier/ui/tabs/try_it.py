@@ -65,14 +65,24 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
             gr.HTML(label("<h2><b>1</b> Picture</h2>"))
             with gr.Row():
                 with gr.Column(min_width=240):
-                    picture = unopened(gr.Image(
-                        label=label("Dermoscopic picture"), show_label=False, sources=["upload", "clipboard", "webcam"],
-                        format="png", height=230, buttons=[], placeholder=label(DROP),
-                    ))  # fmt: skip
+                    picture = unopened(
+                        gr.Image(
+                            label=label("Dermoscopic picture"),
+                            show_label=False,
+                            sources=["upload", "clipboard", "webcam"],
+                            format="png",
+                            height=230,
+                            buttons=[],
+                            placeholder=label(DROP),
+                        )
+                    )
                     classifier = gr.Dropdown(
-                        classifier_choices(label), value=DEFAULT, label=label("Classifier"),
-                        allow_custom_value=True, info=label("Or type one on the Hub: hf-hub:owner/name@revision"),
-                    )  # fmt: skip
+                        classifier_choices(label),
+                        value=DEFAULT,
+                        label=label("Classifier"),
+                        allow_custom_value=True,
+                        info=label("Or type one on the Hub: hf-hub:owner/name@revision"),
+                    )
                 with gr.Column(min_width=240):
                     gallery = gr.HTML(_gallery(examples), js_on_load=CHOOSE_EXAMPLE)
             further = MorePictures()
@@ -96,9 +106,10 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
                     info=label("Attacks in one step (FGSM) whenever epsilon moves, and shows what it does."),
                 )
                 method = gr.Dropdown(
-                    [(str(label(method.title)), name) for name, method in ATTACKS.items()], value=settings.method,
+                    [(str(label(method.title)), name) for name, method in ATTACKS.items()],
+                    value=settings.method,
                     label=label("Method"),
-                )  # fmt: skip
+                )
                 steps = slider(ATTACK_STEPS, settings.steps)
                 attack_seed = gr.Number(0, label=label("Attack seed"), precision=0)
             start_attack = gr.Button(label("Attack"), variant="primary")
@@ -109,9 +120,10 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
             with gr.Accordion(label("More about the purifier"), open=False):
                 weight = slider(WEIGHT, purifier.weight, "Of the total variation: more is smoother.")
                 scales = gr.CheckboxGroup(
-                    [(scale_name(scale), scale) for scale in ALL_SCALES], value=list(purifier.scales),
+                    [(scale_name(scale), scale) for scale in ALL_SCALES],
+                    value=list(purifier.scales),
                     label=label("Scales"),
-                )  # fmt: skip
+                )
                 seed = gr.Number(0, label=label("Noise seed"), precision=0)
             with gr.Row():
                 start_purify = gr.Button(label("Purify"), variant="primary", scale=3, min_width=100)
@@ -130,14 +142,21 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
     for event in (start_attack.click, start_purify.click, classifier.input):  # in the browser, before the server knows
         event(None, None, said, js=_waiting(), api_visibility="private")
     attacking = update_on(
-        start_attack.click, attack, [session, method, epsilon, steps, target, attack_seed, knows, *of_purifier], drawn,
+        start_attack.click,
+        attack,
+        [session, method, epsilon, steps, target, attack_seed, knows, *of_purifier],
+        drawn,
         **PRIVATE,
-    )  # fmt: skip
+    )
     purifying = update_on(start_purify.click, purify, [session, *of_purifier, seed], drawn, **PRIVATE)
     following = update_on(
-        epsilon.input, live, [session, is_live, epsilon, target, attack_seed], drawn, trigger_mode="always_last",
+        epsilon.input,
+        live,
+        [session, is_live, epsilon, target, attack_seed],
+        drawn,
+        trigger_mode="always_last",
         **PRIVATE,
-    )  # fmt: skip
+    )
     running = [attacking, purifying, following]
     cancel.click(errors_as_messages(stopped), None, said, cancels=running, api_visibility="private", queue=False)
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
@@ -158,9 +177,19 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
         errors_as_messages(show_block), [session, block], pyramid, api_visibility="private", show_progress="hidden"
     )
     controls = dict(
-        classifier=classifier, epsilon=epsilon, target=target, knows=knows, method=method, steps=steps,
-        attack_seed=attack_seed, blocks=blocks, sigma=sigma, weight=weight, scales=scales, seed=seed,
-    )  # fmt: skip
+        classifier=classifier,
+        epsilon=epsilon,
+        target=target,
+        knows=knows,
+        method=method,
+        steps=steps,
+        attack_seed=attack_seed,
+        blocks=blocks,
+        sigma=sigma,
+        weight=weight,
+        scales=scales,
+        seed=seed,
+    )
     further.wire(chosen, running)
     take_away.wire(controls | drawn)
     return TryIt(of_purifier, seed, controls | chosen)

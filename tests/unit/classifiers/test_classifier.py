@@ -143,8 +143,9 @@ def test_label_names_may_be_a_list_or_a_dict(tmp_path, names, expected):
 
 def test_outputs_of_one_diagnosis_become_one_with_their_probabilities_added(tmp_path, x):
     names = ["seborrheic keratosis", "nv", "pigmented benign keratosis", "mel", "bcc", "df", "vasc"]
-    network = save(tmp_path, config={"label_names": names}, mean=(0.0,) * 3, std=(1.0,) * 3,
-                   input_size=(3, 224, 224), crop_pct=1.0)  # fmt: skip
+    network = save(
+        tmp_path, config={"label_names": names}, mean=(0.0,) * 3, std=(1.0,) * 3, input_size=(3, 224, 224), crop_pct=1.0
+    )
     loaded = load_classifier(f"local-dir:{tmp_path}")
     assert loaded.labels == ["BKL", "NV", "MEL", "BCC", "DF", "VASC"]
     with torch.no_grad():
@@ -193,14 +194,21 @@ def spoil(kind: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("no config", "no config.json"), ("bad json", "not valid JSON"), ("transformers", "transformers"),
-        ("unknown architecture", "timm's architectures"), ("no classes", "not a classifier: it has 0 classes"),
-        ("too few labels", "7 classes, and its label_names are"), ("pickle", "pickle"), ("other weights", "do not fit"),
-        ("cut off", "do not fit"), ("label text", "7 classes, and its label_names are 'abcdefg'"),
-        ("odd architecture", "timm's architectures"), ("odd settings", "must be a dict"),
+        ("no config", "no config.json"),
+        ("bad json", "not valid JSON"),
+        ("transformers", "transformers"),
+        ("unknown architecture", "timm's architectures"),
+        ("no classes", "not a classifier: it has 0 classes"),
+        ("too few labels", "7 classes, and its label_names are"),
+        ("pickle", "pickle"),
+        ("other weights", "do not fit"),
+        ("cut off", "do not fit"),
+        ("label text", "7 classes, and its label_names are 'abcdefg'"),
+        ("odd architecture", "timm's architectures"),
+        ("odd settings", "must be a dict"),
         ("odd interpolation", "random"),
     ],
-)  # fmt: skip
+)
 def test_folders_that_cannot_be_used_are_refused_with_the_reason(tmp_path, kind, message):
     save(tmp_path)
     spoil(kind, tmp_path)
@@ -271,11 +279,14 @@ def test_the_hub(tmp_path):
     assert latest["sum"] == weights_sum(networks["two"]) and first["sum"] == weights_sum(networks["one"])
     errors = [(row["error"], row["message"]) for row in rows[3:]]
     expected = [
-        ("FileNotFoundError", "no repository someone/nothing"), ("FileNotFoundError", "no revision 'v9'"),
-        ("ValueError", "pickle"), ("ValueError", "transformers"), ("PermissionError", "gated"),
+        ("FileNotFoundError", "no repository someone/nothing"),
+        ("FileNotFoundError", "no revision 'v9'"),
+        ("ValueError", "pickle"),
+        ("ValueError", "transformers"),
+        ("PermissionError", "gated"),
         ("ValueError", "no config.json"),
         ("ValueError", "not a repository name"),
-    ]  # fmt: skip
+    ]
     assert [kind for kind, _ in errors] == [kind for kind, _ in expected], errors
     for (_, message), (_, part) in zip(errors, expected, strict=True):
         assert part in message

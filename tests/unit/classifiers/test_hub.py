@@ -40,9 +40,15 @@ def vit(tmp_path_factory):
     torch.manual_seed(0)
     labels = {0: "melanoma", 1: "melanocytic_Nevi", 2: "something else"}
     config = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=48, patch_size=16,
-        id2label=labels, label2id={label: i for i, label in labels.items()},
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=48,
+        patch_size=16,
+        id2label=labels,
+        label2id={label: i for i, label in labels.items()},
+    )
     model = transformers.ViTForImageClassification(config).eval()
     model.save_pretrained(folder)
     processor = transformers.ViTImageProcessor(
@@ -205,12 +211,17 @@ def spoil(folder, kind):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("no config", "no config.json"), ("pickle", "no model.safetensors"), ("transformers", "not in timm's format"),
-        ("no card", "no README.md"), ("no front matter", "names no license"), ("no license", "names no license"),
+        ("no config", "no config.json"),
+        ("pickle", "no model.safetensors"),
+        ("transformers", "not in timm's format"),
+        ("no card", "no README.md"),
+        ("no front matter", "names no license"),
+        ("no license", "names no license"),
         ("parts", "has its weights in model.safetensors.index.json, and only model.safetensors is published"),
-        ("bad YAML", "cannot be read"), ("other metrics", "not what `purifier card` writes"),
+        ("bad YAML", "cannot be read"),
+        ("other metrics", "not what `purifier card` writes"),
     ],
-)  # fmt: skip
+)
 def test_folders_that_nobody_could_use_are_not_published(tmp_path, kind, message):
     folder = shutil.copytree(BUNDLED, tmp_path / "model")
     spoil(folder, kind)
@@ -280,13 +291,24 @@ def test_pictures_are_prepared_as_the_image_processor_does(vit):
     [
         (dict(image_processor_type="ConvNextImageProcessor", size={"shortest_edge": 224}, crop_pct=0.875), 224, 0.875),
         (dict(image_processor_type="ConvNextImageProcessor", size={"shortest_edge": 384}, crop_pct=0.875), 384, 1),
-        (dict(image_processor_type="BitImageProcessor", size={"shortest_edge": 256}, do_center_crop=True,
-              crop_size={"height": 224, "width": 224}), 224, 0.875),
-        (dict(image_processor_type="ViTImageProcessor", size={"height": 32, "width": 48}, do_normalize=False),
-         (32, 48), 1),
+        (
+            dict(
+                image_processor_type="BitImageProcessor",
+                size={"shortest_edge": 256},
+                do_center_crop=True,
+                crop_size={"height": 224, "width": 224},
+            ),
+            224,
+            0.875,
+        ),
+        (
+            dict(image_processor_type="ViTImageProcessor", size={"height": 32, "width": 48}, do_normalize=False),
+            (32, 48),
+            1,
+        ),
         (dict(model_type="resnet"), 384, 1),  # no settings at all: a config of the model in this file's place
     ],
-)  # fmt: skip
+)
 def test_size_crop_and_scale_are_the_image_processor_s(resnet, tmp_path, settings, size, crop):
     folder = shutil.copytree(resnet, tmp_path / "resnet")
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -366,11 +388,13 @@ def test_the_limit_holds_for_all_parts_together(monkeypatch, tmp_path):
         ({INDEX: 100, "a.safetensors": 1}, ["a.safetensors", "b.safetensors"], "lacks b.safetensors, named in its"),
         ({INDEX: 100}, ["../../a.safetensors"], "names '../../a.safetensors', which is no"),
         ({INDEX: 100, "pytorch_model.bin": 1}, ["pytorch_model.bin"], "names 'pytorch_model.bin', which is no"),
-        ({INDEX: 20_000_000}, [], "too large for an index"), ({"pytorch_model.bin": 1}, [], "pickle"),
-        ({"model.onnx": 1}, [], r"other formats \(model.onnx\)"), ({}, [], "no other file of weights"),
+        ({INDEX: 20_000_000}, [], "too large for an index"),
+        ({"pytorch_model.bin": 1}, [], "pickle"),
+        ({"model.onnx": 1}, [], r"other formats \(model.onnx\)"),
+        ({}, [], "no other file of weights"),
         ({"a.safetensors": 2_000_000_000}, [], "have 2.0 GB"),
     ],
-)  # fmt: skip
+)
 def test_what_a_repository_does_not_offer_is_said_before_the_download(monkeypatch, tmp_path, sizes, map_, message):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "elsewhere").mkdir()
@@ -441,16 +465,23 @@ def spoil_transformers(folder, kind):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("another task", "not an image classifier"), ("labels", "id2label"), ("code of its own", "do not fit"),
-        ("no preprocessor", "no preprocessor_config.json"), ("pickle", "no model.safetensors"),
-        ("another network", "they lack"), ("another width", "do not fit"),
+        ("another task", "not an image classifier"),
+        ("labels", "id2label"),
+        ("code of its own", "do not fit"),
+        ("no preprocessor", "no preprocessor_config.json"),
+        ("pickle", "no model.safetensors"),
+        ("another network", "they lack"),
+        ("another width", "do not fit"),
         ("fewer layers", r"they have unknown vit.*layers?\.1.* and 13 more"),
         ("gaps", "id2label of .* must number .* 0, 1, 3"),
-        ("another picture size", "cannot read a picture .*64"), ("one name twice", "name more than one output 'b'"),
-        ("processor", "preprocessor_config.json of .* must hold an object"), ("int8", "classifier.weight is int8"),
-        ("unknown processor", "preprocessor_config.json of .* cannot be used"), ("NaN", "infinite values in cl"),
+        ("another picture size", "cannot read a picture .*64"),
+        ("one name twice", "name more than one output 'b'"),
+        ("processor", "preprocessor_config.json of .* must hold an object"),
+        ("int8", "classifier.weight is int8"),
+        ("unknown processor", "preprocessor_config.json of .* cannot be used"),
+        ("NaN", "infinite values in cl"),
     ],
-)  # fmt: skip
+)
 def test_transformers_folders_that_cannot_be_used_are_refused_with_the_reason(copy, kind, message):
     spoil_transformers(copy, kind)
     with pytest.raises(ValueError, match=message):
@@ -491,9 +522,12 @@ def test_what_was_written_is_the_progress_and_nothing_is_drawn(capsys):
     bar = hub_module._reporter(lambda *progress: seen.append(progress), done=100, total=0)
     reporter = XetDownloadProgressReporter(reconstruction_desc="weights", total=50, log_level=0, tqdm_class=bar)
     report = SimpleNamespace(
-        total_bytes_completed=20, total_transfer_bytes_completed=30, total_bytes_completion_rate=1.0,
-        total_transfer_bytes_completion_rate=1.0, total_bytes=50,
-    )  # fmt: skip
+        total_bytes_completed=20,
+        total_transfer_bytes_completed=30,
+        total_bytes_completion_rate=1.0,
+        total_transfer_bytes_completion_rate=1.0,
+        total_bytes=50,
+    )
     reporter.update_progress(report)
     report.total_bytes_completed = 50
     reporter.update_progress(report)

@@ -56,10 +56,12 @@ def test_a_description_is_the_label_where_it_is_known_and_the_name_is_not():
         ({"id2label": {"a": "mel", "b": "nv", "c": "bcc"}}, "id2label of x must name the outputs by number"),
         ({"label_names": ["mel", "nv", "mel"]}, "label_names of x name more than one output 'mel'"),
         ({"id2label": {"0": "mel", "1": "mel", "2": "mel"}}, "id2label of x name more than one output 'mel'"),
-        ({"labels": ["mel", None, "nv"]}, "labels of x must be names"), ({"labels": "abc"}, "its labels are 'abc'"),
-        ({"labels": [["mel"], "nv", "bcc"]}, "labels of x must be names"), ({"labels": 3}, "its labels are 3"),
+        ({"labels": ["mel", None, "nv"]}, "labels of x must be names"),
+        ({"labels": "abc"}, "its labels are 'abc'"),
+        ({"labels": [["mel"], "nv", "bcc"]}, "labels of x must be names"),
+        ({"labels": 3}, "its labels are 3"),
     ],
-)  # fmt: skip
+)
 def test_labels_that_fit_no_outputs_are_refused_by_name(config, message):
     with pytest.raises(ValueError, match=message):
         read_labels(config, 3, "x")

@@ -70,21 +70,25 @@ def test_resampling_is_differentiable_keeps_a_flat_picture_and_bounds(interpolat
     ("settings", "message"),
     [
         (dict(interpolation="random"), "resizes pictures by 'random'; known are nearest, bilinear, bicubic, box"),
-        (dict(interpolation="area"), "resizes pictures by 'area'"), (dict(interpolation=3), "resizes pictures by 3"),
+        (dict(interpolation="area"), "resizes pictures by 'area'"),
+        (dict(interpolation=3), "resizes pictures by 3"),
         (dict(crop_mode="random"), "crop_mode of this must be one of center, squash, border, and is 'random'"),
         (dict(crop_pct=-0.5), "states -0.5 as its crop_pct, which must"),
-        (dict(crop_pct=1e-9), "states 1e-09 as its"), (dict(crop_pct=1e9), "states 10.* as its"),
+        (dict(crop_pct=1e-9), "states 1e-09 as its"),
+        (dict(crop_pct=1e9), "states 10.* as its"),
         (dict(input_size=(3, 96, 100_000)), "input_size of .* at most 4096, and is"),
         (dict(crop_pct="0.9"), "states '0.9' as its crop_pct"),
         (dict(crop_pct=float("nan")), "states nan as its crop_pct"),
         (dict(mean=(0.5, 0.5)), "mean of .* must be 3 finite numbers"),
         (dict(mean=(0.5, 0.5, float("nan"))), "mean of .* must be 3 finite numbers"),
-        (dict(std=(0.5, 0.0, 0.5)), "std of .* must be 3 finite numbers"), (dict(std=0.5), "std of .* is 0.5"),
+        (dict(std=(0.5, 0.0, 0.5)), "std of .* must be 3 finite numbers"),
+        (dict(std=0.5), "std of .* is 0.5"),
         (dict(input_size=(3, 0, 96)), "input_size of .* must be channels, height and width"),
         (dict(input_size=(3, 96)), "input_size of .* must be channels, height and width"),
-        (dict(input_size=96), "input_size of .* and is 96"), (dict(input_size=(1, 96, 96)), "1 channels"),
+        (dict(input_size=96), "input_size of .* and is 96"),
+        (dict(input_size=(1, 96, 96)), "1 channels"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_followed_is_refused_by_name(settings, message):
     with pytest.raises(ValueError, match=message):
         of_timm(config_of(**settings), "this")

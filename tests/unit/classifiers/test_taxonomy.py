@@ -11,15 +11,29 @@ def test_the_diagnoses_are_isic_2019_s_in_its_order():
 @pytest.mark.parametrize(
     ("label", "code"),
     [
-        ("mel", "MEL"), ("Melanoma", "MEL"), ("Melanoma (mel)", "MEL"), ("nv", "NV"), ("Melanocytic nevi", "NV"),
-        ("melanocytic_Nevi", "NV"), ("Melanocytic nevi (nv)", "NV"), ("basal cell carcinoma", "BCC"),
-        ("basal_cell_carcinoma", "BCC"), ("AKIEC", "AK"), ("actinic_keratoses", "AK"), ("Actinic keratosis", "AK"),
+        ("mel", "MEL"),
+        ("Melanoma", "MEL"),
+        ("Melanoma (mel)", "MEL"),
+        ("nv", "NV"),
+        ("Melanocytic nevi", "NV"),
+        ("melanocytic_Nevi", "NV"),
+        ("Melanocytic nevi (nv)", "NV"),
+        ("basal cell carcinoma", "BCC"),
+        ("basal_cell_carcinoma", "BCC"),
+        ("AKIEC", "AK"),
+        ("actinic_keratoses", "AK"),
+        ("Actinic keratosis", "AK"),
         ("Actinic keratoses and intraepithelial carcinoma / Bowen's disease (akiec)", "AK"),
-        ("benign_keratosis-like_lesions", "BKL"), ("Benign keratosis-like lesions (bkl)", "BKL"), ("df", "DF"),
-        ("Dermatofibroma (df)", "DF"), ("vascular lesions", "VASC"), ("Squamous cell carcinoma", "SCC"),
-        ("Bowen's disease", "SCC"), ("Actinic keratosis / intraepithelial carcinoma", "AK"),
+        ("benign_keratosis-like_lesions", "BKL"),
+        ("Benign keratosis-like lesions (bkl)", "BKL"),
+        ("df", "DF"),
+        ("Dermatofibroma (df)", "DF"),
+        ("vascular lesions", "VASC"),
+        ("Squamous cell carcinoma", "SCC"),
+        ("Bowen's disease", "SCC"),
+        ("Actinic keratosis / intraepithelial carcinoma", "AK"),
     ],
-)  # fmt: skip
+)
 def test_labels_map_by_name(label, code):
     assert code_of(label) == code
 

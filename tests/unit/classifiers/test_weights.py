@@ -135,8 +135,13 @@ def spoil(folder, kind):
         (folder / INDEX).write_text("[1]", encoding="utf-8")
     elif kind in ("outside", "outside on Windows", "in a folder", "a pickle in the index", "no text"):
         in_parts(folder)
-        name = {"outside": "../x.safetensors", "outside on Windows": "..\\x.safetensors", "in a folder":
-                "a/x.safetensors", "a pickle in the index": "pytorch_model.bin", "no text": 5}[kind]  # fmt: skip
+        name = {
+            "outside": "../x.safetensors",
+            "outside on Windows": "..\\x.safetensors",
+            "in a folder": "a/x.safetensors",
+            "a pickle in the index": "pytorch_model.bin",
+            "no text": 5,
+        }[kind]
         (folder / INDEX).write_text(json.dumps({"weight_map": {"a": name}}), encoding="utf-8")
     elif kind == "LFS":
         weights.write_text(
@@ -181,24 +186,33 @@ DTYPES = {
         ("several", r"several files of weights \(a.safetensors, b.safetensors\): rename the right one"),
         ("parts without index", r"parts of weights \(model-00001-of-00003.*\) without model.safetensors.index.json"),
         ("a part missing", "lacks model-00002-of-00003.safetensors, named in its model.safetensors.index.json"),
-        ("no index", "is not an index of safetensors"), ("outside", "names '../x.safetensors', which is no safe"),
+        ("no index", "is not an index of safetensors"),
+        ("outside", "names '../x.safetensors', which is no safe"),
         ("outside on Windows", "which is no safetensors file beside it"),
-        ("in a folder", "names 'a/x.safetensors', which is no"), ("no text", "names 5, which is no"),
+        ("in a folder", "names 'a/x.safetensors', which is no"),
+        ("no text", "names 5, which is no"),
         ("a pickle in the index", "names 'pytorch_model.bin', which is no safetensors file"),
         ("LFS", "is a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
-        ("renamed pickle", "is a pickle under another name"), ("empty", "is no whole safetensors file"),
-        ("int8", "fc.weight is int8.*Save them as float32"), ("uint8", "fc.weight is uint8"),
+        ("renamed pickle", "is a pickle under another name"),
+        ("empty", "is no whole safetensors file"),
+        ("int8", "fc.weight is int8.*Save them as float32"),
+        ("uint8", "fc.weight is uint8"),
         ("int16", "fc.weight is int16"),
-        ("int32", "fc.weight is int32"), ("int64", "fc.weight is int64"), ("bool", "fc.weight is bool"),
-        ("float8", "fc.weight is float8_e4m3"), ("float8_e5m2", "fc.weight is float8_e5m2"),
+        ("int32", "fc.weight is int32"),
+        ("int64", "fc.weight is int64"),
+        ("bool", "fc.weight is bool"),
+        ("float8", "fc.weight is float8_e4m3"),
+        ("float8_e5m2", "fc.weight is float8_e5m2"),
         ("complex", "fc.weight is complex64"),
-        ("NaN", "NaN or infinite values in fc.weight"), ("infinite", "infinite values in layer1.0.bn1.running_var"),
-        ("too large for float32", "infinite values in fc.bias"), ("one lacks", "do not fit.*they lack fc.bias"),
+        ("NaN", "NaN or infinite values in fc.weight"),
+        ("infinite", "infinite values in layer1.0.bn1.running_var"),
+        ("too large for float32", "infinite values in fc.bias"),
+        ("one lacks", "do not fit.*they lack fc.bias"),
         ("many lack", r"they lack [\w.]+, [\w.]+, [\w.]+ and \d+ more"),
         ("one more", "do not fit.*they have unknown head.bias"),
         ("other classes", "of another shape are fc.weight is 5 x 16, not 7 x 16, fc.bias is 5, not 7"),
     ],
-)  # fmt: skip
+)
 def test_weights_that_cannot_be_used_are_refused_with_what_was_found(folder, kind, message):
     spoil(folder, kind)
     with pytest.raises(ValueError, match=message) as error:
@@ -212,14 +226,18 @@ def test_weights_that_cannot_be_used_are_refused_with_what_was_found(folder, kin
     [
         ({"model_args": {"global_pool": ""}}, "cannot read a picture .*Check global_pool, num"),
         ({"model_args": {"num_classes": 5}}, "do not fit"),
-        ({"model_args": {"in_chans": 1}}, "channels|do not fit"), ({"model_args": {"nothing": 1}}, "do not fit"),
-        ({"model_args": [1]}, "model_args of .* must be a dict"), ({"architecture": "resnet18"}, "they lack"),
-        ({"architecture": ["resnet10t"]}, "timm's architectures"), ({"architecture": None}, "timm's architectures"),
-        ({"num_classes": True}, "it has True classes"), ({"num_classes": "7"}, "it has 7 classes"),
+        ({"model_args": {"in_chans": 1}}, "channels|do not fit"),
+        ({"model_args": {"nothing": 1}}, "do not fit"),
+        ({"model_args": [1]}, "model_args of .* must be a dict"),
+        ({"architecture": "resnet18"}, "they lack"),
+        ({"architecture": ["resnet10t"]}, "timm's architectures"),
+        ({"architecture": None}, "timm's architectures"),
+        ({"num_classes": True}, "it has True classes"),
+        ({"num_classes": "7"}, "it has 7 classes"),
         ({"pretrained_cfg": {"odd": 1}}, "do not fit.*pretrained_cfg has odd, which timm does not know"),
         ({"lesion_purifier": {"odd": 1}}, "holds what is not known"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_load_and_then_fail_are_refused_at_once(folder, config, message):
     path = folder / "config.json"
     before = json.loads(path.read_text(encoding="utf-8"))
@@ -262,10 +280,14 @@ def test_a_config_is_read_in_every_encoding_of_json(folder, encoding):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('["resnet10t"]', "must hold an object in braces, and holds a list"), ('"resnet10t"', "holds a text"),
-        ("null", "holds nothing"), ("7", "holds a number"), ("", "not valid JSON"), ("[" * 100_000, "not valid JSON"),
+        ('["resnet10t"]', "must hold an object in braces, and holds a list"),
+        ('"resnet10t"', "holds a text"),
+        ("null", "holds nothing"),
+        ("7", "holds a number"),
+        ("", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
     ],
-)  # fmt: skip
+)
 def test_a_config_that_is_no_object_is_refused(folder, content, message):
     (folder / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message):

@@ -152,12 +152,9 @@ def test_a_changed_picture_is_done_again_and_other_settings_are_refused(folder, 
         (["evaluate", "--data", "nowhere", *OUT, "--seed", str(2**70)], "--seed must be from 0"),
         (["tune", "--data", "nowhere", *OUT, "--trials", "0"], "--trials must be at least 1"),
         (["train", "generator", "--data", "x", "--work", "OUT", "--threads", "-1"], "--threads must be at least 1"),
-        (
-            ["report", ONE, *OUT, "--settings", str(ROOT / "LICENSE")],
-            "not the settings",
-        ),
+        (["report", ONE, *OUT, "--settings", str(ROOT / "LICENSE")], "not the settings"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_said_in_one_line(arguments, says, tmp_path, capsys):
     assert main([str(tmp_path / "out") if part == "OUT" else part for part in arguments]) == 2
     error = capsys.readouterr().err

@@ -65,9 +65,15 @@ def test_the_attacker_who_knows_the_noise_attacks_what_will_be_drawn(classifier)
         return classifier(given.defence(z, torch.Generator().manual_seed(given.noise_seed)))
 
     expected = pgd(
-        known, x, y, eps=EPS, step=pgd_step(EPS, 3), steps=3, random_start=True,
+        known,
+        x,
+        y,
+        eps=EPS,
+        step=pgd_step(EPS, 3),
+        steps=3,
+        random_start=True,
         generator=torch.Generator().manual_seed(given.seed),
-    )  # fmt: skip
+    )
     assert torch.equal(adv, expected)
 
 
@@ -100,9 +106,13 @@ def test_art_and_we_agree_where_both_have_an_attack(batch):
 
     x, y = batch
     estimator = PyTorchClassifier(
-        Brightness(), loss=torch.nn.CrossEntropyLoss(), input_shape=(3, 16, 16), nb_classes=2, clip_values=(0.0, 1.0),
+        Brightness(),
+        loss=torch.nn.CrossEntropyLoss(),
+        input_shape=(3, 16, 16),
+        nb_classes=2,
+        clip_values=(0.0, 1.0),
         device_type="cpu",
-    )  # fmt: skip
+    )
     for name, attack in (
         ("fgsm", FastGradientMethod(estimator, eps=EPS)),
         ("bim5", BasicIterativeMethod(estimator, eps=EPS, eps_step=EPS / 5, max_iter=5, verbose=False)),
@@ -136,10 +146,13 @@ def test_names_carry_steps_and_samples():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("magic", "no attack 'magic'"), ("pgd0", "at least 1"), ("pgd20x4", "a number too many"),
-        ("fgsm3", "a number too many"), ("eot5x0", "at least 1"),
+        ("magic", "no attack 'magic'"),
+        ("pgd0", "at least 1"),
+        ("pgd20x4", "a number too many"),
+        ("fgsm3", "a number too many"),
+        ("eot5x0", "at least 1"),
     ],
-)  # fmt: skip
+)
 def test_attacks_that_do_not_exist_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         get_attacker(name)

@@ -80,13 +80,14 @@ def rewrite(path, old, new):
         (lambda d: rewrite(d / "ISIC_2019_Training_GroundTruth.csv", "image,", "name,"), ValueError, "column 'image'"),
         (
             lambda d: rewrite(d / "ISIC_2019_Training_GroundTruth.csv", "ISIC_0000003,0.0", "ISIC_0000003,1.0"),
-            ValueError, "ISIC_0000003 more than one",
+            ValueError,
+            "ISIC_0000003 more than one",
         ),
         (lambda d: (d / "ISIC_2019_Training_Input/ISIC_0000005.jpg").unlink(), ValueError, "ISIC_0000005"),
         (lambda d: shutil.rmtree(d / "ISIC_2019_Training_Input"), FileNotFoundError, "Training_Input.zip"),
     ],
     ids=["no truth", "no column", "no image column", "two diagnoses", "no picture", "no pictures"],
-)  # fmt: skip
+)
 def test_incomplete_folders_are_refused_with_the_reason(small_isic2019, spoil, error, message):
     spoil(small_isic2019)
     with pytest.raises(error, match=message):

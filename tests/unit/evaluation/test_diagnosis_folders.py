@@ -6,14 +6,7 @@ import shutil
 import pytest
 
 from purifier.cli.main import main
-from purifier.evaluation.datasets import (
-    lesions_of,
-    read_isic2019,
-    read_samples,
-    read_split,
-    seen_in_making,
-    source_of,
-)
+from purifier.evaluation.datasets import lesions_of, read_isic2019, read_samples, read_split, seen_in_making, source_of
 from purifier.evaluation.known import known_lesions, number_of
 from purifier.evaluation.splits import Sample, identity_of, is_bcn20000, split_of
 from tests.helpers.pictures import lesion_like
@@ -21,8 +14,11 @@ from tests.helpers.pictures import lesion_like
 
 def known(split):
     """Names of two pictures that the bundled classifiers were made with, in that split."""
-    found = (f"ISIC_{number:07d}" for number, lesion in known_lesions().items()
-             if split_of(lesion, f"ISIC_{number:07d}") == split)  # fmt: skip
+    found = (
+        f"ISIC_{number:07d}"
+        for number, lesion in known_lesions().items()
+        if split_of(lesion, f"ISIC_{number:07d}") == split
+    )
     return next(found), next(found)
 
 
@@ -30,9 +26,16 @@ def known(split):
 def own(tmp_path):
     """Four pictures of one's own, and one of each split."""
     train, val, test = (known(split)[0] for split in ("train", "val", "test"))
-    names = ("MEL/one.png", "MEL/deep/er/one.png", "nevus/two.JPG", "nevus/three.jpg",
-             f"MEL/{train}.jpg", f"nevus/{val}_downsampled.png", f"nevus/{test.lower()}.JPG",
-             "MEL/ISIC_0060000.jpg")  # fmt: skip
+    names = (
+        "MEL/one.png",
+        "MEL/deep/er/one.png",
+        "nevus/two.JPG",
+        "nevus/three.jpg",
+        f"MEL/{train}.jpg",
+        f"nevus/{val}_downsampled.png",
+        f"nevus/{test.lower()}.JPG",
+        "MEL/ISIC_0060000.jpg",
+    )
     for i, name in enumerate(names):
         path = tmp_path / "own" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,13 +46,19 @@ def own(tmp_path):
 @pytest.mark.parametrize(
     ("name", "identity"),
     [
-        ("MEL/ISIC_0024310.jpg", "ISIC_0024310"), ("whatever/ISIC_0024310_downsampled.png", "ISIC_0024310"),
-        ("isic_0024310.JPG", "ISIC_0024310"), ("a\\b\\ISIC_0024310 (1).jpeg", "ISIC_0024310"),
-        ("mel-ISIC_0024310_rot90.png", "ISIC_0024310"), ("ISIC_0024310", "ISIC_0024310"),
-        ("ISIC_0024310/one.png", "one"), ("ISIC_2019_001.jpg", "ISIC_2019_001"), ("lesion.1.jpg", "lesion.1"),
-        ("ISIC_00243101.jpg", "ISIC_00243101"), ("basic_0024310.jpg", "basic_0024310"),
+        ("MEL/ISIC_0024310.jpg", "ISIC_0024310"),
+        ("whatever/ISIC_0024310_downsampled.png", "ISIC_0024310"),
+        ("isic_0024310.JPG", "ISIC_0024310"),
+        ("a\\b\\ISIC_0024310 (1).jpeg", "ISIC_0024310"),
+        ("mel-ISIC_0024310_rot90.png", "ISIC_0024310"),
+        ("ISIC_0024310", "ISIC_0024310"),
+        ("ISIC_0024310/one.png", "one"),
+        ("ISIC_2019_001.jpg", "ISIC_2019_001"),
+        ("lesion.1.jpg", "lesion.1"),
+        ("ISIC_00243101.jpg", "ISIC_00243101"),
+        ("basic_0024310.jpg", "basic_0024310"),
     ],
-)  # fmt: skip
+)
 def test_a_picture_is_told_by_its_own_name(name, identity):
     assert identity_of(name) == identity
 
@@ -85,10 +94,15 @@ def test_each_picture_is_a_lesion_of_its_own_and_no_known_one_is_held_out(own):
     train, val, test = (known(split)[0] for split in ("train", "val", "test"))
     splits = {s.image: s.split for s in samples}
     assert splits == {
-        "MEL/one.png": "test", "MEL/deep/er/one.png": "test", "nevus/two.JPG": "test", "nevus/three.jpg": "test",
-        f"MEL/{train}.jpg": "train", f"nevus/{val}_downsampled.png": "val", f"nevus/{test.lower()}.JPG": "test",
+        "MEL/one.png": "test",
+        "MEL/deep/er/one.png": "test",
+        "nevus/two.JPG": "test",
+        "nevus/three.jpg": "test",
+        f"MEL/{train}.jpg": "train",
+        f"nevus/{val}_downsampled.png": "val",
+        f"nevus/{test.lower()}.JPG": "test",
         "MEL/ISIC_0060000.jpg": "train",
-    }  # fmt: skip
+    }
     assert {s.image: s.is_known for s in samples} == {name: "isic" in name.lower() for name in splits}
 
 
@@ -150,8 +164,15 @@ def test_a_picture_under_two_diagnoses_is_refused(own, copied):
 
 
 def test_what_is_no_picture_of_a_diagnosis(own, tmp_path):
-    for junk in (".ipynb_checkpoints/one.png", "MEL/._one.png", "__MACOSX/MEL/one.png", "MEL/.cache/one.png",
-                 "MEL/notes.txt", "out/accuracy.png", "out/settings.json"):  # fmt: skip
+    for junk in (
+        ".ipynb_checkpoints/one.png",
+        "MEL/._one.png",
+        "__MACOSX/MEL/one.png",
+        "MEL/.cache/one.png",
+        "MEL/notes.txt",
+        "out/accuracy.png",
+        "out/settings.json",
+    ):
         (own / junk).parent.mkdir(parents=True, exist_ok=True)
         (own / junk).write_bytes(b"x")
     assert len(read_samples(own)) == 8
@@ -190,9 +211,10 @@ def test_in_the_official_layout_all_is_all(small_isic2019):
 def test_without_metadata_training_pictures_are_no_test_pictures(small_isic2019):
     """By their own hashes some of HAM10000's would be in another split than their lesion."""
     name = next(
-        f"ISIC_{number:07d}" for number, lesion in known_lesions().items()
+        f"ISIC_{number:07d}"
+        for number, lesion in known_lesions().items()
         if lesion and split_of(lesion, "") == "train" and split_of("", f"ISIC_{number:07d}") == "test"
-    )  # fmt: skip
+    )
     path = small_isic2019 / "ISIC_2019_Training_GroundTruth.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("ISIC_0000003", name), encoding="utf-8")
     pictures = small_isic2019 / "ISIC_2019_Training_Input"

@@ -75,10 +75,12 @@ def test_adversarial_training_withstands_what_fools_the_others(isic2019):
 def test_lesions_look_like_dermoscopy_and_most_other_pictures_do_not(isic2019, name):
     classifier = load_classifier(name)
     lesions = read_pixels(choose(read_isic2019(isic2019, "test"), 40, seed=2), 224) / 255
-    others = torch.cat([
-        to_batch(centre_square(Image.fromarray(picture).convert("RGB"), 224))
-        for picture in (data.chelsea(), data.coffee(), data.astronaut(), data.page())
-    ])  # fmt: skip
+    others = torch.cat(
+        [
+            to_batch(centre_square(Image.fromarray(picture).convert("RGB"), 224))
+            for picture in (data.chelsea(), data.coffee(), data.astronaut(), data.page())
+        ]
+    )
     threshold = classifier.measured.non_lesion.threshold
     with torch.no_grad():
         assert (classifier.distance(lesions) > threshold).float().mean() <= 0.1

@@ -202,9 +202,12 @@ def test_attacks_of_no_size_run_once_and_those_who_know_a_defence_for_each():
     found = [(p.attacker.name, p.eps, p.defences) for p in parts(grid, batches=1)]
     three = ("none", "mdda", "jpeg30")
     assert found == [
-        ("none", None, three), ("cw5", None, three), ("pgd20", 2.0, three), ("pgd20", 8.0, three),
+        ("none", None, three),
+        ("cw5", None, three),
+        ("pgd20", 2.0, three),
+        ("pgd20", 8.0, three),
         *((name, eps, (defence,)) for name in ("eot2x2", "fixed2") for eps in (2.0, 8.0) for defence in three[1:]),
-    ]  # fmt: skip
+    ]
 
 
 def test_who_knows_the_noise_meets_just_that_noise(small_isic2019, monkeypatch):

@@ -159,8 +159,9 @@ def test_ham10000_s_own_table_is_refused_with_what_to_do(small_isic2019):
 def test_the_row_numbers_are_those_that_a_spreadsheet_shows(tmp_path):
     (tmp_path / "a.csv").write_text('image,note\n\n"one","two\nlines"\n,\nlast,\n', encoding="utf-8")
     assert read_rows(tmp_path / "a.csv") == [
-        (3, {"image": "one", "note": "two\nlines"}), (5, {"image": "last", "note": ""}),
-    ]  # fmt: skip
+        (3, {"image": "one", "note": "two\nlines"}),
+        (5, {"image": "last", "note": ""}),
+    ]
 
 
 def spread(pictures):

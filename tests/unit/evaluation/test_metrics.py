@@ -106,11 +106,16 @@ def test_cards_and_evaluation_have_the_same_intervals(answers):
     probabilities, y = answers
     lesions = np.random.default_rng(2).integers(90, size=300).astype(str)
     scores = clean_scores(probabilities, y, LABELS, lesions)
-    rows = pd.DataFrame({
-        "image": [f"{i:03d}" for i in range(300)], "lesion": lesions, "draw": 0,
-        "label": [LABELS[i] for i in y], "predicted": [LABELS[i] for i in probabilities.argmax(1)],
-        "p_MEL": probabilities[:, 0].numpy(),
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "image": [f"{i:03d}" for i in range(300)],
+            "lesion": lesions,
+            "draw": 0,
+            "label": [LABELS[i] for i in y],
+            "predicted": [LABELS[i] for i in probabilities.argmax(1)],
+            "p_MEL": probabilities[:, 0].numpy(),
+        }
+    )
     found = Images(rows).scores()
     assert scores["lesions"] == len(set(lesions)) < 300
     recall = {key: value for key, value in scores["recall"]["MEL"].items() if key not in ("images", "lesions")}

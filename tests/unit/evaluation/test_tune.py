@@ -13,9 +13,11 @@ from purifier.evaluation.tune import FIRST_GUESS, STARTS, Trials, chosen, merit,
 
 def test_of_what_cannot_be_told_from_the_best_worst_case_the_cheapest_on_clean_pictures_is_taken():
     found = {
-        "best": {"clean": 0.55, "PGD": 0.50}, "nearly": {"clean": 0.60, "PGD": 0.46},
-        "lopsided": {"clean": 0.90, "PGD": 0.40}, "dominated": {"clean": 0.60, "PGD": 0.45},
-    }  # fmt: skip
+        "best": {"clean": 0.55, "PGD": 0.50},
+        "nearly": {"clean": 0.60, "PGD": 0.46},
+        "lopsided": {"clean": 0.90, "PGD": 0.40},
+        "dominated": {"clean": 0.60, "PGD": 0.45},
+    }
     assert chosen(found, images=100) == "nearly"  # one standard error is 0.05
     assert chosen(found, images=10_000) == "best"
     assert chosen(found, images=10) == "lopsided"

@@ -16,9 +16,15 @@ RAW, RLE8, RLE4, MASKS = 0, 1, 2, 3
 
 
 def bmp(
-    rows: bytes, bits: int, compression: int = RAW, *, colours: np.ndarray | None = None, masks: tuple[int, ...] = (),
-    height: int = HEIGHT, size: int = 40,
-) -> bytes:  # fmt: skip
+    rows: bytes,
+    bits: int,
+    compression: int = RAW,
+    *,
+    colours: np.ndarray | None = None,
+    masks: tuple[int, ...] = (),
+    height: int = HEIGHT,
+    size: int = 40,
+) -> bytes:
     """A file of rows from the lowest up; four masks or more belong to a header of the fourth version."""
     palette = b"" if colours is None else np.pad(colours[:, ::-1], ((0, 0), (0, 1))).tobytes()
     header = struct.pack(
@@ -125,8 +131,9 @@ def test_what_is_not_read_is_named(bits, compression):
 def test_damaged_files_are_read_or_refused_and_nothing_else(kind):
     whole = {
         "masks": bmp(filled(PIXELS[..., :2].copy().view("<u2")[..., 0]), 16, MASKS, masks=(0xF800, 0x7E0, 0x1F)),
-        "runs": bmp(runs(INDICES, 4), 4, RLE4, colours=PALETTE), "colours": bmp(filled(PIXELS), 24),
-    }[kind]  # fmt: skip
+        "runs": bmp(runs(INDICES, 4), 4, RLE4, colours=PALETTE),
+        "colours": bmp(filled(PIXELS), 24),
+    }[kind]
     generator = np.random.default_rng(0)
     for i in range(40):
         damaged = bytearray(whole)

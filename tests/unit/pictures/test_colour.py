@@ -94,8 +94,10 @@ def test_grey_pictures_have_profiles(kind, mode):
 def of_inks() -> bytes:
     """A table of two points an ink (ICC.1, lut8Type): each takes away the lightness that it covers, and no hue."""
     straight = bytes(range(256))
-    corners = [bytes([round(255 * np.prod([1 - 0.8 * on for on in ink])), 128, 128])
-               for ink in itertools.product((0, 1), repeat=4)]  # fmt: skip
+    corners = [
+        bytes([round(255 * np.prod([1 - 0.8 * on for on in ink])), 128, 128])
+        for ink in itertools.product((0, 1), repeat=4)
+    ]
     matrix = struct.pack(">9i", *(65536 if i % 4 == 0 else 0 for i in range(9)))
     table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + straight * 4 + b"".join(corners) + straight * 3
     return profile(b"CMYK", {b"wtpt": WHITE, b"A2B0": table}, kind=b"prtr", pcs=b"Lab ")
@@ -160,9 +162,16 @@ D65 = (0.3127, 0.3290)
 
 def test_png_s_gamma_and_primaries_are_followed_where_they_are_not_srgb_s():
     as_is = [
-        (gamma(0.45455),), (gamma(0.45455), corners(D65, SRGB)), (corners(D65, SRGB),), (gamma(0),), (gamma(1000),),
-        (gamma(1), (b"sRGB", b"\0")), (corners((0, 0), SRGB),), ((b"cHRM", b"short"),), ((b"gAMA", b""),),
-    ]  # fmt: skip
+        (gamma(0.45455),),
+        (gamma(0.45455), corners(D65, SRGB)),
+        (corners(D65, SRGB),),
+        (gamma(0),),
+        (gamma(1000),),
+        (gamma(1), (b"sRGB", b"\0")),
+        (corners((0, 0), SRGB),),
+        ((b"cHRM", b"short"),),
+        ((b"gAMA", b""),),
+    ]
     for chunks in as_is:
         assert np.array_equal(read(png_with(*chunks)), PIXELS), chunks
     for value in (1.0, 0.5556):

@@ -225,10 +225,13 @@ def coded(photometric: str, stored: int) -> tuple[np.ndarray, np.ndarray]:
 def laid_out(photometric: str, bits: tuple[int, int, int], planar: int | None = 0) -> dict:
     samples = 1 if photometric.startswith("MONOCHROME") else 3
     return dict(
-        PhotometricInterpretation=photometric, SamplesPerPixel=samples,
+        PhotometricInterpretation=photometric,
+        SamplesPerPixel=samples,
         PlanarConfiguration=planar if samples == 3 else None,
-        BitsAllocated=bits[0], BitsStored=bits[1], HighBit=bits[2],
-    )  # fmt: skip
+        BitsAllocated=bits[0],
+        BitsStored=bits[1],
+        HighBit=bits[2],
+    )
 
 
 @pytest.mark.parametrize("bits", DEPTHS)

@@ -80,10 +80,15 @@ def test_the_camera_s_orientation_is_applied_and_metadata_dropped(tmp_path, orie
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "A Camera"
     turned = {
-        1: [], 2: [Image.Transpose.FLIP_LEFT_RIGHT], 3: [Image.Transpose.ROTATE_180],
-        4: [Image.Transpose.FLIP_TOP_BOTTOM], 5: [Image.Transpose.TRANSPOSE], 6: [Image.Transpose.ROTATE_270],
-        7: [Image.Transpose.TRANSVERSE], 8: [Image.Transpose.ROTATE_90],
-    }[orientation]  # fmt: skip
+        1: [],
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_270],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_90],
+    }[orientation]
     expected = picture
     for turn in turned:
         expected = expected.transpose(turn)

@@ -137,12 +137,23 @@ def shape(**changes) -> bytes:
 @pytest.mark.parametrize(
     "answer",
     [
-        b"<html>Log in to the network</html>", b"", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000,
-        shape(files={}), shape(files=None), shape(files={"full": {"url": 3}}), shape(files={"full": "u"}),
-        shape(isic_id="ISIC_0000001"), shape(metadata=[]), shape(attribution=3),
+        b"<html>Log in to the network</html>",
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        shape(files={}),
+        shape(files=None),
+        shape(files={"full": {"url": 3}}),
+        shape(files={"full": "u"}),
+        shape(isic_id="ISIC_0000001"),
+        shape(metadata=[]),
+        shape(attribution=3),
         shape(metadata={"clinical": {"diagnosis_1": 3}}),
     ],
-)  # fmt: skip
+)
 def test_an_answer_of_another_shape_is_refused(archive, answer):
     archive.answers[f"/api/v2/images/{ID}/"] = 200, {}, answer
     with pytest.raises(ValueError, match=f"answer about {ID} is not what this program knows"):
@@ -170,13 +181,27 @@ def test_no_more_is_read_than_the_limit(archive, monkeypatch):
 @pytest.mark.parametrize(
     "url",
     [
-        "https://127.0.0.1/x.jpg", "https://localhost/x.jpg", "https://[::1]/x.jpg", "https://10.0.0.1/x.jpg",
-        "https://192.168.1.1/x.jpg", "https://169.254.169.254/latest/meta-data", "https://[::ffff:10.0.0.1]/x.jpg",
-        "https://2130706433/x.jpg", "https://0/x.jpg", "http://content.isic-archive.com/x.jpg", "file:///etc/passwd",
-        "ftp://8.8.8.8/x.jpg", "//8.8.8.8/x.jpg", "x.jpg", "", "https://", "https://user:word@8.8.8.8/x.jpg",
-        "https://" + "a" * 70 + "/", "http://127.0.0.1:1/x.jpg",
+        "https://127.0.0.1/x.jpg",
+        "https://localhost/x.jpg",
+        "https://[::1]/x.jpg",
+        "https://10.0.0.1/x.jpg",
+        "https://192.168.1.1/x.jpg",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::ffff:10.0.0.1]/x.jpg",
+        "https://2130706433/x.jpg",
+        "https://0/x.jpg",
+        "http://content.isic-archive.com/x.jpg",
+        "file:///etc/passwd",
+        "ftp://8.8.8.8/x.jpg",
+        "//8.8.8.8/x.jpg",
+        "x.jpg",
+        "",
+        "https://",
+        "https://user:word@8.8.8.8/x.jpg",
+        "https://" + "a" * 70 + "/",
+        "http://127.0.0.1:1/x.jpg",
     ],
-)  # fmt: skip
+)
 def test_only_public_addresses_are_asked(archive, url):
     archive.keep_at(url)
     with pytest.raises(ValueError, match="address that is not public"):

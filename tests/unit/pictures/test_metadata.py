@@ -85,9 +85,11 @@ def test_xmp_tells_the_orientation_where_exif_does_not(kind):
     info = PngImagePlugin.PngInfo()
     info.add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=True)
     options = {
-        "JPEG": dict(xmp=XMP, quality=95), "PNG": dict(pnginfo=info), "WEBP": dict(xmp=XMP),
+        "JPEG": dict(xmp=XMP, quality=95),
+        "PNG": dict(pnginfo=info),
+        "WEBP": dict(xmp=XMP),
         "TIFF": dict(tiffinfo={700: XMP}),
-    }[kind]  # fmt: skip
+    }[kind]
     plain = read(written(kind=kind, **dict(quality=95) if kind == "JPEG" else {}))
     assert np.array_equal(read(written(kind=kind, **options)), TURNS[6](plain))
     if kind not in ("PNG", "TIFF"):
@@ -121,9 +123,10 @@ NONSENSE = {
 def test_broken_exif_is_passed_over(kind, nonsense):
     block = NONSENSE[nonsense]
     data = {
-        "JPEG": jpeg_with((0xE1, b"Exif\0\0" + block)), "PNG": png_with(chunk(b"eXIf", block)),
+        "JPEG": jpeg_with((0xE1, b"Exif\0\0" + block)),
+        "PNG": png_with(chunk(b"eXIf", block)),
         "WEBP": webp_with(exif=b"Exif\0\0" + block),
-    }[kind]  # fmt: skip
+    }[kind]
     expected = read(written(kind="JPEG", quality=95)) if kind == "JPEG" else PIXELS
     assert np.array_equal(read(data), expected)
     if kind == "PNG":
@@ -184,11 +187,13 @@ def test_animations_are_still_refused():
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP", b"Raw profile type exif"])
 def test_no_bomb_in_metadata_is_unpacked(kind):
     bomb = zlib.compress(bytes(100_000_000), 1)
-    data = png_with({
-        b"zTXt": chunk(b"zTXt", b"Comment\0\0" + bomb),
-        b"iTXt": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb),
-        b"iCCP": chunk(b"iCCP", b"name\0\0" + bomb),
-    }.get(kind, chunk(b"zTXt", kind + b"\0\0" + bomb)))  # fmt: skip
+    data = png_with(
+        {
+            b"zTXt": chunk(b"zTXt", b"Comment\0\0" + bomb),
+            b"iTXt": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb),
+            b"iCCP": chunk(b"iCCP", b"name\0\0" + bomb),
+        }.get(kind, chunk(b"zTXt", kind + b"\0\0" + bomb))
+    )
     tracemalloc.start()
     assert np.array_equal(read(data), PIXELS)
     most = tracemalloc.get_traced_memory()[1]
@@ -225,10 +230,15 @@ def test_the_colours_of_jpeg_are_what_opencv_sees():
     unmarked = plain[:2] + plain[20:]
     cmyk = PICTURE.convert("CMYK")
     streams = [
-        plain, unmarked, jpeg_with((0xEE, adobe + b"\1"), stream=unmarked),
-        jpeg_with((0xEE, adobe + b"\0"), stream=unmarked), written(kind="JPEG", keep_rgb=True),
-        written(PICTURE.convert("L"), "JPEG"), written(kind="JPEG", progressive=True), written(cmyk, "JPEG"),
-    ]  # fmt: skip
+        plain,
+        unmarked,
+        jpeg_with((0xEE, adobe + b"\1"), stream=unmarked),
+        jpeg_with((0xEE, adobe + b"\0"), stream=unmarked),
+        written(kind="JPEG", keep_rgb=True),
+        written(PICTURE.convert("L"), "JPEG"),
+        written(kind="JPEG", progressive=True),
+        written(cmyk, "JPEG"),
+    ]
     place = streams[-1].index(b"\xff\xee")
     streams.append(streams[-1][:place] + streams[-1][place + 16 :])
     streams.append(streams[-2][: place + 15] + b"\2" + streams[-2][place + 16 :])

@@ -63,9 +63,15 @@ def page(values: np.ndarray, bits: int = 8, order: str = "<", **changes: object)
     """One strip of (height, width, channels)."""
     channels = values.shape[2]
     tags = {
-        256: values.shape[1], 257: values.shape[0], 258: [bits] * channels, 259: RAW, 262: 2 if channels > 2 else 1,
-        277: channels, 278: values.shape[0], "blocks": [packed(values, bits, order)],
-    }  # fmt: skip
+        256: values.shape[1],
+        257: values.shape[0],
+        258: [bits] * channels,
+        259: RAW,
+        262: 2 if channels > 2 else 1,
+        277: channels,
+        278: values.shape[0],
+        "blocks": [packed(values, bits, order)],
+    }
     return tags | {int(name[1:]) if name != "blocks" else name: value for name, value in changes.items()}
 
 
@@ -247,9 +253,14 @@ def test_bits_may_be_in_the_other_order(compression):
 def test_the_orientation_is_applied(orientation):
     found = read(tiff(page(PIXELS, _274=orientation)))
     turned = {
-        2: PIXELS[:, ::-1], 3: PIXELS[::-1, ::-1], 4: PIXELS[::-1], 5: PIXELS.swapaxes(0, 1),
-        6: np.rot90(PIXELS, -1), 7: np.rot90(PIXELS, 2).swapaxes(0, 1), 8: np.rot90(PIXELS),
-    }  # fmt: skip
+        2: PIXELS[:, ::-1],
+        3: PIXELS[::-1, ::-1],
+        4: PIXELS[::-1],
+        5: PIXELS.swapaxes(0, 1),
+        6: np.rot90(PIXELS, -1),
+        7: np.rot90(PIXELS, 2).swapaxes(0, 1),
+        8: np.rot90(PIXELS),
+    }
     assert np.array_equal(found, turned.get(orientation, PIXELS))
 
 

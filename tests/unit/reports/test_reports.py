@@ -322,10 +322,16 @@ def reading(top: str) -> Reading:
 
 @pytest.mark.parametrize(
     ("tops", "said"),
-    [(("MEL", "NV", "MEL"), "brought the original's back"), (("MEL", "NV", "BCC"), "disagree"),
-     (("MEL", "MEL", "NV"), "disagree"), (("MEL", None, "NV"), "disagree"), (("MEL", None, "MEL"), "agree, which"),
-     (("MEL", "NV", None), "disagree"), (("MEL", None, None), "")],
-)  # fmt: skip
+    [
+        (("MEL", "NV", "MEL"), "brought the original's back"),
+        (("MEL", "NV", "BCC"), "disagree"),
+        (("MEL", "MEL", "NV"), "disagree"),
+        (("MEL", None, "NV"), "disagree"),
+        (("MEL", None, "MEL"), "agree, which"),
+        (("MEL", "NV", None), "disagree"),
+        (("MEL", None, None), ""),
+    ],
+)
 def test_what_readings_say_together(tops, said):
     text = together(*(None if top is None else reading(top) for top in tops))
     assert said in text and bool(said) == bool(text)

@@ -5,25 +5,29 @@ from dataclasses import asdict
 from purifier.defences import FAMILIES
 from purifier.pipeline import Purifier
 from purifier.results.page import ISIC_2019, cost, masking, robustness_page
-from purifier.results.tables import (
-    EVALUATION,
-    accuracy_table,
-    read_evaluations,
-    strongest,
-    strongest_table,
-    verdicts,
-)
+from purifier.results.tables import EVALUATION, accuracy_table, read_evaluations, strongest, strongest_table, verdicts
 from tests.helpers.paths import ROOT
 
 
 def record(defence, ahead=None, accuracy=0.5, attack="pgd20", eps=2.0, threat="oblivious", attack_seconds=1.0):
     low, high = (None, None) if ahead is None else (ahead - 0.1, ahead + 0.1)
     return {
-        "classifier": "augmented", "attack": attack, "eps": eps, "threat": threat, "defence": defence, "n": 104,
-        "draws": 2, "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1,
-        "mdda_ahead_by": ahead, "mdda_ahead_by_low": low, "mdda_ahead_by_high": high,
-        "attack_seconds_per_image": attack_seconds, "seconds_per_image": 0.25,
-    }  # fmt: skip
+        "classifier": "augmented",
+        "attack": attack,
+        "eps": eps,
+        "threat": threat,
+        "defence": defence,
+        "n": 104,
+        "draws": 2,
+        "accuracy": accuracy,
+        "accuracy_low": accuracy - 0.1,
+        "accuracy_high": accuracy + 0.1,
+        "mdda_ahead_by": ahead,
+        "mdda_ahead_by_low": low,
+        "mdda_ahead_by_high": high,
+        "attack_seconds_per_image": attack_seconds,
+        "seconds_per_image": 0.25,
+    }
 
 
 def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference():
@@ -60,11 +64,16 @@ def test_a_stand_in_that_leaves_less_than_the_identitys_gradient_is_the_stronger
 def test_a_defence_is_as_strong_as_the_strongest_attack_on_it():
     known = dict(threat="adaptive")
     records = [
-        record("none", None, 0.0), record("jpeg20", None, 0.2), record("mdda", None, 0.5), record("rof0.08", None, 0.1),
-        record("jpeg20", None, 0.3, "eot10x4", **known), record("mdda", None, 0.3, "eot10x4", **known),
-        record("mdda", None, 0.25, "eot10x16", **known), record("mdda", None, 0.0, "fixed20", **known),
+        record("none", None, 0.0),
+        record("jpeg20", None, 0.2),
+        record("mdda", None, 0.5),
+        record("rof0.08", None, 0.1),
+        record("jpeg20", None, 0.3, "eot10x4", **known),
+        record("mdda", None, 0.3, "eot10x4", **known),
+        record("mdda", None, 0.25, "eot10x16", **known),
+        record("mdda", None, 0.0, "fixed20", **known),
         record("mdda", None, 0.1, "eot10x4", eps=4.0, **known),
-    ]  # fmt: skip
+    ]
     assert [(r["defence"], r["attack"]) for r in strongest(records, 2.0)] == [("mdda", "eot10x16"), ("jpeg20", "pgd20")]
     table = strongest_table([records, [record("mdda")]])
     assert table.splitlines()[0] == "| defence | `augmented`, 104 pictures |"

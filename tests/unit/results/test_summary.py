@@ -21,28 +21,52 @@ def made_up(attack="none", defence="none", draws=1, threat="oblivious", eps=None
     frames = []
     for draw in range(draws):
         guesses = generator.choice(LABELS, COUNT)
-        frames.append(pd.DataFrame({
-            "image": [f"{i:03d}" for i in range(COUNT)], "lesion": [f"L{i}" for i in range(COUNT)],
-            "source": "", "jpeg_quality": np.nan,
-            "label": labels, "classifier": "made up", "attack": attack,
-            "eps": np.nan if eps is None else eps, "threat": threat, "defence": defence, "draw": draw, "draws": draws,
-            "linf": 0.0, "l2": 0.0, "l2_coarse": 0.0, "attack_seconds": 0.1, "seconds": 0.2, "peak_memory_mb": 1.0,
-            "psnr": np.inf, "ssim": 1.0,
-            "predicted": np.where(generator.random(COUNT) < 0.5, labels, guesses),
-            "p_MEL": generator.integers(5, size=COUNT) / 4,
-        }))  # fmt: skip
+        frames.append(
+            pd.DataFrame(
+                {
+                    "image": [f"{i:03d}" for i in range(COUNT)],
+                    "lesion": [f"L{i}" for i in range(COUNT)],
+                    "source": "",
+                    "jpeg_quality": np.nan,
+                    "label": labels,
+                    "classifier": "made up",
+                    "attack": attack,
+                    "eps": np.nan if eps is None else eps,
+                    "threat": threat,
+                    "defence": defence,
+                    "draw": draw,
+                    "draws": draws,
+                    "linf": 0.0,
+                    "l2": 0.0,
+                    "l2_coarse": 0.0,
+                    "attack_seconds": 0.1,
+                    "seconds": 0.2,
+                    "peak_memory_mb": 1.0,
+                    "psnr": np.inf,
+                    "ssim": 1.0,
+                    "predicted": np.where(generator.random(COUNT) < 0.5, labels, guesses),
+                    "p_MEL": generator.integers(5, size=COUNT) / 4,
+                }
+            )
+        )
     return pd.concat(frames, ignore_index=True)
 
 
 @pytest.fixture
 def rows():
-    return pd.concat([
-        made_up(), made_up(defence="mdda", draws=DRAWS, seed=1), made_up(defence="jpeg30", seed=2),
-        made_up("pgd20", eps=2.0, seed=3), made_up("pgd20", "mdda", DRAWS, eps=2.0, seed=4),
-        made_up("pgd20", "jpeg30", eps=2.0, seed=5),
-        made_up("eot20x8", "mdda", DRAWS, "adaptive", 2.0, seed=6),
-        made_up("eot20x8", "jpeg30", 1, "adaptive", 2.0, seed=7),
-    ], ignore_index=True)  # fmt: skip
+    return pd.concat(
+        [
+            made_up(),
+            made_up(defence="mdda", draws=DRAWS, seed=1),
+            made_up(defence="jpeg30", seed=2),
+            made_up("pgd20", eps=2.0, seed=3),
+            made_up("pgd20", "mdda", DRAWS, eps=2.0, seed=4),
+            made_up("pgd20", "jpeg30", eps=2.0, seed=5),
+            made_up("eot20x8", "mdda", DRAWS, "adaptive", 2.0, seed=6),
+            made_up("eot20x8", "jpeg30", 1, "adaptive", 2.0, seed=7),
+        ],
+        ignore_index=True,
+    )
 
 
 def record(records, attack, defence):

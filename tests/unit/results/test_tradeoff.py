@@ -33,25 +33,39 @@ def made_up(shares: dict[str, tuple[float, float]], count=400) -> pd.DataFrame:
     generator, frames = np.random.default_rng(1), []
     for name, pair in shares.items():
         for (attack, eps), share in zip((("none", np.nan), ("pgd20", 2.0)), pair, strict=True):
-            frames.append(pd.DataFrame({
-                "image": range(count), "lesion": range(count), "classifier": "made up",
-                "attack": attack, "eps": eps, "threat": "oblivious",
-                "defence": name, "draw": 0, "label": "NV",
-                "predicted": np.where(generator.random(count) < share, "NV", "MEL"),
-            }))  # fmt: skip
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "image": range(count),
+                        "lesion": range(count),
+                        "classifier": "made up",
+                        "attack": attack,
+                        "eps": eps,
+                        "threat": "oblivious",
+                        "defence": name,
+                        "draw": 0,
+                        "label": "NV",
+                        "predicted": np.where(generator.random(count) < share, "NV", "MEL"),
+                    }
+                )
+            )
     return pd.concat(frames, ignore_index=True)
 
 
 def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_truth():
-    rows = made_up({
-        "none": NOTHING, "mdda": (0.8, 0.7), "mdda8": (0.85, 0.5), "jpeg20": (0.85, 0.3), "rof0.08": (0.8, 0.7),
-    })  # fmt: skip
+    rows = made_up(
+        {"none": NOTHING, "mdda": (0.8, 0.7), "mdda8": (0.85, 0.5), "jpeg20": (0.85, 0.3), "rof0.08": (0.8, 0.7)}
+    )
     records = at_equal_cost(rows, budgets=(5.0, 20.0))
     found = {(r["budget"], r["defence"]): r for r in records}
     assert found[5.0, "mdda"]["settings"] == ["mdda", "mdda8"] and found[5.0, "mdda"]["mdda_ahead_by"] is None
     for (budget, family), truth in {
-        (5.0, "mdda"): 0.5, (20.0, "mdda"): 0.7, (5.0, "jpeg"): 0.3, (20.0, "jpeg"): 0.3, (5.0, "rof"): 0.35,
-    }.items():  # fmt: skip
+        (5.0, "mdda"): 0.5,
+        (20.0, "mdda"): 0.7,
+        (5.0, "jpeg"): 0.3,
+        (20.0, "jpeg"): 0.3,
+        (5.0, "rof"): 0.35,
+    }.items():
         r = found[budget, family]
         assert r["accuracy_low"] < truth < r["accuracy_high"] and r["n"] == 400, (budget, family)
     assert found[20.0, "jpeg"]["mdda_ahead_by_low"] > 0.2

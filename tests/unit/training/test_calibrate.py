@@ -211,9 +211,14 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
     monkeypatch.setattr(nonlesions, "CROPS", 0)
     monkeypatch.setattr(module, "MODELS", tmp_path / "models")
     for name, value in {
-        "MODELS": tmp_path / "models", "EPSILONS": (2, 4), "PURIFIED_EPSILONS": (2,), "DRAWS": 1, "MASKING_IMAGES": 2,
-        "NON_LESION_IMAGES": 2, "SURROGATE": f"local-dir:{folder}",
-    }.items():  # fmt: skip
+        "MODELS": tmp_path / "models",
+        "EPSILONS": (2, 4),
+        "PURIFIED_EPSILONS": (2,),
+        "DRAWS": 1,
+        "MASKING_IMAGES": 2,
+        "NON_LESION_IMAGES": 2,
+        "SURROGATE": f"local-dir:{folder}",
+    }.items():
         monkeypatch.setattr(card, name, value)
     command = ["card", "--classifier", "robust", "--weights", str(folder), "--data", str(small_isic2019)]
     assert main([*command, "--per-class", "1"]) == 0
@@ -223,9 +228,12 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
     diagnoses = len({sample.label for sample in test})
     assert metrics["clean"]["images"] == len(test) and metrics["robust"]["4"]["images"] == diagnoses
     scores = [
-        metrics["clean"]["accuracy"], metrics["robust"]["4"]["accuracy"], metrics["attacked"]["2"]["attacked_purified"],
-        metrics["masking"]["square"], metrics["non_lesion"]["found_evading"],
-    ]  # fmt: skip
+        metrics["clean"]["accuracy"],
+        metrics["robust"]["4"]["accuracy"],
+        metrics["attacked"]["2"]["attacked_purified"],
+        metrics["masking"]["square"],
+        metrics["non_lesion"]["found_evading"],
+    ]
     assert all(as_text(score) in text for score in scores)
     lesions = {sample.lesion for sample in test}
     assert metrics["clean"]["lesions"] == metrics["purified"]["lesions"] == len(lesions) < len(test)

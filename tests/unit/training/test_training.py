@@ -464,8 +464,13 @@ def test_two_processes_train_one_classifier(small_isic2019, tmp_path):
         assert torch.equal(ours, theirs)
     assert all(a != b for a, b in zip(first["losses"], second["losses"], strict=True))
     assert sorted(path.name for path in work.iterdir()) == [
-        "checkpoint.pt", "guard.csv", "log.csv", "log.png", "only", "settings.json",
-    ]  # fmt: skip
+        "checkpoint.pt",
+        "guard.csv",
+        "log.csv",
+        "log.png",
+        "only",
+        "settings.json",
+    ]
     assert [len((work / name).read_text(encoding="utf-8").splitlines()) for name in ("log.csv", "guard.csv")] == [3, 2]
     assert load_checkpoint(work / "checkpoint.pt")["done"] == 2
     assert load_classifier(f"local-dir:{work}/only").labels == LABELS
@@ -594,7 +599,11 @@ def test_enlarging_keeps_the_colours_and_adds_texture():
     small = torch.nn.functional.interpolate(small, (64, 64), mode="bicubic")
     large = enlarge(small, seeded())
     assert large.shape == (1, 3, 224, 224) and large.min() >= 0 and large.max() <= 1
-    assert_close(torch.nn.functional.interpolate(large, (16, 16), mode="area"),
-                 torch.nn.functional.interpolate(small, (16, 16), mode="area"), rtol=0, atol=0.05)  # fmt: skip
+    assert_close(
+        torch.nn.functional.interpolate(large, (16, 16), mode="area"),
+        torch.nn.functional.interpolate(small, (16, 16), mode="area"),
+        rtol=0,
+        atol=0.05,
+    )
     plain = torch.nn.functional.interpolate(small, (224, 224), mode="bicubic")
     assert (large - plain).std() > 0.003

@@ -30,8 +30,12 @@ def test_translations_have_the_same_places_and_tags(language):
 def test_what_is_said_is_written_out():
     """With a place for every value: what Python has put together is in no catalogue."""
     composed = (ast.JoinedStr, ast.BinOp)
-    found = [(path, node.lineno) for path in modules() for node in handed_over(path, TRANSLATORS)
-             if isinstance(node, composed)]  # fmt: skip
+    found = [
+        (path, node.lineno)
+        for path in modules()
+        for node in handed_over(path, TRANSLATORS)
+        if isinstance(node, composed)
+    ]
     assert not found
 
 
@@ -53,10 +57,14 @@ def test_there_are_english_chinese_and_german():
 @pytest.mark.parametrize(
     ("header", "language"),
     [
-        ("de-CH,de;q=0.9,en;q=0.8", "de"), ("zh-TW", "zh"), ("fr-FR,zh;q=0.5", "zh"), ("fr", "en"), ("", "en"),
+        ("de-CH,de;q=0.9,en;q=0.8", "de"),
+        ("zh-TW", "zh"),
+        ("fr-FR,zh;q=0.5", "zh"),
+        ("fr", "en"),
+        ("", "en"),
         (None, "en"),
     ],
-)  # fmt: skip
+)
 def test_the_browser_s_language_decides(header, language):
     assert wanted(header) == language
 
