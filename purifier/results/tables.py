@@ -84,7 +84,7 @@ def table(records: list[dict]) -> str:
             "",
             *lead,
             "What each costs on clean pictures: right answers that it breaks, melanomas read right before and benign",
-            "What each costs on clean pictures: right answers that it breaks, melanomas read right before and as benign",
+            "after, scores of melanoma against the rest; likeness to the picture; seconds a picture, and megabytes.",
             "",
             cost_table(records),
             "",
