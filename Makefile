@@ -7,9 +7,9 @@ BIN := .venv/bin
 run: .venv/.run
 	$(BIN)/python app.py
 
-# Some minutes: without trainings, documentation, notebook and wheel.
+# Some minutes: without trainings, documentation, notebook, wheel, and what is marked slow.
 test: .venv/.dev
-	$(BIN)/python -m pytest tests/unit tests/page --ignore tests/unit/training
+	$(BIN)/python -m pytest tests/unit tests/page --ignore tests/unit/training -m "not slow"
 
 test-all: .venv/.dev
 	$(BIN)/python -m pytest
