@@ -53,9 +53,9 @@ def find_pictures(paths: Sequence[Path], out: Path | None = None) -> dict[str, P
     return found
 
 
-def passed_over(paths: Sequence[Path], out: Path | None = None) -> list[str]:
-    """The files in the folders of ``paths`` that ``find_pictures`` takes for no pictures, by name."""
-    return [name for path in paths if path.is_dir() for name, file in files_in(path, out) if not is_picture(file)]
+def passed_over(paths: Sequence[Path], pictures: Mapping[str, Path], out: Path | None = None) -> list[str]:
+    """The files in the folders of ``paths`` that are none of ``pictures``, which ``find_pictures`` found, by name."""
+    return [name for path in paths if path.is_dir() for name, _ in files_in(path, out) if name not in pictures]
 
 
 def work_through(

@@ -120,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     settings, pictures = settings_from(options), find_pictures(options.pictures, options.out)
-    if others := passed_over(options.pictures, options.out):
+    if others := passed_over(options.pictures, pictures, options.out):
         named = ", ".join(others[:PASSED_OVER]) + (", ..." if len(others) > PASSED_OVER else "")
         print(f"Passed over, since they are no pictures: {len(others)} ({named})", file=sys.stderr)
     classifier = load_classifier(settings.classifier, device=options.device)
