@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from purifier.ui.status import STOPPED, status
 from purifier.ui.updates import by_component
 from purifier.wording.language import ENGLISH, say, say_again, speaking, spoken, wanted
 
@@ -113,8 +114,16 @@ def restart_on(
     update_on(ended.then, handler, list(inputs), outputs, concurrency_id="read", **quiet)
 
 
+def stop_on(event: Callable, running: Sequence[Dependency], lines: Sequence[Component]) -> None:
+    """At ``event`` end what is ``running``, and say on the status ``lines`` that it is."""
+    quiet = dict(api_visibility="private", show_progress="hidden", queue=False)
+    ended = event(pause, None, None, cancels=list(running), **quiet)
+    ended.then(in_language(lambda: dict.fromkeys(lines, status(say(STOPPED)))), None, list(lines), **quiet)
+
+
 def pause() -> None:
-    """Time for the browser to close the stream of what was ended: an answer that comes meanwhile would be lost."""
+    """Time for the browser to close the stream of what was ended: an answer that comes meanwhile would be lost, or
+    the stream's last one would come after it."""
     time.sleep(PAUSE)
 
 

@@ -14,10 +14,6 @@ def status(text: str) -> str:
     return f'<p role="status" class="lp-status">{text}</p>'
 
 
-def stopped() -> str:
-    return status(say(STOPPED))
-
-
 def warn(error: Exception) -> str:
     """Show an error in passing, and give its message to be shown where it stays."""
     message = say_again(str(error))

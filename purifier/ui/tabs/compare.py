@@ -17,10 +17,10 @@ from purifier.readings import read
 from purifier.ui.comparison import Row, all_defences, defend
 from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import COMPARE_DRAWS, purifier_from
-from purifier.ui.events import errors_as_messages, redraw
+from purifier.ui.events import errors_as_messages, redraw, stop_on
 from purifier.ui.examples import THUMBNAIL
 from purifier.ui.session import Session, classifier_for_page, need_picture
-from purifier.ui.status import status, stopped, with_time_left
+from purifier.ui.status import status, with_time_left
 from purifier.ui.view import picture_tag
 from purifier.wording.language import say, say_again
 
@@ -65,7 +65,7 @@ def add_compare(page: gr.Blocks, session: gr.State, purifier: list[Component]) -
     )
     link = gr.HTML()
     running = start.click(errors_as_messages(compare), [session, draws, *purifier], [table, link, said], **PRIVATE)
-    stop.click(errors_as_messages(stopped), None, said, cancels=[running], api_visibility="private", queue=False)
+    stop_on(stop.click, [running], [said])
     redraw(page.load, lambda: _filled([]), [], table)
 
 

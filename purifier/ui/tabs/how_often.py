@@ -16,9 +16,9 @@ from purifier.runs import purified_labels
 from purifier.smoothing import Certificate, certificate, noisy_counts
 from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING, purifier_from
-from purifier.ui.events import errors_as_messages
+from purifier.ui.events import errors_as_messages, stop_on
 from purifier.ui.session import Session, classifier_for_page, need_picture
-from purifier.ui.status import status, stopped, with_time_left
+from purifier.ui.status import status, with_time_left
 from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
 
@@ -56,8 +56,8 @@ def add_how_often(session: gr.State, purifier: list[Component]) -> None:
     certifying = certify.click(
         errors_as_messages(certified), [session, smoothing, samples, *purifier], [radius, said_radius], **PRIVATE
     )
-    for button, running, line in ((stop, drawing, said), (stop_certify, certifying, said_radius)):
-        button.click(errors_as_messages(stopped), None, line, cancels=[running], api_visibility="private", queue=False)
+    stop_on(stop.click, [drawing], [said])
+    stop_on(stop_certify.click, [certifying], [said_radius])
 
 
 def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, str]]:

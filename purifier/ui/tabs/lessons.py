@@ -11,10 +11,10 @@ from purifier.lessons import LESSONS, Lesson, is_fooled, seen_by
 from purifier.ui.actions import attack, choose, purify
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.controls import classifier_choices, control_values, purifier_values
-from purifier.ui.events import errors_as_messages, restart_on, update_on
+from purifier.ui.events import errors_as_messages, restart_on, stop_on, update_on
 from purifier.ui.examples import BUNDLED
 from purifier.ui.session import Session, classifier_for_page
-from purifier.ui.status import status, stopped
+from purifier.ui.status import status
 from purifier.ui.updates import Update, stays
 from purifier.ui.view import ZOOM
 from purifier.wording.language import say
@@ -68,15 +68,7 @@ def add_lessons(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     of_run = dict(outputs, lesson_results=result, end=after, lesson_status=said)
     running = update_on(start.click, run_lesson, [which, outputs["session"]], of_run, **PRIVATE)
     lines = dict(lesson_status=said, status=outputs["status"])
-    update_on(
-        stop.click,
-        lambda: LessonUpdate(lesson_status=stopped(), status=stopped()),
-        None,
-        lines,
-        cancels=[running],
-        api_visibility="private",
-        queue=False,
-    )
+    stop_on(stop.click, [running], list(lines.values()))
     restart_on(which.input, [running], switch, [which], dict(intro=before, lesson_results=result, end=after, **lines))
     tab.select(
         errors_as_messages(lambda i: (lesson_intro(i), teacher_page())),

@@ -17,13 +17,13 @@ from purifier.runs import ANY
 from purifier.ui.actions import NO_PYRAMID, attack, change_classifier, choose, purify, show_block
 from purifier.ui.components import PRIVATE, label, slider, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT, classifier_choices, target_choices
-from purifier.ui.events import errors_as_messages, redraw, restart_on, update_on
+from purifier.ui.events import errors_as_messages, redraw, restart_on, stop_on, update_on
 from purifier.ui.examples import are_bundled, caption, example_gallery
 from purifier.ui.more_pictures import MorePictures
 from purifier.ui.presets import PRESETS, live, set_up
 from purifier.ui.results import result_cards
 from purifier.ui.session import Session, classifier_for_page
-from purifier.ui.status import status, stopped
+from purifier.ui.status import status
 from purifier.ui.take_away import TakeAway
 from purifier.ui.updates import Update
 from purifier.ui.view import ZOOM, example_buttons, scale_name
@@ -158,7 +158,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
         **PRIVATE,
     )
     running = [attacking, purifying, following]
-    cancel.click(errors_as_messages(stopped), None, said, cancels=running, api_visibility="private", queue=False)
+    stop_on(cancel.click, running, [said])
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
     # Not on clear: the upload icon clears too, and what is on the page should stay until there is something new.
     chosen = dict(picture=picture, **drawn)
