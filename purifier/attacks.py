@@ -17,6 +17,7 @@ from torch import Tensor
 
 from purifier.pixels import check_labels, check_pixels
 from purifier.strict import strict
+from purifier.texts import UserError
 
 Model = Callable[[Tensor], Tensor]
 
@@ -213,7 +214,11 @@ class AttackSettings:
 
     def __post_init__(self) -> None:
         if self.method not in ATTACKS:
-            raise ValueError(f"method must be one of {', '.join(ATTACKS)}, and is {self.method!r}.")
+            raise UserError(
+                "method must be one of {methods}, and is {method}.",
+                methods=", ".join(ATTACKS),
+                method=repr(self.method),
+            )
         _check(self.eps, self.steps, self.samples)
 
     def iterates(

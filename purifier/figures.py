@@ -14,19 +14,6 @@ from torch import Tensor
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8a8a")
 
 
-def plot_spectrum(differences: dict[str, Tensor]) -> Figure:
-    """The root mean square of each difference of two pictures, (1, 3, H, W), at every spatial frequency."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axis = figure.subplots()
-    for (name, difference), style in zip(differences.items(), ("C1--", "C1-", "C0:"), strict=False):
-        frequencies, strength = spectrum(difference)
-        axis.loglog(frequencies, 255 * strength, style, label=name, linewidth=2)
-    axis.set(xlabel="cycles a picture", ylabel="strength, in 1/255")
-    axis.legend(fontsize=8)
-    axis.grid(alpha=0.3)
-    return figure
-
-
 def spectrum(difference: Tensor, bands: int = 24) -> tuple[np.ndarray, np.ndarray]:
     """Of a picture's change, (1, 3, H, W): the middle of each band of spatial frequencies, in cycles a picture, and the
     root of the energy in it; the squares add up to the mean square of the change without its mean (Parseval)."""

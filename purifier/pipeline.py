@@ -19,6 +19,7 @@ from purifier.pixels import check_pixels
 from purifier.pyramid import build_pyramid, merge_pyramid, resample
 from purifier.seeds import split_generator
 from purifier.strict import strict
+from purifier.texts import UserError
 
 ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
 MAX_POWER = 4.0  # of decay and tilt
@@ -63,10 +64,16 @@ class Purifier:
     def __post_init__(self) -> None:
         scales = self.scales
         if 1.0 not in scales or scales != tuple(scale for scale in ALL_SCALES if scale in scales):
-            raise ValueError(f"scales must be some of {ALL_SCALES} in that order, with 1 among them, and are {scales}.")
+            raise UserError(
+                "scales must be some of {scales} in that order, with 1 among them, and are {chosen}.",
+                scales=ALL_SCALES,
+                chosen=scales,
+            )
         for name in ("blocks", "steps"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, and is {getattr(self, name)}.")
+                raise UserError(
+                    "{name} must be a whole number of at least 1, and is {value}.", name=name, value=getattr(self, name)
+                )
         for name, most in (
             ("sigma", 1),
             ("weight", 1),
@@ -76,7 +83,13 @@ class Purifier:
             ("smooth", MAX_SMOOTH),
         ):
             if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie between 0 and {most}, and is {getattr(self, name)}.")
+                raise UserError(
+                    "{name} must lie between {least} and {most}, and is {value}.",
+                    name=name,
+                    least=0,
+                    most=most,
+                    value=getattr(self, name),
+                )
 
     def stages(self, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Stage]:
         """Purify ``x`` and yield every scale of every block, finest scale first.

@@ -21,6 +21,7 @@ from purifier.pictures.files import quantise, to_picture
 from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
 from purifier.strict import built, strict
+from purifier.texts import Text, UserError
 
 AT_ONCE = 4  # purifications, of many
 SAMPLES = 4  # of the purifier's noise, at each step of an attacker who knows it
@@ -48,12 +49,13 @@ class Attack:
     def __post_init__(self) -> None:
         _check_seed(self.seed)
         if self.levels < 1:
-            raise ValueError(
-                f"Epsilon is {255 * self.settings.eps:.3g}/255. A picture's values are whole numbers of 1/255, so with "
-                "less than 1/255 nothing can change."
+            raise UserError(
+                "Epsilon is {value}/255. A picture's values are whole numbers of 1/255, so with less than 1/255 "
+                "nothing can change.",
+                value=f"{255 * self.settings.eps:.3g}",
             )
         if self.settings.steps < 1:
-            raise ValueError(f"An attack has at least 1 step, and this one {self.settings.steps}.")
+            raise UserError("An attack has at least 1 step, and this one {count}.", count=self.settings.steps)
         if self.stopped_after is not None and self.stopped_after < 1:
             raise ValueError(f"stopped_after must be at least 1, and is {self.stopped_after}.")
 
@@ -65,7 +67,13 @@ class Attack:
 
 def _check_seed(seed: int) -> None:
     if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"Seed must be a whole number from 0 to {MAX_SEED}, and is {seed}.")
+        raise UserError(
+            "{name} must be a whole number from {low} to {high}, and is {value}.",
+            name=Text("Seed"),
+            low=0,
+            high=MAX_SEED,
+            value=seed,
+        )
 
 
 @strict
@@ -94,7 +102,7 @@ class Settings:
             values = json.loads(text)
             return built(cls, values.get("settings", values) if isinstance(values, dict) else values)
         except ValueError as error:
-            raise ValueError(f"These are not the settings of a run: {error}") from error
+            raise UserError("These are not the settings of a run: {reason}", reason=str(error)) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +176,9 @@ def find_target(target: str, labels: list[str]) -> str:
         return target
     same = [label for label in labels if code_of(label).lower() == code_of(target).lower()]
     if len(same) != 1:
-        raise ValueError(f"The target must be one of {', '.join(labels)}, and is {target!r}.")
+        raise UserError(
+            "The target must be one of {labels}, and is {target}.", labels=", ".join(labels), target=repr(target)
+        )
     return same[0]
 
 

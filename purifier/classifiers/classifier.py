@@ -33,6 +33,7 @@ from purifier.classifiers.transformers_format import (
 from purifier.classifiers.weights import differences, few, read_weights, refuse_kinds, weight_files
 from purifier.files import ASSETS
 from purifier.pixels import check_pixels
+from purifier.texts import Forbidden, NotAFolder, NotFound, UserError
 
 MODELS = ASSETS / "models"
 DEFAULT = "augmented"
@@ -192,12 +193,14 @@ def folder_of(name: str) -> Path:
         try:
             return Path(rest.strip()).expanduser()
         except RuntimeError as error:  # a user whom this machine does not know
-            raise FileNotFoundError(f"There is no folder {rest.strip()}.") from error
+            raise NotFound("There is no folder {folder}.", folder=rest.strip()) from error
     if name.strip() in bundled_classifiers():
         return MODELS / name.strip()
-    raise ValueError(
-        f"There is no bundled classifier {name!r} (there are: {', '.join(bundled_classifiers())}). "
-        f"Write 'hf-hub:owner/name' for a repository of the Hugging Face Hub or 'local-dir:path' for a folder."
+    raise UserError(
+        "There is no bundled classifier {name} (there are: {names}). Write 'hf-hub:owner/name' for a repository of "
+        "the Hugging Face Hub or 'local-dir:path' for a folder.",
+        name=repr(name),
+        names=", ".join(bundled_classifiers()),
     )
 
 
@@ -228,14 +231,16 @@ def _further_files(folder: Path, source: str) -> list[str]:
 def _load_folder(folder: Path, source: str) -> Classifier:
     try:
         if not folder.exists():
-            raise FileNotFoundError(f"There is no folder {folder}.")
+            raise NotFound("There is no folder {folder}.", folder=folder)
         if not folder.is_dir():
-            raise NotADirectoryError(f"{folder} is a file: name the folder that holds {CONFIG} and the weights.")
+            raise NotAFolder("{file} is a file: name the folder that holds config.json and the weights.", file=folder)
         return _load(folder, source)
     except OSError as error:
         if error.errno is None:
             raise
-        raise PermissionError(f"{error.filename or folder} cannot be opened: {error.strerror}.") from error
+        raise Forbidden(
+            "{file} cannot be opened: {reason}.", file=error.filename or folder, reason=str(error).strerror
+        ) from error
 
 
 def _load(folder: Path, source: str) -> Classifier:
@@ -246,7 +251,9 @@ def _load(folder: Path, source: str) -> Classifier:
     try:
         network = _timm_network(folder, config, weights) if processor is None else load_model(config, weights)
     except Exception as error:  # timm, torch and transformers each raise their own for what does not fit together
-        raise ValueError(f"The weights of {source} do not fit its {CONFIG}: {error}") from error
+        raise UserError(
+            "The weights of {source} do not fit its config.json: {reason}", source=source, reason=str(error)
+        ) from error
     state = network.state_dict()
     refuse_kinds({n: kind for n, kind in whole.items() if n in state and state[n].is_floating_point()}, source)
     if processor is not None:
@@ -309,17 +316,29 @@ def _for_timm(config: dict) -> dict:
 def _try_out(classifier: Classifier, count: int) -> None:
     """Raise ``ValueError`` where a picture does not get one finite number for each of ``count`` labels."""
     source, picture = classifier.source, torch.full((1, 3, *classifier.size), 0.5)
-    remedy = f"Check global_pool, num_classes and model_args in its {CONFIG}."
     try:
         with torch.no_grad():
             logits = classifier.network(classifier.prepare(picture))
     except Exception as error:  # whatever a network of unknown settings raises
-        raise ValueError(f"{source} cannot read a picture ({error}). {remedy}") from error
+        raise UserError(
+            "{source} cannot read a picture ({reason}). Check global_pool, num_classes and model_args in its "
+            "config.json.",
+            source=source,
+            reason=str(error),
+        ) from error
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != (1, count):
-        raise ValueError(f"{source} gives {shape} for one picture, and must give {(1, count)}. {remedy}")
+        raise UserError(
+            "{source} gives {shape} for one picture, and must give {wanted}. Check global_pool, num_classes and "
+            "model_args in its config.json.",
+            source=source,
+            shape=shape,
+            wanted=(1, count),
+        )
     if not logits.isfinite().all():
-        raise ValueError(f"{source} gives NaN or infinite values for a grey picture, so its weights are broken.")
+        raise UserError(
+            "{source} gives NaN or infinite values for a grey picture, so its weights are broken.", source=source
+        )
 
 
 def _labels(config: dict, source: str) -> list[str]:
@@ -328,13 +347,15 @@ def _labels(config: dict, source: str) -> list[str]:
         return transformers_labels(config, source)
     architecture, inner = config.get("architecture"), config.get("pretrained_cfg", config)
     if not isinstance(architecture, str) or not timm.is_model(architecture):
-        raise ValueError(f"{source} is not in timm's format: its {CONFIG} must name one of timm's architectures.")
+        raise UserError(
+            "{source} is not in timm's format: its config.json must name one of timm's architectures.", source=source
+        )
     for name, value in (("pretrained_cfg", inner), ("model_args", config.get("model_args") or {})):
         if not isinstance(value, dict):
-            raise ValueError(f"The {name} of {source} must be a dict.")
+            raise UserError("The {name} of {source} must be a dict.", name=name, source=source)
     count = config.get("num_classes", inner.get("num_classes"))
     if not isinstance(count, int) or isinstance(count, bool) or count < 2:
-        raise ValueError(f"{source} is not a classifier: it has {count} classes.")
+        raise UserError("{source} is not a classifier: it has {count} classes.", source=source, count=count)
     return read_labels(config, count, source)
 
 
@@ -352,7 +373,11 @@ def _measured(config: dict, source: str) -> Measured:
         check = values.get("non_lesion")
         return Measured(**{**values, "non_lesion": NonLesionCheck(**check) if check else None})
     except (AttributeError, TypeError) as error:
-        raise ValueError(f"{MEASURED} in the {CONFIG} of {source} holds what is not known: {error}") from error
+        raise UserError(
+            "lesion_purifier in the config.json of {source} holds what is not known: {reason}",
+            source=source,
+            reason=str(error),
+        ) from error
 
 
 def write_measured(folder: Path, measured: Measured) -> None:

@@ -32,6 +32,7 @@ from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
 from purifier.classifiers.weights import INDEX, WEIGHTS, find_weights, lacks_parts, no_weights, parts_of, weight_files
+from purifier.texts import Forbidden, NotFound, Text, Unreachable, UserError
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 CARD, METRICS = "README.md", "metrics.json"
@@ -81,26 +82,35 @@ def download(repository: str, check: Callable[[Path], Iterable[str]], progress: 
         _download_weights(repo_id, repository, folder, progress)
         return folder
     except HFValidationError as error:
-        raise ValueError(f"{repo_id!r} is not a repository name: write 'hf-hub:owner/name'.") from error
+        raise UserError(
+            "{repository} is not a repository name: write 'hf-hub:owner/name'.", repository=repr(repo_id)
+        ) from error
     except GatedRepoError as error:
-        raise PermissionError(
-            f"{repo_id} is gated: its owners must grant you access. Ask for it on its page, then {LOG_IN}."
+        raise Forbidden(
+            "{repository} is gated: its owners must grant you access. Ask for it on its page, then set HF_TOKEN or "
+            "run `hf auth login`.",
+            repository=repo_id,
         ) from error
     except RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"There is no repository {repo_id} on the Hub, or it is private: then {LOG_IN}."
+        raise NotFound(
+            "There is no repository {repository} on the Hub, or it is private: then set HF_TOKEN or run `hf auth "
+            "login`.",
+            repository=repo_id,
         ) from error
     except RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{repo_id} has no revision {revision!r}.") from error
+        raise NotFound(
+            "{repository} has no revision {revision}.", repository=repo_id, revision=repr(revision)
+        ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ConnectionError(
-            f"The Hub could not be reached, and {repository} has not been downloaded before. "
-            f"Check the network, or choose a bundled classifier."
+        raise Unreachable(
+            "The Hub could not be reached, and {repository} has not been downloaded before. Check the network, or "
+            "choose a bundled classifier.",
+            repository=repository,
         ) from error
     except EntryNotFoundError as error:
         raise missing_file(PREPROCESSOR if PREPROCESSOR in str(error) else CONFIG, repository) from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise _failure(error, f"The download of {repository} from the Hub") from error
+        raise _failure(error, Text("The download of {repository} from the Hub", repository=repository)) from error
 
 
 def _download_weights(repo_id: str, source: str, folder: Path, progress: Progress | None) -> None:
@@ -118,7 +128,11 @@ def _download_weights(repo_id: str, source: str, folder: Path, progress: Progres
         raise
     total, done = sum(sizes.values()), 0
     if total > MAX_WEIGHTS:
-        raise ValueError(f"The weights of {source} have {total / 1e9:.1f} GB; at most 1 GB is downloaded.")
+        raise UserError(
+            "The weights of {repository} have {size} GB; at most 1 GB is downloaded.",
+            repository=source,
+            size=f"{total / 1e9:.1f}",
+        )
     for file, size in sizes.items():
         bar = None if progress is None else _reporter(progress, done, total)
         hf_hub_download(repo_id, file, revision=commit, tqdm_class=bar)
@@ -146,7 +160,9 @@ def _sizes(repo_id: str, folder: Path) -> dict[str, int]:
     if not file.endswith(".json"):
         return {file: listed[file]}
     if listed[file] > MAX_INDEX:
-        raise ValueError(f"{file} of {repo_id} is too large for an index; at most 10 MB are downloaded.")
+        raise UserError(
+            "{file} of {source} is too large for an index; at most 10 MB are downloaded.", file=file, source=repo_id
+        )
     parts = parts_of(Path(hf_hub_download(repo_id, file, revision=commit)), repo_id)
     if missing := [part for part in parts if part not in listed]:
         raise lacks_parts(missing, file, repo_id)
@@ -174,11 +190,13 @@ def _reporter(progress: Progress, done: int, total: int) -> type[tqdm]:
     return Reporter
 
 
-def missing_file(file: str, source: str) -> ValueError:
+def missing_file(file: str, source: str) -> UserError:
     if file == CONFIG:
-        return ValueError(f"{source} has no {CONFIG}: it is not a classifier in timm's format.")
+        return UserError("{source} has no config.json: it is not a classifier in timm's format.", source=source)
     if file == PREPROCESSOR:
-        return ValueError(f"{source} has no {PREPROCESSOR}: the size and scale of its pictures are not known.")
+        return UserError(
+            "{source} has no preprocessor_config.json: the size and scale of its pictures are not known.", source=source
+        )
     return no_weights((), source)
 
 
@@ -192,9 +210,16 @@ def read_config(folder: Path, source: str, file: str = CONFIG) -> dict:
     try:
         config = json.loads((folder / file).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"The {file} of {source} is not valid JSON ({error}).") from error
+        raise UserError(
+            "The {file} of {source} is not valid JSON ({reason}).", file=file, source=source, reason=str(error)
+        ) from error
     if not isinstance(config, dict):
-        raise ValueError(f"The {file} of {source} must hold an object in braces, and holds {_kind(config)}.")
+        raise UserError(
+            "The {file} of {source} must hold an object in braces, and holds {kind}.",
+            file=file,
+            source=source,
+            kind=_kind(config),
+        )
     return config
 
 
@@ -228,20 +253,29 @@ def publish(folder: Path, repo_id: str, *, private: bool = False, revision: str 
     except HFValidationError as error:
         raise ValueError(f"{repo_id!r} is not a repository name: write 'owner/name'.") from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError, RuntimeError) as error:  # RuntimeError: of the weights alone
-        raise _failure(error, f"The upload to {repo_id}") from error
+        raise _failure(error, Text("The upload to {repository}", repository=repo_id)) from error
 
 
-def _failure(error: Exception, what: str) -> Exception:
+def _failure(error: Exception, what: Text) -> UserError:
     """What the Hub, or the way there, means by ``error``, and what can be done about it."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if status == 401:
-        return PermissionError(f"{what} failed: the Hub does not accept your token (401). To log in, {LOG_IN}.")
+        return Forbidden(
+            "{what} failed: the Hub does not accept your token (401). To log in, set HF_TOKEN or run `hf auth login`.",
+            what=what,
+        )
     if status == 403:
-        return PermissionError(f"{what} failed: your token has no permission for it (403). Use another: {LOG_IN}.")
+        return Forbidden(
+            "{what} failed: your token has no permission for it (403). Use another: set HF_TOKEN or run "
+            "`hf auth login`.",
+            what=what,
+        )
     if status == 400:
-        return ValueError(f"{what} failed: {error}")
-    hint = " Check the network and try again." if isinstance(error, httpx2.HTTPError) else ""
-    return ConnectionError(f"{what} failed: {error.__cause__ or error}.{hint}")
+        return UserError("{what} failed: {reason}", what=what, reason=str(error))
+    reason = f"{error.__cause__ or error}."
+    if isinstance(error, httpx2.HTTPError):
+        return Unreachable("{what} failed: {reason} Check the network and try again.", what=what, reason=reason)
+    return Unreachable("{what} failed: {reason}", what=what, reason=reason)
 
 
 def _files(folder: Path) -> dict[str, Path | bytes]:

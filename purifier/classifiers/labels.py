@@ -1,6 +1,7 @@
 """The labels of a classifier, from its config.json."""
 
 from purifier.classifiers.taxonomy import DIAGNOSES, code_of
+from purifier.texts import UserError
 
 # Where labels are looked for, the first that holds any first, at the top of the config and then in its pretrained_cfg.
 KEYS = ("label_names", "labels", "id2label", "label2id", "label_descriptions")
@@ -20,12 +21,25 @@ def read_labels(config: dict, count: int, source: str) -> list[str]:
         return [f"class {i}" for i in range(count)]
     names = _in_order(found[key], key, count, source)
     if not isinstance(names, list | tuple) or len(names) != count:
-        raise ValueError(f"{source} has {count} classes, and its {key} are {found[key]!r}.")
+        raise UserError(
+            "{source} has {count} classes, and its {key} are {names}.",
+            source=source,
+            count=count,
+            key=key,
+            names=repr(found[key]),
+        )
     if not all(isinstance(name, str | int | float) for name in names):
-        raise ValueError(f"The {key} of {source} must be names, and are {names!r}.")
+        raise UserError(
+            "The {key} of {source} must be names, and are {names}.", key=key, source=source, names=repr(names)
+        )
     names = [str(name) for name in names]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"The {key} of {source} name more than one output {', '.join(map(repr, twice))}.")
+        raise UserError(
+            "The {key} of {source} name more than one output {names}.",
+            key=key,
+            source=source,
+            names=", ".join(map(repr, twice)),
+        )
     descriptions = found["label_descriptions"]
     return [_described(name, descriptions) for name in names] if isinstance(descriptions, dict) else names
 
@@ -39,14 +53,22 @@ def _in_order(names: object, key: str, count: int, source: str) -> object:
     elif all(_is_number(value) for value in names.values()):
         numbered = [(int(number), name) for name, number in names.items()]
     elif key in ("id2label", "label2id"):
-        raise ValueError(f"The {key} of {source} must name the outputs by number, and is {names!r}.")
+        raise UserError(
+            "The {key} of {source} must name the outputs by number, and is {names}.",
+            key=key,
+            source=source,
+            names=repr(names),
+        )
     else:  # label: description
         return list(names)
     numbers = sorted(number for number, _ in numbered)
     if len(numbers) == count and numbers != list(range(count)):
-        raise ValueError(
-            f"The {key} of {source} must number its outputs from 0 to {count - 1}, and numbers them "
-            f"{', '.join(map(str, numbers))}."
+        raise UserError(
+            "The {key} of {source} must number its outputs from 0 to {last}, and numbers them {numbers}.",
+            key=key,
+            source=source,
+            last=count - 1,
+            numbers=", ".join(map(str, numbers)),
         )
     return [name for _, name in sorted(numbered, key=lambda pair: pair[0])]
 

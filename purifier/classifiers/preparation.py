@@ -15,6 +15,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
+from purifier.texts import UserError
+
 SLACK = 1e-5
 LARGEST = 4096  # pixels of a network's side
 CROPS = ("center", "squash", "border")  # timm's
@@ -131,27 +133,47 @@ def of_timm(config: dict, source: str) -> Preparation:
     size, crop = config["input_size"], config.get("crop_pct", 1.0)
     interpolation, mode = config.get("interpolation", "bicubic"), config.get("crop_mode", "center")
     if interpolation not in (*INTERPOLATIONS, "nearest-exact"):
-        raise ValueError(
-            f"{source} resizes pictures by {interpolation!r}; known are {', '.join(INTERPOLATIONS)}. "
-            f"Write one of them as interpolation into its config.json."
+        raise UserError(
+            "{source} resizes pictures by {interpolation}; known are {known}. Write one of them as interpolation into "
+            "its config.json.",
+            source=source,
+            interpolation=repr(interpolation),
+            known=", ".join(INTERPOLATIONS),
         )
     if mode not in CROPS:
-        raise ValueError(f"The crop_mode of {source} must be one of {', '.join(CROPS)}, and is {mode!r}.")
+        raise UserError(
+            "The crop_mode of {source} must be one of {modes}, and is {mode}.",
+            source=source,
+            modes=", ".join(CROPS),
+            mode=repr(mode),
+        )
     if not _are_numbers([crop]) or not 0.1 <= crop <= 2:
-        raise ValueError(f"{source} states {crop!r} as its crop_pct, which must be a number from 0.1 to 2.")
+        raise UserError(
+            "{source} states {value} as its crop_pct, which must be a number from 0.1 to 2.",
+            source=source,
+            value=repr(crop),
+        )
     if (
         not _are_numbers(size)
         or len(size) != 3
         or not all(isinstance(side, int) and 0 < side <= LARGEST for side in size)
     ):
-        raise ValueError(
-            f"The input_size of {source} must be channels, height and width, at most {LARGEST}, and is {size!r}."
+        raise UserError(
+            "The input_size of {source} must be channels, height and width, at most {largest}, and is {size}.",
+            source=source,
+            largest=LARGEST,
+            size=repr(size),
         )
     if size[0] != 3:
-        raise ValueError(f"{source} takes pictures of {size[0]} channels, and these have 3.")
+        raise UserError("{source} takes pictures of {count} channels, and these have 3.", source=source, count=size[0])
     for name in ("mean", "std"):
         if not _are_numbers(config[name]) or len(config[name]) != 3 or (name == "std" and 0 in config[name]):
-            raise ValueError(f"The {name} of {source} must be 3 finite numbers, and is {config[name]!r}.")
+            raise UserError(
+                "The {name} of {source} must be 3 finite numbers, and is {value}.",
+                name=name,
+                source=source,
+                value=repr(config[name]),
+            )
     size = (size[1], size[2])
     target = tuple(math.floor(side / crop) for side in size)
     fit = {"squash": "squash", "border": "contain"}.get(mode) or ("shortest" if target[0] == target[1] else "cover")

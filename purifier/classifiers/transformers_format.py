@@ -17,6 +17,7 @@ from purifier.classifiers.hub import CONFIG, PREPROCESSOR
 from purifier.classifiers.labels import read_labels
 from purifier.classifiers.preparation import Preparation
 from purifier.classifiers.weights import few
+from purifier.texts import UserError
 
 INTERPOLATION = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # by PIL's numbers
 UNUSED = (
@@ -51,15 +52,25 @@ def transformers_labels(config: dict, source: str) -> list[str]:
     """
     if "ForImageClassification" not in str(config.get("architectures")):
         kind = config.get("architectures") or config["model_type"]
-        raise ValueError(f"{source} is a transformers model and not an image classifier: it names {kind!r}.")
+        raise UserError(
+            "{source} is a transformers model and not an image classifier: it names {kind}.",
+            source=source,
+            kind=repr(kind),
+        )
     if importlib.util.find_spec("transformers") is None:
-        raise ValueError(
-            f"{source} is in the format of the transformers library, which is not installed: "
-            f'pip install "lesion-purifier[transformers]".'
+        raise UserError(
+            "{source} is in the format of the transformers library, which is not installed: pip install "
+            '"lesion-purifier[transformers]".',
+            source=source,
         )
     names = config.get("id2label") or config.get("label2id")
     if not isinstance(names, dict):
-        raise ValueError(f"The id2label of {source} must name the outputs by number, and is {names!r}.")
+        raise UserError(
+            "The {key} of {source} must name the outputs by number, and is {names}.",
+            key="id2label",
+            source=source,
+            names=repr(names),
+        )
     return read_labels({"id2label": config.get("id2label"), "label2id": config.get("label2id")}, len(names), source)
 
 
@@ -93,14 +104,12 @@ def what_it_does(config: dict, processor: dict, source: str) -> dict:
             (Path(folder) / name).write_text(json.dumps(content), encoding="utf-8")
         try:
             return _found_out(Path(folder), source)
-        except _Unknown as error:
-            raise ValueError(str(error)) from error
+        except UserError:
+            raise
         except Exception as error:
-            raise ValueError(f"The {PREPROCESSOR} of {source} cannot be used: {error}") from error
-
-
-class _Unknown(ValueError):
-    """Of an image processor that works, and whose pictures cannot be made here."""
+            raise UserError(
+                "The preprocessor_config.json of {source} cannot be used: {reason}", source=source, reason=str(error)
+            ) from error
 
 
 def _found_out(folder: Path, source: str) -> dict:
@@ -130,9 +139,12 @@ def _found_out(folder: Path, source: str) -> dict:
         if made.shape == wanted.shape and (made - wanted).abs().mean() < LEVEL:
             break
     else:
-        raise _Unknown(
-            f"The image processor of {source} ({type(processor).__name__}, {interpolation or 'unknown'} resampling) "
-            f"prepares pictures in a way that is not known here, so its readings would not be the model's own."
+        raise UserError(
+            "The image processor of {source} ({kind}, {interpolation} resampling) prepares pictures in a way that is "
+            "not known here, so its readings would not be the model's own.",
+            source=source,
+            kind=type(processor).__name__,
+            interpolation=interpolation or "unknown",
         )
     crop = size[0] / preparation.target[0] if preparation.crop else 1.0
     return {

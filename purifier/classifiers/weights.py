@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from purifier.texts import UserError
+
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SAFETENSORS = ".safetensors"
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar", ".joblib")
@@ -35,27 +37,39 @@ def find_weights(names: Iterable[str], source: str) -> str:
     if len(single) == 1:
         return single[0]
     if single:
-        raise ValueError(f"{source} has several files of weights ({few(single)}): rename the right one to {WEIGHTS}.")
+        raise UserError(
+            "{source} has several files of weights ({files}): rename the right one to model.safetensors.",
+            source=source,
+            files=few(single),
+        )
     if parts:
-        raise ValueError(f"{source} has parts of weights ({few(parts)}) without {INDEX}, which says what they hold.")
+        raise UserError(
+            "{source} has parts of weights ({files}) without model.safetensors.index.json, which says what they hold.",
+            source=source,
+            files=few(parts),
+        )
     raise no_weights(names, source)
 
 
-def no_weights(names: Iterable[str], source: str) -> ValueError:
+def no_weights(names: Iterable[str], source: str) -> UserError:
     """What is there instead of safetensors."""
     names = list(names)
     pickles, others = ([name for name in names if name.lower().endswith(kinds)] for kinds in (PICKLES, OTHERS))
     if pickles:
-        return ValueError(
-            f"{source} has no {WEIGHTS}. Weights in pickle files ({few(pickles)}) are not loaded, "
-            f"since opening one can run any code; ask the owner to publish safetensors."
+        return UserError(
+            "{source} has no model.safetensors. Weights in pickle files ({files}) are not loaded, since opening one "
+            "can run any code; ask the owner to publish safetensors.",
+            source=source,
+            files=few(pickles),
         )
     if others:
-        return ValueError(
-            f"{source} has no {WEIGHTS}, and weights in other formats ({few(others)}) are not read; "
-            f"ask the owner to publish safetensors."
+        return UserError(
+            "{source} has no model.safetensors, and weights in other formats ({files}) are not read; ask the owner to "
+            "publish safetensors.",
+            source=source,
+            files=few(others),
         )
-    return ValueError(f"{source} has no {WEIGHTS} and no other file of weights.")
+    return UserError("{source} has no model.safetensors and no other file of weights.", source=source)
 
 
 def parts_of(index: Path, source: str) -> list[str]:
@@ -63,11 +77,21 @@ def parts_of(index: Path, source: str) -> list[str]:
     try:
         files = sorted(set(json.loads(index.read_bytes())["weight_map"].values()), key=str)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{index.name} of {source} is not an index of safetensors: {error!r}") from error
+        raise UserError(
+            "{index} of {source} is not an index of safetensors: {reason}",
+            index=index.name,
+            source=source,
+            reason=repr(error),
+        ) from error
     for file in files:
         beside = isinstance(file, str) and PurePosixPath(file).name == file and "\\" not in file
         if not beside or not file.endswith(SAFETENSORS):
-            raise ValueError(f"{index.name} of {source} names {file!r}, which is no safetensors file beside it.")
+            raise UserError(
+                "{index} of {source} names {file}, which is no safetensors file beside it.",
+                index=index.name,
+                source=source,
+                file=repr(file),
+            )
     return files
 
 
@@ -82,9 +106,9 @@ def weight_files(folder: Path, source: str) -> list[Path]:
     return parts
 
 
-def lacks_parts(missing: list[str], index: str, source: str) -> ValueError:
+def lacks_parts(missing: list[str], index: str, source: str) -> UserError:
     """The error that names parts of an index that are not there."""
-    return ValueError(f"{source} lacks {few(missing)}, named in its {index}.")
+    return UserError("{source} lacks {files}, named in its {index}.", source=source, files=few(missing), index=index)
 
 
 def read_weights(files: list[Path], source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -103,21 +127,23 @@ def read_weights(files: list[Path], source: str) -> tuple[dict[str, Tensor], dic
                     weights[name] = tensor.float() if kind in FLOATS else tensor
                 whole |= {name: kind for name, kind in kinds.items() if kind not in FLOATS}
         except SafetensorError as error:
-            wrong = f"{file.name} is no whole safetensors file ({error})"
-            said = _instead(file, source) or f"The weights of {source} do not fit its config.json: {wrong}"
-            raise ValueError(said) from error
+            raise _what_is_there(file, source, error) from error
     broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
-        raise ValueError(f"The weights of {source} hold NaN or infinite values in {few(broken)}.")
+        raise UserError(
+            "The weights of {source} hold NaN or infinite values in {names}.", source=source, names=few(broken)
+        )
     return weights, whole
 
 
 def refuse_kinds(kinds: dict[str, str], source: str) -> None:
     """Raise for tensors, with their types by safetensors' names, that are no floating-point weights."""
     if kinds:
-        raise ValueError(
-            f"The weights of {source} are of types that are not read: {few(_typed(kinds))}. "
-            f"Save them as float32, float16 or bfloat16."
+        raise UserError(
+            "The weights of {source} are of types that are not read: {names}. Save them as float32, float16 or "
+            "bfloat16.",
+            source=source,
+            names=few(_typed(kinds)),
         )
 
 
@@ -126,15 +152,24 @@ def _typed(kinds: dict[str, str]) -> list[str]:
     return [f"{name} is {SHORT.get(kind[0], kind[0].lower())}{kind[1:].lower()}" for name, kind in kinds.items()]
 
 
-def _instead(file: Path, source: str) -> str:
-    """What a file with the wrong name is, as far as its first bytes say."""
+def _what_is_there(file: Path, source: str, error: SafetensorError) -> UserError:
+    """In place of safetensors, as far as a file's first bytes say."""
     with file.open("rb") as opened:
         start = opened.read(64)
     if start.startswith(b"version https://git-lfs"):
-        return f"{file.name} of {source} is a pointer of Git LFS: fetch the file itself with `git lfs pull`."
+        return UserError(
+            "{file} of {source} is a pointer of Git LFS: fetch the file itself with `git lfs pull`.",
+            file=file.name,
+            source=source,
+        )
     if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
-        return f"{file.name} of {source} is a pickle under another name, and pickles are not opened."
-    return ""
+        return UserError(
+            "{file} of {source} is a pickle under another name, and pickles are not opened.",
+            file=file.name,
+            source=source,
+        )
+    wrong = f"{file.name} is no whole safetensors file ({error})"
+    return UserError("The weights of {source} do not fit its config.json: {reason}", source=source, reason=wrong)
 
 
 def few(names: Iterable[str]) -> str:

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from purifier.defences import Family
-
 Model = Callable[[Tensor], Tensor]
 
 with warnings.catch_warnings():
@@ -90,13 +88,13 @@ def _generate(make, model: Model, x: Tensor, y: Tensor, classes: int, seed: int)
     return torch.from_numpy(adv).to(x).clamp(0, 1)
 
 
-def _preprocess(preprocessor, x: Tensor) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.from_numpy(preprocessor(x.detach().cpu().numpy())[0]).to(x)
+def spatial_smoothing(x: Tensor, side: int) -> Tensor:
+    """The median of ``side`` pixels a side (Xu, Evans & Qi, 2018)."""
+    return _preprocess(SpatialSmoothing(side, True, clip_values=(0.0, 1.0)), x)
 
 
-def _total_variation(x: Tensor, norm: float, generator: torch.Generator | None) -> Tensor:
+def total_variation(x: Tensor, norm: float, generator: torch.Generator | None) -> Tensor:
+    """TotalVarMin (Guo et al., 2018), whose weight is ``norm``; ``generator`` draws which pixels it keeps."""
     state = np.random.get_state()
     np.random.seed(torch.randint(2**31, (), generator=generator).item())
     try:
@@ -105,16 +103,7 @@ def _total_variation(x: Tensor, norm: float, generator: torch.Generator | None) 
         np.random.set_state(state)
 
 
-FAMILIES: dict[str, Family] = {
-    "art-median": Family(
-        short="ART's SpatialSmoothing", title="ART's SpatialSmoothing, {:g} pixels a side",
-        exact=False,
-        function=lambda x, side, g: _preprocess(SpatialSmoothing(int(side), True, clip_values=(0.0, 1.0)), x),
-        whole=True, low=2, high=31, default=3, values=(2, 3, 4, 5, 7),
-    ),
-    "art-tvm": Family(
-        short="ART's TotalVarMin", title="ART's TotalVarMin, lambda {:g}",
-        function=_total_variation, exact=False, random=True,
-        low=0, high=10, default=0.3, values=(0.1, 0.3, 0.5),
-    ),
-}  # fmt: skip
+def _preprocess(preprocessor, x: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(preprocessor(x.detach().cpu().numpy())[0]).to(x)

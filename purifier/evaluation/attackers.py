@@ -13,6 +13,7 @@ from torch import Tensor
 from purifier.attacks import ATTACKS, AttackSettings, Model, identity
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import Defence
+from purifier.texts import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +69,8 @@ class Attacker:
         return f"{self.steps or ''}{f'x{self.samples}' if self.samples else ''}"
 
     @property
-    def title(self) -> str:
-        return self.words.format(steps=self.steps or 1, samples=self.samples)
+    def title(self) -> Text:
+        return Text(self.words, steps=self.steps or 1, samples=self.samples)
 
     @property
     def threat(self) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Generator, Tensor
+
 from purifier.classifiers.classifier import DEFAULT, SURROGATE
 from purifier.defences import FAMILIES, Defence, Family, get_defence
 from purifier.evaluation.attackers import Attacker, get_attacker
@@ -10,6 +12,30 @@ from purifier.evaluation.attackers import Attacker, get_attacker
 EPS = (2.0, 8.0)  # in 1/255
 TRIALS = 24  # of tuning, for each defence
 COARSE = 28  # cycles a picture: shapes of 8 pixels and more at 224, which no purifier may smooth away
+
+
+def _art_median(x: Tensor, side: float, generator: Generator | None) -> Tensor:
+    from purifier.evaluation import art  # its import takes seconds
+
+    return art.spatial_smoothing(x, int(side))
+
+
+def _art_tvm(x: Tensor, norm: float, generator: Generator | None) -> Tensor:
+    from purifier.evaluation import art
+
+    return art.total_variation(x, norm, generator)
+
+
+OF_ART: dict[str, Family] = {
+    "art-median": Family(
+        short="ART's SpatialSmoothing", title="ART's SpatialSmoothing, {number} pixels a side",
+        function=_art_median, exact=False, whole=True, low=2, high=31, default=3, values=(2, 3, 4, 5, 7),
+    ),
+    "art-tvm": Family(
+        short="ART's TotalVarMin", title="ART's TotalVarMin, lambda {number}",
+        function=_art_tvm, exact=False, random=True, low=0, high=10, default=0.3, values=(0.1, 0.3, 0.5),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +60,8 @@ class Grid:
             raise ValueError(f"An attack made on {self.surrogate} does not transfer to itself: give another surrogate.")
         defences = {defence.name: defence for defence in map(find_defence, self.defences)}
         object.__setattr__(self, "defences", tuple(defences))  # by their full names, each once
+        if any(name.startswith("art-") for name in defences):
+            pass  # noqa: F401  where it is missing, that is said before anything runs
         if "stand-in" in kinds:
             from purifier.evaluation.stand_ins import stand_in_for  # kornia's import takes seconds
 
@@ -52,12 +80,8 @@ def check_eps(eps: Sequence[float]) -> None:
 
 
 def families_with(name: str) -> dict[str, Family]:
-    """The families of ours and, where a defence of theirs is asked for, of ART's, whose import takes seconds."""
-    if not name.startswith("art-"):
-        return FAMILIES
-    from purifier.evaluation import art
-
-    return {**FAMILIES, **art.FAMILIES}
+    """The families of ours and, where a defence of theirs is asked for, of ART's."""
+    return {**FAMILIES, **OF_ART} if name.startswith("art-") else FAMILIES
 
 
 def find_defence(name: str) -> Defence:

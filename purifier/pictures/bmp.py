@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from purifier.pictures.metadata import Refused
+from purifier.texts import UserError
 
 RAW, RLE8, RLE4, MASKS, MASKS_WITH_ALPHA = 0, 1, 2, 3, 6  # compressions
 DEPTHS = (1, 2, 4, 8, 16, 24, 32)  # bits a pixel
@@ -19,7 +19,7 @@ OLD_HEADER = 12  # bytes, and without compression
 def open_bmp(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Image.Image, bytes, int]:
     """The picture of a BMP file in one of PIL's modes, its ICC profile, and 1 for upright, as ``open_tiff`` gives them.
 
-    ``check_size(width, height)`` may refuse it before it is decoded. Raises ``Refused`` for what is not read, and
+    ``check_size(width, height)`` may refuse it before it is decoded. Raises ``UserError`` for what is not read, and
     others where the file is damaged.
     """
     header = struct.unpack_from("<I", data, 14)[0]
@@ -27,9 +27,11 @@ def open_bmp(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Image
     if header != OLD_HEADER:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     if bits not in DEPTHS or compression not in (RAW, RLE8, RLE4, MASKS, MASKS_WITH_ALPHA):
-        raise Refused(
-            f"The BMP picture has {bits} bits a pixel and compression {compression}, which is not read. Save it as a "
-            "PNG file."
+        raise UserError(
+            "The BMP picture has {bits} bits a pixel and compression {number}, which is not read. Save it as a PNG "
+            "file.",
+            bits=bits,
+            number=compression,
         )
     if compression == RLE4 or compression in (MASKS, MASKS_WITH_ALPHA) or (bits, compression) == (16, RAW):
         check_size(width, abs(height))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from PIL import Image
 
 from purifier.pictures.dicom_pixels import BIG_ENDIAN, EXPLICIT, IMPLICIT, PHOTOMETRICS, STREAMS, Layout, picture_of
+from purifier.texts import UserError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -83,7 +84,7 @@ def open_dicom(source: str | PathLike | bytes, check_size: Callable[[int, int], 
     try:
         import pydicom  # noqa: F401
     except ImportError:
-        raise ValueError(
+        raise UserError(
             "DICOM files need pydicom: pip install pydicom. Or save the picture as a JPEG or PNG file."
         ) from None
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its log repeats what is wrong in a file
@@ -100,7 +101,7 @@ def open_dicom(source: str | PathLike | bytes, check_size: Callable[[int, int], 
             dataset.update(_parsed(file, syntax))
             is_stream = bool(dataset["PixelData"].is_undefined_length)
         if is_stream and not is_stated:
-            raise ValueError(NO_SYNTAX)
+            raise UserError(NO_SYNTAX)
         with _reading():
             return picture_of(dataset, layout, syntax)
 
@@ -113,7 +114,7 @@ def _reading() -> Iterator[None]:
     except (PermissionError, MemoryError):
         raise
     except Exception:
-        raise ValueError("The DICOM file is damaged or cut off and cannot be read.") from None
+        raise UserError("The DICOM file is damaged or cut off and cannot be read.") from None
 
 
 def _header(file: BinaryIO) -> tuple[str, str, bool, "Dataset"]:
@@ -152,16 +153,18 @@ def _parsed(file: BinaryIO, syntax: str, stop_when: Callable[..., bool] | None =
 
 def _check_kind(storage: str, syntax: str) -> None:
     if storage not in CLASSES:
-        raise ValueError(
-            f"The DICOM file's class is {_name(storage)}; only photographs, dermoscopic photographs and secondary "
-            "captures are read."
+        raise UserError(
+            "The DICOM file's class is {name}; only photographs, dermoscopic photographs and secondary captures are "
+            "read.",
+            name=_name(storage),
         )
     if syntax not in PHOTOMETRICS:
         if (name := _name(syntax)) == "unknown":
-            raise ValueError(NO_SYNTAX)
-        raise ValueError(
-            f"The DICOM picture's compression is {name}, which is not read. Export it uncompressed, or as JPEG "
-            "Baseline."
+            raise UserError(NO_SYNTAX)
+        raise UserError(
+            "The DICOM picture's compression is {name}, which is not read. Export it uncompressed, or as JPEG "
+            "Baseline.",
+            name=name,
         )
 
 
@@ -190,19 +193,21 @@ def _layout(dataset: "Dataset") -> Layout:
 
 def _check_layout(layout: Layout, syntax: str) -> None:
     if layout.frames > 1:
-        raise ValueError(f"The DICOM file holds {layout.frames} pictures; exactly 1 is read.")
+        raise UserError("The DICOM file holds {count} pictures; exactly 1 is read.", count=layout.frames)
     if layout.allocated not in (8, 16):
-        raise ValueError(f"The DICOM picture has {layout.allocated} bits a value; 8 and 16 are read.")
+        raise UserError("The DICOM picture has {count} bits a value; 8 and 16 are read.", count=layout.allocated)
     if layout.is_signed:
-        raise ValueError("The DICOM picture holds signed values, of unknown range. Export it with 8 bits a channel.")
+        raise UserError("The DICOM picture holds signed values, of unknown range. Export it with 8 bits a channel.")
     is_grouped = layout.photometric == "YBR_FULL_422"  # of which there are no planes
     if SAMPLES.get(layout.photometric) != layout.samples or (is_grouped and layout.is_planar and syntax not in STREAMS):
-        raise ValueError("The DICOM picture's colours are coded in a way that is not read. Export it as RGB.")
+        raise UserError("The DICOM picture's colours are coded in a way that is not read. Export it as RGB.")
 
 
 def _check_pair(photometric: str, syntax: str) -> None:
     if photometric not in PHOTOMETRICS[syntax]:
-        raise ValueError(
-            f"The DICOM picture's colours are {photometric}, which is not read in the compression {_name(syntax)}. "
-            "Export it as RGB."
+        raise UserError(
+            "The DICOM picture's colours are {photometric}, which is not read in the compression {name}. Export it as "
+            "RGB.",
+            photometric=photometric,
+            name=_name(syntax),
         )

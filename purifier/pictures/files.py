@@ -21,8 +21,9 @@ from torch import Tensor
 from purifier.pictures.bmp import open_bmp
 from purifier.pictures.colour import eight_bits, to_srgb
 from purifier.pictures.dicom import is_dicom, open_dicom
-from purifier.pictures.metadata import Parts, Refused, take_apart
+from purifier.pictures.metadata import Parts, take_apart
 from purifier.pictures.tiff import open_tiff
+from purifier.texts import NotFound, UserError
 
 SIZE = 224  # pixels a side of the square that everything works on
 MIN_SIDE = 64  # pixels
@@ -39,7 +40,6 @@ TURNS = dict(
     ), strict=True)
 )  # fmt: skip
 LUMINANCE_SUM = 3688  # of the quantisation table at quality 50
-_AT_MOST = f"at most {MAX_PIXELS // 1_000_000} megapixels are read."
 SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".dcm", ".dicom",
 )  # fmt: skip
@@ -54,7 +54,7 @@ def open_picture(source: str | PathLike | bytes) -> Image.Image:
     Raises ``FileNotFoundError``, or ``ValueError`` saying what is wrong and which limit was passed.
     """
     if not isinstance(source, bytes) and not Path(source).is_file():
-        raise FileNotFoundError(f"There is no picture at {source}.")
+        raise NotFound("There is no picture at {path}.", path=source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PIL and pydicom warn about odd metadata, which is dropped anyway
         if is_dicom(source):
@@ -75,7 +75,11 @@ def _bytes_of(source: str | PathLike | bytes) -> bytes:
     if isinstance(source, bytes):
         return source
     if (size := Path(source).stat().st_size) > MAX_BYTES:
-        raise Refused(f"The file has {size // 1_000_000} MB; at most {MAX_BYTES // 1_000_000} MB are read.")
+        raise UserError(
+            "The file has {megabytes} MB; at most {most} MB are read.",
+            megabytes=size // 1_000_000,
+            most=MAX_BYTES // 1_000_000,
+        )
     return Path(source).read_bytes()
 
 
@@ -84,18 +88,22 @@ def _reading(data: bytes) -> Iterator[None]:
     """For nearly any exception: each of the decoders has its own ways to fail on damaged data."""
     try:
         yield
-    except (PermissionError, MemoryError, Refused):
+    except (PermissionError, MemoryError, UserError):
         raise
     except Image.DecompressionBombError:
-        raise Refused(f"The picture is too large; {_AT_MOST}") from None
+        raise UserError("The picture is too large; at most 50 megapixels are read.") from None
     except UnidentifiedImageError:
         if data.startswith(MARKS) or data[8:12] == b"WEBP":
-            raise Refused("The picture is damaged or cut off and cannot be read (broken header).") from None
-        raise Refused(
+            raise UserError(
+                "The picture is damaged or cut off and cannot be read ({reason}).", reason="broken header"
+            ) from None
+        raise UserError(
             "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM."
         ) from None
     except Exception as error:
-        raise Refused(f"The picture is damaged or cut off and cannot be read ({error}).") from error
+        raise UserError(
+            "The picture is damaged or cut off and cannot be read ({reason}).", reason=str(error)
+        ) from error
 
 
 def _decoded(parts: Parts) -> Image.Image:
@@ -103,7 +111,7 @@ def _decoded(parts: Parts) -> Image.Image:
     with Image.open(io.BytesIO(parts.pixels), formats=FORMATS) as picture:
         _check_size(*picture.size)
         if (frames := max(parts.frames, getattr(picture, "n_frames", 1))) > 1:
-            raise Refused(f"The file holds {frames} pictures (an animation or pages); exactly 1 is read.")
+            raise UserError("The file holds {count} pictures (an animation or pages); exactly 1 is read.", count=frames)
         picture.load()
     return _of_deep_png(picture, parts) if picture.format == "PNG" and parts.depth == 16 else picture
 
@@ -147,9 +155,16 @@ def jpeg_quality(data: bytes) -> float | None:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise Refused(f"The picture has {width} x {height} pixels; {_AT_MOST}")
+        raise UserError(
+            "The picture has {width} x {height} pixels; at most 50 megapixels are read.", width=width, height=height
+        )
     if min(width, height) < MIN_SIDE:
-        raise Refused(f"The picture has {width} x {height} pixels; each side must have at least {MIN_SIDE}.")
+        raise UserError(
+            "The picture has {width} x {height} pixels; each side must have at least {least}.",
+            width=width,
+            height=height,
+            least=MIN_SIDE,
+        )
 
 
 def _rgb(picture: Image.Image, profile: bytes) -> Image.Image:

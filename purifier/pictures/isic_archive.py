@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import httpx2
 
+from purifier.texts import NotFound, Unreachable, UserError
+
 ENDPOINT = "https://api.isic-archive.com"  # or what PURIFIER_ISIC_ARCHIVE says
 CONNECT, TOTAL = 5.0, 30.0  # seconds
 LOOK = 2.0  # seconds that is_reachable waits
@@ -64,7 +66,7 @@ def fetch(isic_id: str) -> ArchivePicture:
     """
     name, endpoint, deadline = normalised(isic_id), _endpoint(), time.monotonic() + TOTAL
     if _is_offline():
-        raise ConnectionError("Nothing is fetched from the ISIC Archive, since PURIFIER_OFFLINE is 1.")
+        raise Unreachable("Nothing is fetched from the ISIC Archive, since PURIFIER_OFFLINE is 1.")
     about = _parsed(_get(_address(endpoint, name), MAX_JSON, deadline, missing=name), name)
     url = about.pop("url")
     _check_address(url, endpoint, name)
@@ -96,7 +98,9 @@ def normalised(isic_id: str) -> str:
     """``ISIC_0024306`` of ``isic_24306``, ``24306`` and the like."""
     found = re.fullmatch(r"(?:isic_)?([0-9]{1,7})", isic_id.strip(), re.IGNORECASE)
     if found is None:
-        raise ValueError(f"{isic_id!r} is not an id of the ISIC Archive. Write one like ISIC_0024306, or its number.")
+        raise UserError(
+            "{id} is not an id of the ISIC Archive. Write one like ISIC_0024306, or its number.", id=repr(isic_id)
+        )
     return f"ISIC_{int(found[1]):07d}"
 
 
@@ -125,23 +129,26 @@ def _get(url: str, most: int, deadline: float, missing: str = "") -> bytes:
             for part in response.iter_bytes():
                 body += part
                 if len(body) > most:
-                    raise ValueError(f"The ISIC Archive's file is too large; at most {most / 1e6:.0f} MB are read.")
+                    raise UserError(
+                        "The ISIC Archive's file is too large; at most {megabytes} MB are read.",
+                        megabytes=f"{most / 1000000.0:.0f}",
+                    )
                 if time.monotonic() > deadline:  # httpx2 limits each wait for a part, but not all of them together
                     raise httpx2.ReadTimeout("deadline")
     except httpx2.TimeoutException as error:
-        raise ConnectionError("The ISIC Archive did not answer in time. Try again later.") from error
+        raise Unreachable("The ISIC Archive did not answer in time. Try again later.") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise ConnectionError("The ISIC Archive could not be reached. Check the network and try again.") from error
+        raise Unreachable("The ISIC Archive could not be reached. Check the network and try again.") from error
     return bytes(body)
 
 
 def _check_status(status: int, missing: str) -> None:
     if status == 404 and missing:
-        raise FileNotFoundError(f"The ISIC Archive has no public picture {missing}. Check the number.")
+        raise NotFound("The ISIC Archive has no public picture {id}. Check the number.", id=missing)
     if status == 429:
-        raise ConnectionError("The ISIC Archive was asked too often. Wait a minute and try again.")
+        raise Unreachable("The ISIC Archive was asked too often. Wait a minute and try again.")
     if status != 200:
-        raise ConnectionError(f"The ISIC Archive answered with an error ({status}). Try again later.")
+        raise Unreachable("The ISIC Archive answered with an error ({status}). Try again later.", status=status)
 
 
 def _parsed(answer: bytes, name: str) -> dict[str, str]:
@@ -156,9 +163,11 @@ def _parsed(answer: bytes, name: str) -> dict[str, str]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         is_known = False
     if not is_known:
-        raise ValueError(f"The ISIC Archive's answer about {name} is not what this program knows. Update it.")
+        raise UserError("The ISIC Archive's answer about {id} is not what this program knows. Update it.", id=name)
     if not isinstance(licence, str) or not licence:
-        raise ValueError(f"The ISIC Archive names no licence for {name}, so it is not used. Choose another picture.")
+        raise UserError(
+            "The ISIC Archive names no licence for {id}, so it is not used. Choose another picture.", id=name
+        )
     return dict(url=url, licence=licence, attribution=attribution, diagnosis=diagnosis)
 
 
@@ -168,7 +177,7 @@ def _check_address(url: str, endpoint: str, name: str) -> None:
     What the name means may change until httpx2 asks for it, yet a private machine would not have its certificate.
     """
     if not _is_public(url) and not _is_own(url, endpoint):
-        raise ValueError(f"The ISIC Archive keeps {name} at an address that is not public, so it is not fetched.")
+        raise UserError("The ISIC Archive keeps {id} at an address that is not public, so it is not fetched.", id=name)
 
 
 def _is_own(url: str, endpoint: str) -> bool:

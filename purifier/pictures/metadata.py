@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from purifier.pictures.colour import ADOBE_GAMMA, ADOBE_RGB, BT2020, D65, DISPLAY_P3, MAX_PROFILE, SRGB, profile_of
+from purifier.texts import Text, UserError
 
 ORIENTATION = 0x0112
 EXIF, INTEROPERABILITY = 0x8769, 0xA005
@@ -21,10 +22,6 @@ NEAR_SRGB = (0.43, 0.48)  # of PNG's gAMA: what programs write that mean sRGB
 CICP_PRIMARIES = {1: SRGB, 12: DISPLAY_P3, 9: BT2020}  # ITU-T H.273
 CICP_GAMMAS = {1: None, 6: None, 13: None, 14: None, 15: None, 4: 2.2, 8: 1.0}  # None: sRGB's curve, or much like it
 CICP_HDR = {16: "PQ", 18: "HLG"}
-
-
-class Refused(ValueError):
-    """A picture that is not read, and why, in words for whoever gave it."""
 
 
 @dataclass(kw_only=True)
@@ -47,7 +44,7 @@ class Parts:
 def take_apart(data: bytes) -> Parts:
     """A JPEG, PNG or WebP file's parts; of another file, or where a file is damaged, all is ``pixels``.
 
-    Raises ``Refused`` for a JPEG or PNG that is of a kind that is not read.
+    Raises ``UserError`` for a JPEG or PNG that is of a kind that is not read.
     """
     if data.startswith(b"\xff\xd8\xff"):
         parts = _of_jpeg(data)
@@ -134,11 +131,16 @@ def _check_frame(marker: int, frame: bytes) -> None:
     if len(frame) < 6:
         return  # damaged, as PIL will say
     bits, channels = frame[0], frame[5]
-    kind = "lossless" if marker in LOSSLESS else "hierarchical" if marker in HIERARCHICAL else "unusual"
+    kind = Text("unusual")
+    if marker in (*LOSSLESS, *HIERARCHICAL):
+        kind = Text("lossless") if marker in LOSSLESS else Text("hierarchical")
     if kind != "unusual" or bits != 8 or channels not in (1, 3, 4):
-        raise Refused(
-            f"The JPEG picture is {kind} ({bits} bits, {channels} channels), which is not read. Save it as a usual "
-            "JPEG or as a PNG file."
+        raise UserError(
+            "The JPEG picture is {kind} ({bits} bits, {channels} channels), which is not read. Save it as a usual "
+            "JPEG or as a PNG file.",
+            kind=kind,
+            bits=bits,
+            channels=channels,
         )
 
 
@@ -250,7 +252,7 @@ def _profile_of_png(found: dict[bytes, bytes]) -> bytes:
         exponent = None if NEAR_SRGB[0] <= gamma <= NEAR_SRGB[1] else 1 / gamma
         is_srgb = exponent is None and np.allclose(points, [D65, *SRGB], rtol=0, atol=0.01)
         return b"" if is_srgb else profile_of(points[1:], points[0], exponent)
-    except Refused:
+    except UserError:
         raise
     except (struct.error, ValueError):
         return b""
@@ -260,9 +262,9 @@ def _of_code_points(body: bytes) -> bytes:
     """A profile of what a cICP chunk says; none where it says nothing that is known."""
     primaries, transfer, matrix, is_full = body if len(body) == 4 else (0, 0, 0, 0)
     if transfer in CICP_HDR:
-        raise Refused(
-            f"The PNG picture's colours are coded for HDR screens ({CICP_HDR[transfer]}), which is not read. Save it "
-            "as sRGB."
+        raise UserError(
+            "The PNG picture's colours are coded for HDR screens ({name}), which is not read. Save it as sRGB.",
+            name=CICP_HDR[transfer],
         )
     if matrix or not is_full or primaries not in CICP_PRIMARIES or transfer not in CICP_GAMMAS:
         return b""

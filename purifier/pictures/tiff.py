@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 from purifier.pictures.colour import eight_bits
-from purifier.pictures.metadata import Refused, orientation_of
+from purifier.pictures.metadata import orientation_of
+from purifier.texts import Text, UserError
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3}
 OTHER_COLOURS = {
-    4: "a transparency mask", 10: "ITULab", 32803: "a camera's raw values", 32844: "LogL", 32845: "LogLuv",
-    34892: "a camera's raw values", 51177: "depths",
+    4: Text("a transparency mask"), 10: "ITULab", 32803: Text("a camera's raw values"), 32844: "LogL", 32845: "LogLuv",
+    34892: Text("a camera's raw values"), 51177: Text("depths"),
 }  # fmt: skip
 NONE, OLD_JPEG, JPEG = 1, 6, 7
 FAX = (2, 3, 4)
@@ -104,12 +105,12 @@ def open_tiff(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Imag
     """The picture of a TIFF file, with its ICC profile and orientation (1 to 8).
 
     The picture has one of PIL's modes for 8-bit colours: L, LA, RGB, RGBA, CMYK or LAB. ``check_size(width, height)``
-    may refuse it before it is decoded. Raises ``Refused`` for what is not read, and others where the file is damaged.
+    may refuse it before it is decoded. Raises ``UserError`` for what is not read, and others where the file is damaged.
     """
     chain = _directories(data)
     pages = _whole(chain) or _whole(_sub_directories(data, chain)) or chain
     if len(pages) != 1:
-        raise Refused(f"The file holds {len(pages)} pictures (an animation or pages); exactly 1 is read.")
+        raise UserError("The file holds {count} pictures (an animation or pages); exactly 1 is read.", count=len(pages))
     page = pages[0]
     check_size(page.number(256, 0), page.number(257, 0))
     layout = _layout(page)
@@ -180,7 +181,7 @@ def _directory(data: bytes, order: str, wide: bool, place: int) -> tuple[Directo
 
 
 def _layout(page: Directory) -> Layout:
-    """Raises ``Refused`` for one that is not read, and ``ValueError`` where the tags contradict each other."""
+    """Raises ``UserError`` for one that is not read, and ``ValueError`` where the tags contradict each other."""
     width, height = page.number(256, 0), page.number(257, 0)
     compression, samples = page.number(259, NONE), page.number(277, 0)
     bits = page.numbers(258) or [1]
@@ -205,7 +206,7 @@ def _layout(page: Directory) -> Layout:
     factors = tuple(page.numbers(530)[:2]) or (2, 2)
     factors = factors if photometric == YCBCR and compression not in (JPEG, OLD_JPEG) else (1, 1)
     if factors != (1, 1) and (len(factors) != 2 or not {*factors} <= {1, 2, 4} or samples != 3 or is_separate):
-        raise _unread(page, "colours that several pixels share in this way")
+        raise _unread(page, Text("colours that several pixels share in this way"))
     return Layout(
         width=width,
         height=height,
@@ -220,55 +221,65 @@ def _layout(page: Directory) -> Layout:
     )
 
 
-def _unread(page: Directory, what: str) -> Refused:
+def _unread(page: Directory, what: Text) -> UserError:
     bits = ", ".join(str(number) for number in page.numbers(258)[:8] or [1])
-    return Refused(
-        f"The TIFF picture's layout is not read: {what} ({page.number(277, 1)} channels of {bits} bits). Save it as "
-        "RGB with 8 or 16 bits a channel, or as a PNG file."
+    return UserError(
+        "The TIFF picture's layout is not read: {what} ({channels} channels of {bits} bits). Save it as RGB with 8 or "
+        "16 bits a channel, or as a PNG file.",
+        what=what,
+        channels=page.number(277, 1),
+        bits=bits,
     )
 
 
 def _check_compression(compression: int) -> None:
     if compression not in (NONE, OLD_JPEG, JPEG, *FAX, *LOSSLESS):
         name = OTHER_COMPRESSIONS.get(compression, f"number {compression}")
-        raise Refused(
-            f"The TIFF picture's compression is {name}, which is not read. Save it uncompressed or as a PNG file."
+        raise UserError(
+            "The TIFF picture's compression is {name}, which is not read. Save it uncompressed or as a PNG file.",
+            name=name,
         )
 
 
 def _check_values(page: Directory, bits: set[int], formats: set[int]) -> None:
     most = max(bits)
     if formats & {5, 6}:
-        raise _unread(page, "complex numbers")
+        raise _unread(page, Text("complex numbers"))
     if 3 in formats:
-        raise Refused(
-            f"The picture holds {most}-bit floating-point values, of unknown range. Save it with 8 or 16 bits a "
-            "channel."
+        raise UserError(
+            "The picture holds {bits}-bit floating-point values, of unknown range. Save it with 8 or 16 bits a "
+            "channel.",
+            bits=most,
         )
     if most > 16:
-        raise Refused(f"The picture holds {most}-bit values, of unknown range. Save it with 8 or 16 bits a channel.")
+        raise UserError(
+            "The picture holds {bits}-bit values, of unknown range. Save it with 8 or 16 bits a channel.", bits=most
+        )
     if 2 in formats:
-        raise Refused("The picture holds signed values, of unknown range. Save it with 8 or 16 bits a channel.")
+        raise UserError("The picture holds signed values, of unknown range. Save it with 8 or 16 bits a channel.")
     if len(bits) != 1 or most < 1:
-        raise _unread(page, "channels of different sizes")
+        raise _unread(page, Text("channels of different sizes"))
 
 
 def _check_colours(page: Directory, photometric: int, samples: int, bits: int) -> None:
     if photometric not in CHANNELS:
         name = OTHER_COLOURS.get(photometric, f"number {photometric}")
-        raise Refused(f"The TIFF picture's colours are coded as {name}, which is not read. Save it as RGB.")
+        raise UserError("The TIFF picture's colours are coded as {name}, which is not read. Save it as RGB.", name=name)
     if samples < CHANNELS[photometric]:
-        raise _unread(page, "too few channels for its colours")
+        raise _unread(page, Text("too few channels for its colours"))
     if photometric == CMYK and page.number(332, 1) != 1:
-        raise Refused("The TIFF picture's colours are coded as other inks, which is not read. Save it as RGB.")
+        raise UserError(
+            "The TIFF picture's colours are coded as {name}, which is not read. Save it as RGB.",
+            name=Text("other inks"),
+        )
     if photometric in (YCBCR, CIELAB, ICCLAB) and bits != 8 and not (bits == 16 and photometric != YCBCR):
-        raise _unread(page, "YCbCr or CIELab of these bits")
+        raise _unread(page, Text("YCbCr or CIELab of these bits"))
     usual = {529: (0.299, 0.587, 0.114), 532: (0, 255, 128, 255, 128, 255)}
     if photometric == YCBCR and page.number(259, NONE) not in (JPEG, OLD_JPEG):
         for tag, values in usual.items():
             stated = page.fractions(tag)
             if stated and not np.allclose(stated, values, atol=0.01 if tag == 529 else 0.5):
-                raise _unread(page, "YCbCr with unusual coefficients")
+                raise _unread(page, Text("YCbCr with unusual coefficients"))
 
 
 def _values(page: Directory, layout: Layout) -> np.ndarray:
@@ -300,7 +311,7 @@ def _values(page: Directory, layout: Layout) -> np.ndarray:
             values = _numbers(unpacked, bits, order, width * together).reshape(rows, width, together)
         if has_predictor:
             if bits not in (8, 16) or layout.factors != (1, 1):
-                raise _unread(page, "differences between such values")
+                raise _unread(page, Text("differences between such values"))
             values = np.cumsum(values, axis=1, dtype=values.dtype)
         if layout.is_tiled:
             values = values.reshape(-(-layout.height // height), -1, height, width, values.shape[-1])
@@ -470,7 +481,7 @@ def _of_stream(page: Directory, layout: Layout) -> Image.Image:
         channels = {BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4, YCBCR: 3}.get(layout.photometric, 0)
         is_read = (layout.bits, layout.samples) == (8, channels) and not layout.is_separate
     if not is_read:
-        raise _unread(page, "its compression with such colours, planes or bits")
+        raise _unread(page, Text("its compression with such colours, planes or bits"))
     tags = {tag: page.metadata(tag) if kind == 7 else page.numbers(tag) for tag, kind in OF_STREAMS.items()}
     tags |= {262: [layout.photometric], 277: [layout.samples]}
     for offsets, counts in ((273, 279), (324, 325)):

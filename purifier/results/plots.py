@@ -7,6 +7,10 @@ from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.plots import plot_tradeoff
 from purifier.figures import COLOURS, Figure
 from purifier.results.tables import strongest
+from purifier.texts import Text
+from purifier.wording.language import say
+
+TITLES = {"oblivious": Text("{attack}: oblivious attacker"), "adaptive": Text("{attack}: adaptive attacker")}
 
 
 def plot_grid(records: list[dict]) -> Figure:
@@ -47,8 +51,9 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
         elif attacks:
             panels[threat] = [r for eps in sorted({r["eps"] for r in found}) for r in strongest(records, eps)]
             attacks = [r["attack"] for r in panels[threat]]
-        attack = attacks[0] if len(set(attacks)) == 1 else "the strongest attack"
-        titles[threat] = f"{attack}: {threat} attacker"
+        titles[threat] = say("the strongest attack: adaptive attacker")
+        if len(set(attacks)) == 1:
+            titles[threat] = say(TITLES[threat], attack=attacks[0])
     panels = {threat: shown for threat, shown in panels.items() if shown}
     sizes = {r["eps"] for shown in panels.values() for r in shown}
     if len(sizes) + any(r["attack"] == "none" for r in records) < 2:  # without an attack epsilon is 0
@@ -76,15 +81,15 @@ def plot_epsilon(records: list[dict]) -> Figure | None:
                 spread,
                 color=style[name][0],
                 marker=style[name][1],
-                label=names[name],
+                label=say(names[name]),
                 linewidth=2.5 if name == "mdda" else 1,
                 elinewidth=0.8,
                 markersize=5,
             )
         axis.set_title(titles[threat], fontsize=10)
-        axis.set(xlabel="epsilon, in 1/255", ylim=(0, 1), xticks=sorted({0, *(r["eps"] for r in shown)}))
+        axis.set(xlabel=say("epsilon, in 1/255"), ylim=(0, 1), xticks=sorted({0, *(r["eps"] for r in shown)}))
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("accuracy, 95 % interval")
+    axes[0].set_ylabel(say("accuracy, 95 % interval"))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
 
@@ -109,18 +114,20 @@ def plot_convergence(records: list[dict]) -> Figure | None:
     """Accuracy of MDDA against the steps and the samples of ``eot``, where a run has three numbers or more of them."""
     attackers = [(r, get_attacker(r["attack"])) for r in records if r["defence"] == "mdda"]
     found = [(r["eps"], a.steps, a.samples, r["accuracy"]) for r, a in attackers if a.kind == "eot"]
-    axes = [(f"steps, of {samples} samples", 1, 2, samples) for samples in sorted({f[2] for f in found})] + [
-        (f"samples, in {steps} steps", 2, 1, steps) for steps in sorted({f[1] for f in found})
-    ]
+    axes = [(1, 2, samples) for samples in sorted({f[2] for f in found})]
+    axes += [(2, 1, steps) for steps in sorted({f[1] for f in found})]
     lines = {}
-    for label, along, fixed, value in axes:
+    for along, fixed, value in axes:
         for eps in sorted({f[0] for f in found}):
             line = sorted((f[along], f[3]) for f in found if f[fixed] == value and f[0] == eps)
             if len(line) > 2:
-                lines[f"{label}, {eps:g}/255"] = (along, line)
+                label = say("samples, in {steps} steps, {eps}/255", steps=value, eps=f"{eps:g}")
+                if along == 1:
+                    label = say("steps, of {samples} samples, {eps}/255", samples=value, eps=f"{eps:g}")
+                lines[label] = (along, line)
     if not lines:
         return None
-    names = {1: "steps", 2: "samples of the noise at each step"}
+    names = {1: say("steps"), 2: say("samples of the noise at each step")}
     names = {along: name for along, name in names.items() if along in {along for along, _ in lines.values()}}
     figure = Figure(figsize=(1 + 3.5 * len(names), 3.5), layout="constrained")
     panels = dict(zip(names, figure.subplots(1, len(names), sharey=True, squeeze=False)[0], strict=True))
@@ -132,5 +139,5 @@ def plot_convergence(records: list[dict]) -> Figure | None:
         ticks = sorted({value for line in panel.lines for value in line.get_xdata()})
         panel.set_xticks(ticks, map(str, ticks))
         panel.legend(fontsize=8)
-    figure.axes[0].set_ylabel("accuracy through MDDA,\nadaptive attacker")
+    figure.axes[0].set_ylabel(say("accuracy through MDDA,\nadaptive attacker"))
     return figure

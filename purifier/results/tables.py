@@ -8,9 +8,9 @@ from pathlib import Path
 from purifier.classifiers.classifier import DEFAULT
 from purifier.defences import at_their_best, is_peer
 from purifier.evaluation.attackers import get_attacker
-from purifier.evaluation.settings import COARSE
+from purifier.evaluation.settings import COARSE, find_defence
 from purifier.files import ASSETS
-from purifier.wording.language import say, say_again
+from purifier.wording.language import say
 
 ENOUGH = 100  # pictures, below which next to nothing can be told from anything else
 EVALUATION = ASSETS / "evaluation"
@@ -25,19 +25,25 @@ def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
         told = json.dumps([settings[key] for key in ("images", "weights", "purifier")])
         choice = hashlib.sha256(told.encode()).hexdigest()
         runs[path.parent.name] = [
-            {**record, "choice": choice} for record in json.loads(path.read_text(encoding="utf-8"))
+            {**_titled(record), "defence_title": find_defence(record["defence"]).title, "choice": choice}
+            for record in json.loads(path.read_text(encoding="utf-8"))
         ]
     return runs
 
 
 def read_tradeoffs(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     """What ``tradeoff.py`` found in the stored runs that have it, by the run's name."""
-    return _stored(folder, "tradeoff")
+    return {run: list(map(_titled, records)) for run, records in _stored(folder, "tradeoff").items()}
 
 
 def read_sources(folder: Path = EVALUATION) -> dict[str, list[dict]]:
     """The records by source of the pictures of the stored runs that have them, by the run's name."""
     return _stored(folder, "sources")
+
+
+def _titled(record: dict) -> dict:
+    """With its attack's title as a text that can be said in any language, and not as it was stored."""
+    return {**record, "attack_title": get_attacker(record["attack"]).title}
 
 
 def _stored(folder: Path, kind: str) -> dict[str, list[dict]]:
@@ -287,7 +293,7 @@ def _attacked_by(record: dict, names: str) -> str:
     """The attack, what its attacker knows, and its size, in words."""
     if record["attack"] == "none":
         return say("clean pictures")
-    attack = say_again(record[f"attack{names}"])
+    attack = say(record[f"attack{names}"])
     if record["threat"] == "adaptive":
         text = say("{attack}, adaptive attacker", attack=attack)
     else:
@@ -304,7 +310,7 @@ def _leads(records: list[dict], names: str) -> str:
 
 
 def lead(record: dict, names: str) -> str:
-    return f"{say_again(record[f'defence{names}'])} ({100 * record['mdda_ahead_by']:+.1f})"
+    return f"{say(record[f'defence{names}'])} ({100 * record['mdda_ahead_by']:+.1f})"
 
 
 def _by_condition(records: list[dict], score: str) -> str:

@@ -12,6 +12,7 @@ from purifier.classifiers.classifier import Classifier
 from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.readings import read
 from purifier.runs import ANY, Attack, attack_steps, merged_picture, purify_stages
+from purifier.texts import UserError
 from purifier.ui.controls import SEED, attack_from, purifier_from, target_choices
 from purifier.ui.events import EXPECTED
 from purifier.ui.results import result_cards
@@ -94,7 +95,7 @@ def attack(
     known = purifier_from(*purifier) if knows else None
     if target != ANY and read(classifier, session.original)[0].top == target:
         name = within(diagnosis(target))
-        raise ValueError(say("The picture is read as {diagnosis} already: choose another target.", diagnosis=name))
+        raise UserError("The picture is read as {diagnosis} already: choose another target.", diagnosis=name)
     total = 1 if method == "fgsm" else settings.steps
     how = Attack(settings=settings, target=target, classifier=session.classifier, known=known, seed=SEED.check(seed))
     started = shown = time.monotonic()

@@ -20,10 +20,10 @@ from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
 from purifier.readings import is_foreign, read
 from purifier.runs import Attack, attack_steps, purified_picture
+from purifier.texts import UserError
 from purifier.ui.comparison import all_defences, defend
 from purifier.ui.controls import COMPARE_DRAWS, SEED, attack_from, purifier_from
 from purifier.ui.session import Session, classifier_for_page
-from purifier.wording.language import say
 
 Told = dict[str, object]  # a reading, as above
 
@@ -140,7 +140,7 @@ def compare(picture: str, classifier: str, draws: int, original: str | None = No
 
 def _batch(picture: str | None) -> Tensor:
     if picture is None:
-        raise ValueError("No picture was given.")
+        raise UserError("No picture was given.")
     return read_image(picture)
 
 
@@ -150,13 +150,13 @@ def _classifier(name: str | None) -> Classifier:
 
 def _text(name: str, value: str | None) -> str:
     if not isinstance(value, str):
-        raise ValueError(say("{name} must be a text, and is {value}.", name=name, value=json.dumps(value)))
+        raise UserError("{name} must be a text, and is {value}.", name=name, value=json.dumps(value))
     return value
 
 
 def _flag(name: str, value: bool | None) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(say("{name} must be true or false, and is {value}.", name=name, value=json.dumps(value)))
+        raise UserError("{name} must be true or false, and is {value}.", name=name, value=json.dumps(value))
     return value
 
 

@@ -12,6 +12,7 @@ from purifier.classifiers.hub import PUBLIC
 from purifier.classifiers.taxonomy import full_name
 from purifier.pipeline import Purifier
 from purifier.runs import ANY, MAX_SEED, Settings
+from purifier.texts import Text, UserError
 from purifier.wording.language import say
 
 
@@ -29,11 +30,11 @@ class Range:
         number, and outside the range."""
         whole = isinstance(self.step, int)
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        values = dict(name=say(self.name), low=self.low, high=self.high, value=value)
+        values = dict(name=Text(self.name), low=self.low, high=self.high, value=value)
         if not is_number or not self.low <= value <= self.high:
-            raise ValueError(say("{name} must be a number from {low} to {high}, and is {value}.", **values))
+            raise UserError("{name} must be a number from {low} to {high}, and is {value}.", **values)
         if whole and value != int(value):
-            raise ValueError(say("{name} must be a whole number from {low} to {high}, and is {value}.", **values))
+            raise UserError("{name} must be a whole number from {low} to {high}, and is {value}.", **values)
         return int(value) if whole else float(value)
 
 
@@ -82,7 +83,7 @@ def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
 def purifier_from(blocks: int, sigma: float, weight: float, scales: list[float] | None) -> Purifier:
     """The purifier that the controls describe; ``sigma`` in units of 1/255."""
     if not isinstance(scales, list) or not all(isinstance(scale, (int, float)) for scale in scales):
-        raise ValueError(say("scales must be a list of numbers, and are {scales}.", scales=scales))
+        raise UserError("scales must be a list of numbers, and are {scales}.", scales=scales)
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
     sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
     return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen)
@@ -100,9 +101,13 @@ def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, objec
         how = attack.settings
         epsilon = round(255 * how.eps)
         if attack_from(how.method, epsilon, how.steps) != how or attack.stopped_after is not None:
-            raise ValueError(ELSEWHERE)
+            raise UserError(ELSEWHERE)
         if attack.target != ANY and attack.target not in labels:
-            raise ValueError(f"{attack.classifier} does not know the diagnosis {full_name(attack.target)}.")
+            raise UserError(
+                "{classifier} does not know the diagnosis {diagnosis}.",
+                classifier=attack.classifier,
+                diagnosis=Text(full_name(attack.target)),
+            )
         target = gr.Dropdown(choices=target_choices(labels), value=attack.target)
         values |= dict(
             epsilon=epsilon,
@@ -116,7 +121,7 @@ def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, objec
     if shown is not None:
         of_purifier = purifier_values(shown)
         if purifier_from(**of_purifier) != shown or (attack and attack.known not in (None, shown)):
-            raise ValueError(ELSEWHERE)
+            raise UserError(ELSEWHERE)
         values |= dict(**of_purifier, seed=SEED.check(settings.seed))
     return values
 

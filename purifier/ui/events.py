@@ -12,7 +12,7 @@ from gradio.events import Dependency
 
 from purifier.ui.status import STOPPED, status
 from purifier.ui.updates import by_component
-from purifier.wording.language import ENGLISH, say, say_again, speaking, spoken, wanted
+from purifier.wording.language import ENGLISH, say, speaking, spoken, wanted
 
 EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
 PAUSE = 0.15  # seconds
@@ -77,7 +77,7 @@ def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except EXPECTED as error:
-        raise gr.Error(say_again(str(error)), title=say("That did not work"), duration=20) from error
+        raise gr.Error(say(str(error)), title=say("That did not work"), duration=20) from error
 
 
 def update_on(

@@ -10,6 +10,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from purifier.pictures import isic_archive
+from purifier.texts import UserError
 from purifier.ui.actions import choose
 from purifier.ui.components import label
 from purifier.ui.events import restart_on
@@ -72,7 +73,7 @@ def look() -> tuple:
 def from_archive(isic_id: str | None, session: Session) -> Update:
     """Choose a picture of the Archive, and say whose it is."""
     if not (isic_id or "").strip():
-        raise ValueError("Give the number of a picture, such as ISIC_0024306.")
+        raise UserError("Give the number of a picture, such as ISIC_0024306.")
     found = isic_archive.fetch(isic_id)
     return replace(choose(found.file, session), source=credit(found))
 

@@ -8,6 +8,7 @@ from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.pictures.files import quantise, read_image
 from purifier.readings import read
 from purifier.runs import ANY
+from purifier.texts import UserError
 from purifier.ui.actions import attack, choose
 from purifier.ui.examples import example_files
 from purifier.ui.session import Session, classifier_for_page, need_picture
@@ -48,8 +49,8 @@ def set_up(preset: Preset, session: Session) -> Update:
     classifier = classifier_for_page(session.classifier)
     if preset.target != ANY and preset.target not in classifier.labels:
         name = diagnosis(preset.target)
-        raise ValueError(
-            say("{classifier} does not know the diagnosis {diagnosis}.", classifier=classifier.source, diagnosis=name)
+        raise UserError(
+            "{classifier} does not know the diagnosis {diagnosis}.", classifier=classifier.source, diagnosis=name
         )
     aim = say("any other diagnosis") if preset.target == ANY else within(diagnosis(preset.target))
     if session.original is not None and suits(preset, classifier, session.original):
@@ -58,13 +59,11 @@ def set_up(preset: Preset, session: Session) -> Update:
     kind = say(preset.kind)
     if session.is_own:
         reading = within(diagnosis(read(classifier, session.original)[0].top))
-        raise ValueError(
-            say(
-                "Your picture is read as {reading}, and this attack starts from {kind}. Choose an example, or aim at "
-                "another diagnosis.",
-                reading=reading,
-                kind=kind,
-            )
+        raise UserError(
+            "Your picture is read as {reading}, and this attack starts from {kind}. Choose an example, or aim at "
+            "another diagnosis.",
+            reading=reading,
+            kind=kind,
         )
     for path in example_files():
         if suits(preset, classifier, quantise(read_image(path))):
@@ -75,11 +74,8 @@ def set_up(preset: Preset, session: Session) -> Update:
             )
             chosen = choose(str(path), session, is_own=False)
             return replace(chosen, status=status(text), target=preset.target)
-    raise ValueError(
-        say(
-            "This classifier reads no example as {kind}. Choose another classifier, or a picture of your own.",
-            kind=kind,
-        )
+    raise UserError(
+        "This classifier reads no example as {kind}. Choose another classifier, or a picture of your own.", kind=kind
     )
 
 

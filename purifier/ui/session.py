@@ -8,7 +8,7 @@ from purifier.classifiers.classifier import DEFAULT, Classifier, default_device,
 from purifier.classifiers.hub import Progress
 from purifier.pipeline import Purifier
 from purifier.runs import Attack, Run, Settings
-from purifier.wording.language import say
+from purifier.texts import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +41,11 @@ class Session:
 def need_picture(session: Session) -> None:
     """Raises ``ValueError`` where none was chosen yet."""
     if session.original is None:
-        raise ValueError(say("Choose a picture first (step 1)."))
+        raise UserError("Choose a picture first (step 1).")
 
 
 def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:
     """A bundled classifier or one from the Hub; a visitor has no business in the server's folders."""
     if name.strip().startswith("local-dir:"):
-        raise ValueError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
+        raise UserError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
     return load_classifier(name, progress, device=default_device())

@@ -5,7 +5,7 @@ import time
 
 import gradio as gr
 
-from purifier.wording.language import say, say_again
+from purifier.wording.language import say
 
 STOPPED = "Stopped; what was finished stays."
 
@@ -16,7 +16,7 @@ def status(text: str) -> str:
 
 def warn(error: Exception) -> str:
     """Show an error in passing, and give its message to be shown where it stays."""
-    message = say_again(str(error))
+    message = say(str(error))
     gr.Warning(message, duration=20)
     return status(html.escape(message))
 

@@ -13,7 +13,7 @@ from purifier.pictures.files import to_png
 from purifier.readings import Reading, bars, is_malignant
 from purifier.runs import Cell
 from purifier.ui.components import STATIC
-from purifier.wording.language import ENGLISH, say, say_again, spoken
+from purifier.wording.language import ENGLISH, say, spoken
 from purifier.wording.readings import diagnosis, headline
 from purifier.wording.runs import scale_name, step_names
 
@@ -27,9 +27,7 @@ def within(name: str) -> str:
 
 
 def drawing(figure: Figure) -> str:
-    """A plot as SVG, its words in the language spoken."""
-    for text in figure.findobj(lambda artist: hasattr(artist, "get_text")):
-        text.set_text(say_again(text.get_text()))
+    """A plot as SVG."""
     with warnings.catch_warnings():
         # Matplotlib measures with a font of its own; the browser, which draws the words, has others.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")

@@ -5,15 +5,15 @@ A text is looked up by its English words: ``say("Block {n} of {count}", n=1, cou
 
 import functools
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from purifier.texts import Text
+
 FOLDER = Path(__file__).parent / "catalogues"
 ENGLISH = "en"
-PLACE = re.compile(r"\{(\w+)[^}]*\}")  # {percent:.0f}
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
@@ -44,28 +44,15 @@ def speaking(language: str) -> Iterator[None]:
 
 
 def say(text: str, **values: object) -> str:
-    """``text`` in the language spoken, with ``values`` in its places; English where it is not translated."""
+    """``text`` in the language spoken, with ``values`` in its places; English where it is not translated.
+
+    A ``Text``, such as a ``UserError`` has, brings values of its own, and values that are one are translated too.
+    """
+    if isinstance(text, Text):
+        text, values = text.template, text.values | values
+    values = {name: say(value) if isinstance(value, Text) else value for name, value in values.items()}
     text = catalogue(spoken()).get(text, text)
     return text.format(**values) if values else text
-
-
-def say_again(message: str) -> str:
-    """A finished English message, such as an error's, in the language spoken: found by the text that it was made of."""
-    known = catalogue(spoken())
-    if message in known:
-        return known[message]
-    for text, translated in sorted(known.items(), key=lambda pair: -len(pair[0])):  # the most particular first
-        if "{" in text and (found := _pattern(text).fullmatch(message)):
-            values = {name: say(value) for name, value in found.groupdict().items()}
-            return PLACE.sub(r"{\1}", translated).format(**values)  # what was formatted already keeps its form
-    return message
-
-
-@functools.cache
-def _pattern(text: str) -> re.Pattern[str]:
-    parts = PLACE.split(text)
-    pattern = "".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-    return re.compile(pattern, re.DOTALL)
 
 
 def wanted(accept_language: str | None) -> str:

@@ -4,28 +4,41 @@ import ast
 import importlib
 from pathlib import Path
 
+from purifier import texts
 from purifier.attacks import ATTACKS
 from purifier.classifiers.taxonomy import DIAGNOSES
+from purifier.defences import FAMILIES
+from purifier.evaluation.attackers import KINDS
+from purifier.evaluation.settings import OF_ART
 from purifier.lessons import LESSONS
 from purifier.ui import controls
 from purifier.ui.presets import PRESETS
-from purifier.wording.messages import MESSAGES
 from tests.helpers.paths import ROOT
 
 IN_BROWSER = {"label": 0, "translate": 0, "slider": 2}  # what translates, and which argument is the text
 
 
-TRANSLATORS = {"say": 0, "say_again": 0, **IN_BROWSER}
+TRANSLATORS = {
+    "say": 0,
+    **{kind: 0 for kind, is_kind in vars(texts).items() if isinstance(is_kind, type)},
+    **IN_BROWSER,
+}
+PROPER = (  # the same in every language
+    "AutoAttack", "Carlini & Wagner L2 ({steps})", "DeepFool ({steps})", "ART's SpatialSmoothing", "ART's TotalVarMin",
+)  # fmt: skip
 
 
 TABLES = {  # texts that are said by another name than their own
+    "attackers.py": [kind.words for kind in KINDS.values()],
     "attacks.py": [method.title for method in ATTACKS.values()],
     "controls.py": [allowed.name for allowed in vars(controls).values() if isinstance(allowed, controls.Range)],
+    "defences.py": [
+        text for family in (*FAMILIES.values(), *OF_ART.values()) for text in (family.title, family.short)
+    ],
     "lessons.py": [
         text for lesson in LESSONS
         for text in (lesson.title, lesson.intro, *lesson.look, lesson.question, lesson.answer)
     ],
-    "messages.py": MESSAGES,
     "presets.py": [text for preset in PRESETS for text in (preset.title, preset.kind)],
     "taxonomy.py": [diagnosis.name for diagnosis in DIAGNOSES.values()],
 }  # fmt: skip
@@ -58,4 +71,5 @@ def texts_in(path: Path, translators: dict[str, int] = TRANSLATORS) -> set[str]:
 def all_texts() -> dict[str, str]:
     """Every text that the page can say, with the module that says it."""
     said = {text: path.name for path in modules() for text in texts_in(path)}
-    return {**{text: module for module, texts in TABLES.items() for text in texts}, **said}
+    listed = {text: module for module, found in TABLES.items() for text in found if text not in PROPER}
+    return {**listed, **said}

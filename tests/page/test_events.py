@@ -5,6 +5,7 @@ import gradio as gr
 import pytest
 from gradio.helpers import special_args
 
+from purifier.texts import NotFound
 from purifier.ui.events import errors_as_messages, in_language, redraw
 from purifier.wording.language import catalogue, say, speaking, spoken
 
@@ -82,7 +83,7 @@ def test_events_are_still_handed_over():
 @pytest.mark.parametrize("is_generator", [False, True])
 def test_errors_are_said_in_the_visitor_s_language(is_generator):
     def fail(path):
-        raise FileNotFoundError(f"There is no picture at {path}.")
+        raise NotFound("There is no picture at {path}.", path=path)
 
     def fail_later(path):
         yield fail(path)

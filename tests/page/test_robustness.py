@@ -2,6 +2,7 @@ import re
 
 import gradio as gr
 
+from purifier.defences import get_defence
 from purifier.results.tables import EVALUATION, overview, read_evaluations, together
 from purifier.ui.tabs import robustness
 from purifier.ui.tabs.robustness import drawn, robustness_section
@@ -121,11 +122,10 @@ def test_attacks_defences_and_words_of_the_plot_are_translated(monkeypatch):
         "clean pictures": "niemand greift an",
     }.items():
         monkeypatch.setitem(catalogue("de"), text, said)
-    titles = {"none": "nothing", "jpeg20": "JPEG of quality 20", "mdda": "MDDA"}
     records = [
-        {**record(attack, eps, "oblivious", name, 0.5), "defence_title": title}
+        {**record(attack, eps, "oblivious", name, 0.5), "defence_title": get_defence(name).title}
         for attack, eps in (("none", None), ("pgd20", 2.0))
-        for name, title in titles.items()
+        for name in ("none", "jpeg20", "mdda")
     ]
     with speaking("de"):
         html = robustness_section([records])

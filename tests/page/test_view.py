@@ -4,20 +4,9 @@ import re
 import pytest
 import torch
 
-from purifier.figures import plot_spectrum
 from purifier.pictures.files import quantise, read_image
 from purifier.readings import Reading
-from purifier.ui.view import (
-    WIPED,
-    card,
-    drawing,
-    example_buttons,
-    picture_tag,
-    pyramid_row,
-    pyramid_table,
-    scale_name,
-    within,
-)
+from purifier.ui.view import WIPED, card, example_buttons, picture_tag, pyramid_row, pyramid_table, scale_name, within
 from purifier.wording.language import catalogue, speaking
 from purifier.wording.readings import headline
 
@@ -114,17 +103,3 @@ def test_names_are_small_within_an_english_sentence_only():
     assert within("Melanoma") == "melanoma"
     with speaking("de"):
         assert within("Melanom") == "Melanom"
-
-
-def test_the_words_of_a_plot_are_translated(monkeypatch):
-    monkeypatch.setitem(catalogue("de"), "cycles a picture", "Schwingungen je Bild")
-    figure = plot_spectrum({"difference": torch.rand(1, 3, 16, 16)})
-    with speaking("de"):
-        svg = drawing(figure)
-    assert "Schwingungen je Bild" in svg and "cycles a picture" not in svg
-
-
-def test_a_plot_s_words_may_be_in_any_script(monkeypatch):
-    monkeypatch.setitem(catalogue("zh"), "cycles a picture", "每幅图像的周期数")
-    with speaking("zh"):
-        assert "每幅图像的周期数" in drawing(plot_spectrum({"difference": torch.rand(1, 3, 16, 16)}))

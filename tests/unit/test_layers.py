@@ -24,7 +24,7 @@ ROWS = (  # the highest first; what stands in one row may import one another
     "pipeline",
     "pyramid diffusion denoise attacks",
     "pixels pictures",
-    "files figures seeds strict",
+    "files figures seeds strict texts",
 )
 ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 HOMES = {  # of libraries that one module or package has to itself

@@ -22,7 +22,7 @@ from purifier.ui.examples import THUMBNAIL
 from purifier.ui.session import Session, classifier_for_page, need_picture
 from purifier.ui.status import status, with_time_left
 from purifier.ui.view import picture_tag
-from purifier.wording.language import say, say_again
+from purifier.wording.language import say
 
 INTRO = (
     "<p>The defences that people use, each with the setting that was best for it, and MDDA with the settings of "
@@ -80,7 +80,7 @@ def compare(session: Session, draws: int, *settings) -> Iterator[tuple]:
     for done, defence in enumerate(defences, 1):
         row, picture = defend(session, defence, classifier, reference, draws)
         rows.append(row)
-        title = say_again(row.defence)
+        title = say(row.defence)
         alt = say("After {defence}", defence=title)
         thumbnail = picture_tag(quantise(resize(picture, [THUMBNAIL, THUMBNAIL])), alt)
         psnr = round(row.psnr, 1) if math.isfinite(row.psnr) else None

@@ -20,7 +20,7 @@ from purifier.results.tables import (
 )
 from purifier.ui.events import in_language
 from purifier.ui.view import drawing
-from purifier.wording.language import say, say_again, speaking, spoken
+from purifier.wording.language import say, speaking, spoken
 
 IN_SHORT = (
     "The share of held-out pictures that are read rightly, with its 95 % interval: without an attack, attacked by "
@@ -120,7 +120,7 @@ def _says(records: list[dict]) -> str:
 
 
 def _attacker(record: dict) -> str:
-    attack = escape(say_again(record["attack_title"]))
+    attack = escape(say(record["attack_title"]))
     if record["threat"] == "adaptive":
         return say("{attack}, whose attacker <b>knows the defence</b>", attack=attack)
     return say("{attack}, whose attacker <b>does not know the defence</b>", attack=attack)
@@ -145,8 +145,7 @@ def _strongest(records: list[dict]) -> str:
     if not found or found[0]["n"] < ENOUGH:
         return ""
     shares = "".join(
-        f"<li>{escape(say_again(r['defence_title']))}: {_share(r, 'accuracy')} "
-        f"({escape(say_again(r['attack_title']))})</li>"
+        f"<li>{escape(say(r['defence_title']))}: {_share(r, 'accuracy')} ({escape(say(r['attack_title']))})</li>"
         for r in found
     )
     title = say("What the strongest attacker who knows the defence leaves, at {eps:g}/255", eps=EPS)
@@ -185,7 +184,7 @@ def _table(records: list[dict]) -> str:
     for defence, title in dict.fromkeys((r["defence"], r["defence_title"]) for r in records):
         cells = "".join(f"<td>{_cell(by_key.get((r['attack'], r['eps'], defence)))}</td>" for r in conditions)
         ours = ' class="lp-top"' if defence == "mdda" else ""
-        rows.append(f'<tr{ours}><th scope="row">{escape(say_again(title))}</th>{cells}</tr>')
+        rows.append(f'<tr{ours}><th scope="row">{escape(say(title))}</th>{cells}</tr>')
     return (
         '<div class="lp-robustness" tabindex="0" role="region" '
         f'aria-label="{escape(say("Table of accuracies"))}"><table><caption>{_table_caption(records)}</caption>'
@@ -212,7 +211,7 @@ def _condition(record: dict) -> str:
         return say("clean pictures")
     size = "" if record["eps"] is None else f"<br>{record['eps']:g}/255"
     knows = say("knows the defence") if record["threat"] == "adaptive" else say("does not know the defence")
-    return f"{escape(say_again(record['attack_title']))}{size}<br><small>{knows}</small>"
+    return f"{escape(say(record['attack_title']))}{size}<br><small>{knows}</small>"
 
 
 def _cell(record: dict | None) -> str:

@@ -8,13 +8,14 @@ from gradio.components import Component
 from torch import Tensor
 
 from purifier.classifiers.classifier import Classifier
-from purifier.figures import plot_spectrum, signed_colours
+from purifier.figures import signed_colours
 from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
 from purifier.runs import Cell, merged_picture, purified_picture, purify_stages
 from purifier.ui.components import PRIVATE, STATIC, label
 from purifier.ui.controls import SEED, purifier_from
 from purifier.ui.events import errors_as_messages
+from purifier.ui.plots import plot_spectrum
 from purifier.ui.results import titles
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status

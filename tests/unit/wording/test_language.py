@@ -3,8 +3,9 @@ import re
 
 import pytest
 
+from purifier.texts import Text, UserError
 from purifier.ui.tabs.about import CARDS
-from purifier.wording.language import ENGLISH, FOLDER, catalogue, languages, say, say_again, speaking, spoken, wanted
+from purifier.wording.language import ENGLISH, FOLDER, catalogue, languages, say, speaking, spoken, wanted
 from tests.helpers.texts import IN_BROWSER, TRANSLATORS, all_texts, handed_over, modules, texts_in
 
 
@@ -17,6 +18,11 @@ def test_no_text_of_the_page_is_untranslated(language):
     known = catalogue(language)
     missing = {text: module for text, module in all_texts().items() if text not in known}
     assert not missing
+
+
+@pytest.mark.parametrize("language", languages()[1:])
+def test_every_translation_is_of_a_text_of_the_page(language):
+    assert not set(catalogue(language)) - set(all_texts())
 
 
 @pytest.mark.parametrize("language", languages()[1:])
@@ -78,9 +84,11 @@ def test_a_language_is_spoken_within_its_block_only(monkeypatch):
     assert spoken() == ENGLISH and say("{n} of {count}", n=1, count=2) == "1 of 2"
 
 
-def test_a_finished_message_is_said_again_in_another_language(monkeypatch):
-    monkeypatch.setitem(catalogue("de"), "{name} must be at least {low:g}.", "{name} muss mindestens {low:g} sein.")
+def test_an_error_s_message_is_said_in_another_language_with_its_values(monkeypatch):
+    monkeypatch.setitem(catalogue("de"), "{name} must be at least {low:g}.", "Mindestens {low:g} muss {name} sein.")
+    monkeypatch.setitem(catalogue("de"), "Depth", "Tiefe")
+    message = str(UserError("{name} must be at least {low:g}.", name=Text("Depth"), low=1))
     with speaking("de"):
-        assert say_again("Blocks must be at least 1.").endswith("muss mindestens 1 sein.")
-        assert say_again("Nobody knows this.") == "Nobody knows this."
-    assert say_again("Blocks must be at least 1.") == "Blocks must be at least 1."
+        assert say(message) == "Mindestens 1 muss Tiefe sein."
+        assert say(str(ValueError("Nobody knows {this}."))) == "Nobody knows {this}."
+    assert say(message) == message == "Depth must be at least 1."
