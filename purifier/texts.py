@@ -14,8 +14,8 @@ class Text(str):
         return made
 
 
-class UserError(ValueError):
-    """What is wrong, for those who can do something about it; ``str()`` of it is a ``Text``."""
+class Told(Exception):
+    """An error that keeps its words; ``str()`` of it is a ``Text``."""
 
     def __init__(self, template: str, **values: object) -> None:
         super().__init__(template)
@@ -25,17 +25,21 @@ class UserError(ValueError):
         return Text(self.template, **self.values)
 
 
-class NotFound(UserError, FileNotFoundError):
+class UserError(Told, ValueError):
+    """What was given cannot be used, in words for those who gave it."""
+
+
+class NotFound(Told, FileNotFoundError):
     """There is no such file, folder or repository."""
 
 
-class NotAFolder(UserError, NotADirectoryError):
+class NotAFolder(Told, NotADirectoryError):
     """There is something else where a folder should be."""
 
 
-class Forbidden(UserError, PermissionError):
+class Forbidden(Told, PermissionError):
     """It may not be opened."""
 
 
-class Unreachable(UserError, ConnectionError):
+class Unreachable(Told, ConnectionError):
     """A server does not answer, or not as it should."""

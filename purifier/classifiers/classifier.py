@@ -239,7 +239,7 @@ def _load_folder(folder: Path, source: str) -> Classifier:
         if error.errno is None:
             raise
         raise Forbidden(
-            "{file} cannot be opened: {reason}.", file=error.filename or folder, reason=str(error).strerror
+            "{file} cannot be opened: {reason}.", file=error.filename or folder, reason=error.strerror
         ) from error
 
 

@@ -19,26 +19,17 @@ def read_labels(config: dict, count: int, source: str) -> list[str]:
     key = next((key for key in KEYS if found[key]), None)
     if key is None:
         return [f"class {i}" for i in range(count)]
-    names = _in_order(found[key], key, count, source)
+    names, of = _in_order(found[key], key, count, source), dict(key=key, source=source)
     if not isinstance(names, list | tuple) or len(names) != count:
         raise UserError(
-            "{source} has {count} classes, and its {key} are {names}.",
-            source=source,
-            count=count,
-            key=key,
-            names=repr(found[key]),
+            "{source} has {count} classes, and its {key} are {names}.", **of, count=count, names=repr(found[key])
         )
     if not all(isinstance(name, str | int | float) for name in names):
-        raise UserError(
-            "The {key} of {source} must be names, and are {names}.", key=key, source=source, names=repr(names)
-        )
+        raise UserError("The {key} of {source} must be names, and are {names}.", **of, names=repr(names))
     names = [str(name) for name in names]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(
-            "The {key} of {source} name more than one output {names}.",
-            key=key,
-            source=source,
-            names=", ".join(map(repr, twice)),
+            "The {key} of {source} name more than one output {names}.", **of, names=", ".join(map(repr, twice))
         )
     descriptions = found["label_descriptions"]
     return [_described(name, descriptions) for name in names] if isinstance(descriptions, dict) else names

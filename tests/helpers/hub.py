@@ -238,7 +238,8 @@ for line in sys.stdin:
     try:
         row = globals()[what](*arguments)
     except Exception as error:
-        row = dict(error=type(error).__name__, message=str(error))
+        kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ != "purifier.texts"]
+        row = dict(error=kinds[0], message=str(error))
     print(json.dumps(row), file=answers, flush=True)
 """
 

@@ -237,7 +237,8 @@ for name in sys.argv[1:]:
         c = load_classifier(name)
         row = dict(source=c.source, labels=c.labels, sum=sum(p.double().sum().item() for p in c.parameters()))
     except Exception as error:
-        row = dict(error=type(error).__name__, message=str(error))
+        kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ != "purifier.texts"]
+        row = dict(error=kinds[0], message=str(error))
     print(json.dumps(row))
 """
 
