@@ -14,7 +14,7 @@ class Text(str):
         return made
 
 
-class Told(Exception):
+class Worded(Exception):
     """An error that keeps its words; ``str()`` of it is a ``Text``."""
 
     def __init__(self, template: str, **values: object) -> None:
@@ -25,21 +25,21 @@ class Told(Exception):
         return Text(self.template, **self.values)
 
 
-class UserError(Told, ValueError):
+class UserError(Worded, ValueError):
     """What was given cannot be used, in words for those who gave it."""
 
 
-class NotFound(Told, FileNotFoundError):
+class NotFound(Worded, FileNotFoundError):
     """There is no such file, folder or repository."""
 
 
-class NotAFolder(Told, NotADirectoryError):
+class NotAFolder(Worded, NotADirectoryError):
     """There is something else where a folder should be."""
 
 
-class Forbidden(Told, PermissionError):
+class Forbidden(Worded, PermissionError):
     """It may not be opened."""
 
 
-class Unreachable(Told, ConnectionError):
+class Unreachable(Worded, ConnectionError):
     """A server does not answer, or not as it should."""

@@ -45,6 +45,10 @@ def test_what_is_said_is_written_out():
     assert not found
 
 
+def test_what_the_page_s_own_modules_raise_can_be_translated():
+    assert not [path for path in modules() if path.parent.name == "ui" and handed_over(path, {"ValueError": 0})]
+
+
 def test_texts_of_the_browser_hold_no_brace():
     """Gradio takes the first one for the end of its marker."""
     assert not [text for path in modules() for text in texts_in(path, IN_BROWSER) if "}" in text]
