@@ -26,7 +26,7 @@ from purifier.classifiers.classifier import MODELS
 from purifier.classifiers.taxonomy import full_name
 from purifier.defences import FAMILIES
 from purifier.pictures.files import quantise, to_batch
-from purifier.readings import is_foreign, read
+from purifier.readings import is_out_of_distribution, read
 from purifier.runs import Attack, attack_steps
 from purifier.ui.page import LAUNCH, build_page
 from tests.helpers.paths import ROOT
@@ -105,7 +105,7 @@ def test_a_reading_says_how_far_to_trust_it(client, file, tmp_path, classifier):
     for reading, source in ((house, path), (lesion, file)):
         x = quantise(read_image(source))
         assert reading["unsure"] is read(classifier, x)[0].unsure
-        assert reading["unlike_dermoscopy"] is is_foreign(classifier, x)
+        assert reading["unlike_dermoscopy"] is is_out_of_distribution(classifier, x)
     scores = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]
     rate = lesion["recognition_rate"]
     assert rate["accuracy"] == scores["accuracy"] and rate["balanced_accuracy"] == scores["balanced_accuracy"]
