@@ -175,6 +175,7 @@ def _reporter(progress: Progress, done: int, total: int) -> type[tqdm]:
 
 
 def missing_file(file: str, source: str) -> ValueError:
+    """The error that says what the lack of ``file`` at ``source`` means."""
     if file == CONFIG:
         return ValueError(f"{source} has no {CONFIG}: it is not a classifier in timm's format.")
     if file == PREPROCESSOR:
