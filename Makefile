@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all lint check screenshots docs
+.PHONY: run test test-all bench lint check screenshots docs
 
 run: .venv/.run
 	$(BIN)/python app.py
@@ -13,6 +13,10 @@ test: .venv/.dev
 
 test-all: .venv/.dev
 	$(BIN)/python -m pytest
+
+# Reports times and judges none: compare runs with --benchmark-compare.
+bench: .venv/.dev
+	$(BIN)/python -m pytest benchmarks --benchmark-autosave --benchmark-columns=min,median,iqr,rounds
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -40,6 +40,7 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False, sa
 
 
 def identity(x: Tensor) -> Tensor:
+    """``x``: the stand-in for a defence that changes little (BPDA: Athalye, Carlini & Wagner, 2018)."""
     return x
 
 

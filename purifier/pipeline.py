@@ -110,7 +110,7 @@ class Purifier:
                 yield Stage(block, *stage)
             levels = mixed
 
-    def back(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def merge(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The purified picture, of ``size`` = (height, width), from the scales that the last block left."""
         x = merge_pyramid(levels, size, [scale**self.tilt for scale in self.scales])
         if self.smooth > 0:
@@ -120,7 +120,7 @@ class Purifier:
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The purified pictures, of the size of ``x``."""
         last = [stage.aggregated for stage in self.stages(x, generator) if stage.block == self.blocks]
-        return self.back(last, x.shape[-2:])
+        return self.merge(last, x.shape[-2:])
 
 
 def aggregate(levels: Sequence[Tensor], own: float) -> list[Tensor]:

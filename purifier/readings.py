@@ -19,7 +19,7 @@ class Reading:
     labels: list[str]
     probabilities: Tensor  # (len(labels),)
     abstain_below: float = 0.0  # a reading with less confidence is unsure
-    foreign: bool = False  # it does not look like a dermoscopic picture
+    out_of_distribution: bool = False  # it does not look like a dermoscopic picture
 
     @property
     def top(self) -> str:
@@ -51,13 +51,13 @@ def read(classifier: Classifier, *pictures: Tensor) -> list[Reading]:
     """The classifier's reading of each picture; all of one size."""
     with torch.no_grad():
         probabilities = classifier.probabilities(torch.cat(pictures).to(classifier.mean.device)).cpu()
-    return [Reading(classifier.labels, row, classifier.measured.abstain_below) for row in probabilities]
+    return [Reading(classifier.labels, row, classifier.calibration.abstain_below) for row in probabilities]
 
 
-def is_foreign(classifier: Classifier, x: Tensor) -> bool:
+def is_out_of_distribution(classifier: Classifier, x: Tensor) -> bool:
     """Whether the picture looks like none of the dermoscopic ones of the classifier's training; False where the weights
     carry no statistics to tell."""
-    check = classifier.measured.non_lesion
+    check = classifier.calibration.out_of_distribution
     if check is None:
         return False
     with torch.no_grad():

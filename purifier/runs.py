@@ -217,7 +217,7 @@ def purified_labels(classifier: Classifier, purifier: Purifier, x: Tensor, *, dr
 def merged_picture(purifier: Purifier, last_block: list[Stage], x: Tensor) -> Tensor:
     """The purified picture from the stages of the last block: what ``purified_picture`` gives for the same seed."""
     with torch.no_grad():
-        clean = purifier.back([stage.aggregated for stage in last_block], x.shape[-2:])
+        clean = purifier.merge([stage.aggregated for stage in last_block], x.shape[-2:])
     return quantise(clean).cpu()
 
 

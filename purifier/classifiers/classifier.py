@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Condition
@@ -33,32 +33,33 @@ from purifier.classifiers.transformers_format import (
 from purifier.classifiers.weights import differences, few, read_weights, refuse_kinds, weight_files
 from purifier.files import ASSETS
 from purifier.pixels import check_pixels
+from purifier.strict import built, strict
 from purifier.texts import Forbidden, NotAFolder, NotFound, UserError
 
 MODELS = ASSETS / "models"
 DEFAULT = "augmented"
 SURROGATE = "surrogate"  # where attacks that transfer are made
 SHARED = 4  # classifiers that are kept in memory, those used last
-MEASURED = "lesion_purifier"  # the key in config.json of what was fitted after training
+FITTED = "lesion_purifier"  # the key in config.json of what was fitted after training
 
 
-@dataclass(frozen=True, kw_only=True)
-class NonLesionCheck:
+@strict
+class OutOfDistribution:
     """Mean and standard deviation of each of ``Classifier.stage_means`` on training pictures, and the distance above
     which a picture does not look like dermoscopy."""
 
-    mean: list[float]
-    std: list[float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     threshold: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
+@strict
+class Calibration:
     """What is fitted to a trained classifier on validation lesions; under ``lesion_purifier`` in its config.json."""
 
     temperature: float = 1.0  # the logits are divided by it (Guo et al., 2017)
     abstain_below: float = 0.0  # a reading with less confidence than this should be "unsure"
-    non_lesion: NonLesionCheck | None = None
+    out_of_distribution: OutOfDistribution | None = None
 
 
 class Classifier(nn.Module):
@@ -67,12 +68,14 @@ class Classifier(nn.Module):
     ``labels`` are ISIC 2019 codes where the weights' own labels could be mapped, else those labels as they are.
     Outputs that mean the same diagnosis become one, with the sum of their probabilities.
     ``source`` says where the weights came from, with the revision of a Hub repository.
-    ``measured`` is what was fitted to it after training.
+    ``calibration`` is what was fitted to it after training.
     """
 
-    def __init__(self, network: nn.Module, labels: list[str], source: str, measured: Measured | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, labels: list[str], source: str, calibration: Calibration | None = None
+    ) -> None:
         super().__init__()
-        self.measured = measured or Measured()
+        self.calibration = calibration or Calibration()
         self.network = network
         codes = [code_of(label) for label in labels]
         self.labels = list(dict.fromkeys(codes))
@@ -99,14 +102,14 @@ class Classifier(nn.Module):
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Softmax of the logits over the temperature, (B, len(labels)). The temperature is 1 where none was fitted."""
-        return (self(x) / self.measured.temperature).softmax(dim=1)
+        return (self(x) / self.calibration.temperature).softmax(dim=1)
 
     def digest(self) -> str:
         """SHA-256 of all that its answers depend on: weights, labels, preprocessing and what was fitted after training.
 
         Wherever it was loaded from, and whatever has happened to the files since.
         """
-        said = [self.labels, self.outputs, asdict(self.preparation), asdict(self.measured)]
+        said = [self.labels, self.outputs, asdict(self.preparation), asdict(self.calibration)]
         found = hashlib.sha256(json.dumps(said).encode())
         for name, value in [*self.named_buffers(), *self.named_parameters()]:
             found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -124,9 +127,9 @@ class Classifier(nn.Module):
         The mean square of the standardised ``stage_means``, a Mahalanobis distance (Lee et al., 2018) with a diagonal
         covariance. Raises ``ValueError`` where the weights carry no statistics for it.
         """
-        check = self.measured.non_lesion
+        check = self.calibration.out_of_distribution
         if check is None:
-            raise ValueError(f"{self.source} carries no statistics for the non-lesion check.")
+            raise ValueError(f"{self.source} carries no statistics to tell what is out of distribution.")
         mean, std = (torch.tensor(values).to(self.mean) for values in (check.mean, check.std))
         return ((self.stage_means(x) - mean) / std).square().mean(dim=1)
 
@@ -245,7 +248,7 @@ def _load_folder(folder: Path, source: str) -> Classifier:
 
 def _load(folder: Path, source: str) -> Classifier:
     config = read_config(folder, source)
-    labels, measured = _labels(config, source), _measured(config, source)
+    labels, calibration = _labels(config, source), _calibration(config, source)
     processor = read_config(folder, source, PREPROCESSOR) if in_transformers_format(config) else None
     weights, whole = read_weights(weight_files(folder, source), source)
     try:
@@ -258,7 +261,7 @@ def _load(folder: Path, source: str) -> Classifier:
     refuse_kinds({n: kind for n, kind in whole.items() if n in state and state[n].is_floating_point()}, source)
     if processor is not None:
         network = Network(network, what_it_does(config, processor, source))
-    classifier = Classifier(network, labels, source, measured).eval().requires_grad_(False)
+    classifier = Classifier(network, labels, source, calibration).eval().requires_grad_(False)
     classifier = classifier.to(memory_format=torch.channels_last)  # convolutions are twice as fast so
     if folder.parent != MODELS:  # those are known
         _try_out(classifier, len(labels))
@@ -303,7 +306,7 @@ def _timm_network(folder: Path, config: dict, weights: dict[str, Tensor]) -> nn.
 def _for_timm(config: dict) -> dict:
     """A config without what timm would stumble over: labels that it does not know, and what was measured here."""
     known = {field.name for field in fields(PretrainedCfg)}
-    ours = {*KEYS, MEASURED} - known
+    ours = {*KEYS, FITTED} - known
     if "pretrained_cfg" in config:
         inner = {key: value for key, value in config["pretrained_cfg"].items() if key not in ours}
         if unknown := sorted(set(inner) - known):
@@ -359,20 +362,22 @@ def _labels(config: dict, source: str) -> list[str]:
     return read_labels(config, count, source)
 
 
-def read_measured(folder: Path) -> Measured:
+def read_calibration(folder: Path) -> Calibration:
     """What a folder's config.json holds under ``lesion_purifier``; the defaults where it holds nothing.
 
     Raises ``ValueError`` where it holds something else.
     """
-    return _measured(read_config(folder, str(folder)), str(folder))
+    return _calibration(read_config(folder, str(folder)), str(folder))
 
 
-def _measured(config: dict, source: str) -> Measured:
-    values = config.get(MEASURED) or {}
+def _calibration(config: dict, source: str) -> Calibration:
+    values = config.get(FITTED) or {}
+    if isinstance(values, dict) and "non_lesion" in values:  # its name until 2026
+        values = {**values, "out_of_distribution": values["non_lesion"]}
+        del values["non_lesion"]
     try:
-        check = values.get("non_lesion")
-        return Measured(**{**values, "non_lesion": NonLesionCheck(**check) if check else None})
-    except (AttributeError, TypeError) as error:
+        return built(Calibration, values)
+    except ValueError as error:
         raise UserError(
             "lesion_purifier in the config.json of {source} holds what is not known: {reason}",
             source=source,
@@ -380,9 +385,9 @@ def _measured(config: dict, source: str) -> Measured:
         ) from error
 
 
-def write_measured(folder: Path, measured: Measured) -> None:
-    """Put ``measured`` into a folder's config.json."""
+def write_calibration(folder: Path, calibration: Calibration) -> None:
+    """Put ``calibration`` into a folder's config.json."""
     config = read_config(folder, str(folder))
-    text = json.dumps({**config, MEASURED: asdict(measured)}, indent=2)
+    text = json.dumps({**config, FITTED: asdict(calibration)}, indent=2)
     text = re.sub(r"\[[^]\[{}\"]*]", lambda numbers: " ".join(numbers[0].split()), text)  # a list, a line
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")

@@ -191,6 +191,7 @@ def _reporter(progress: Progress, done: int, total: int) -> type[tqdm]:
 
 
 def missing_file(file: str, source: str) -> UserError:
+    """The error that says what the lack of ``file`` at ``source`` means."""
     if file == CONFIG:
         return UserError("{source} has no config.json: it is not a classifier in timm's format.", source=source)
     if file == PREPROCESSOR:

@@ -37,6 +37,7 @@ class Network(nn.Module):
         self.model, self.pretrained_cfg = model, pretrained_cfg
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K) of normalised pictures (B, 3, H, W) of the size that the model takes."""
         return self.model(pixel_values=x).logits
 
 

@@ -18,7 +18,7 @@ from purifier.classifiers.classifier import Classifier
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SUFFIXES, quantise, read_image, to_png
 from purifier.pictures.folders import files_in, is_picture, printable
-from purifier.readings import is_foreign, read
+from purifier.readings import is_out_of_distribution, read
 from purifier.runs import Run, Settings, run
 
 Row = dict[str, str | float | bool]
@@ -126,7 +126,7 @@ def columns(classifier: Classifier, settings: Settings) -> list[str]:
 def readings_row(done: Run, classifier: Classifier) -> Row:
     """What is read in every picture of a run."""
     pictures: dict[str, Tensor] = done.pictures()
-    row: Row = {"dermoscopic": not is_foreign(classifier, quantise(done.original))}
+    row: Row = {"dermoscopic": not is_out_of_distribution(classifier, quantise(done.original))}
     for kind, reading in zip(pictures, read(classifier, *pictures.values()), strict=True):
         malignant = reading.malignant()
         row |= {

@@ -27,6 +27,7 @@ class Estimator(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K) of pictures (B, 3, H, W) in [0, 1]."""
         return self.model(x)
 
 

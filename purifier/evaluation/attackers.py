@@ -39,6 +39,7 @@ class Task:
         return lambda z: self.defence.read(self.classifier, z, torch.Generator().manual_seed(self.noise_seed))
 
     def generator(self) -> torch.Generator:
+        """A fresh one for the attacker's own draws."""
         return torch.Generator().manual_seed(self.seed)
 
 
@@ -70,10 +71,12 @@ class Attacker:
 
     @property
     def title(self) -> Text:
+        """In words, with its steps and samples."""
         return Text(self.words, steps=self.steps or 1, samples=self.samples)
 
     @property
     def threat(self) -> str:
+        """``adaptive``: knows the defence; or ``oblivious`` of it."""
         return "adaptive" if self.adaptive else "oblivious"
 
     @property

@@ -132,6 +132,7 @@ def tune(
 
 
 def shown(setting: str, value) -> str:
+    """A setting's value as it stands in a table or plot."""
     if setting == "sigma":
         return f"{value * 255:g}/255"
     return ", ".join(f"{scale:g}" for scale in value) if setting == "scales" else f"{value:g}"
@@ -240,9 +241,11 @@ class Trials:
         write_atomically(path, "".join(self.line(key) for key in self.known).encode())
 
     def line(self, key: str) -> str:
+        """A trial as it stands in the file."""
         return json.dumps({"what": json.loads(key), "accuracy": self.known[key]}) + "\n"
 
     def get(self, what: dict, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """The accuracies of ``what``, computed and kept where they are not known."""
         key = json.dumps(what)
         if key not in self.known:
             self.known[key] = compute()

@@ -68,12 +68,15 @@ class Directory:
         return np.frombuffer(field[:size], dtype)
 
     def numbers(self, tag: int) -> list[int]:
+        """A tag's whole numbers; empty where it is missing."""
         return self.raw(tag, INTEGERS).tolist()
 
     def number(self, tag: int, default: int) -> int:
+        """A tag's first whole number, or ``default`` where it is missing."""
         return (self.numbers(tag) or [default])[0]
 
     def fractions(self, tag: int) -> list[float]:
+        """A tag's fractions; NaN where the denominator is 0."""
         pairs = self.raw(tag, RATIONALS, each=2).reshape(-1, 2)
         return [float(a) / float(b) if b else float("nan") for a, b in pairs]
 

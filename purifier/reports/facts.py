@@ -10,7 +10,7 @@ from torch import Tensor
 
 from purifier import __version__
 from purifier.classifiers.classifier import Classifier, digest_of, folder_of
-from purifier.readings import Reading, distance, is_foreign, read
+from purifier.readings import Reading, distance, is_out_of_distribution, read
 from purifier.runs import Run, hash_of
 
 NOTICE = "Research and teaching; not a medical device."
@@ -41,7 +41,9 @@ def facts_of(run: Run, classifier: Classifier, attacker: Classifier | None, made
     """What a report tells. Arguments as of ``record``."""
     pictures = run.pictures()
     readings = dict(zip(pictures, read(classifier, *pictures.values()), strict=True))
-    readings["original"] = replace(readings["original"], foreign=is_foreign(classifier, run.original))
+    readings["original"] = replace(
+        readings["original"], out_of_distribution=is_out_of_distribution(classifier, run.original)
+    )
     made = (made or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
     return Facts(run, readings, _record(run, readings, classifier, attacker, made))
 
@@ -58,7 +60,7 @@ def _record(
         "device": str(classifier.mean.device),
         "classifier": _origin(settings.classifier, classifier.source),
         "pictures": {name: _picture(x, readings[name]) for name, x in run.pictures().items()},
-        "foreign": readings["original"].foreign,
+        "out_of_distribution": readings["original"].out_of_distribution,
     }
     if settings.attack is not None and settings.attack.classifier != settings.classifier:
         name = settings.attack.classifier

@@ -1,4 +1,4 @@
-"""What is fitted to a classifier after its training: temperature, abstention threshold and non-lesion check."""
+"""What is fitted to a classifier after its training: temperature, abstention threshold, out-of-distribution check."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,29 +9,35 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from purifier.classifiers.classifier import Classifier, Measured, NonLesionCheck, load_classifier, write_measured
+from purifier.classifiers.classifier import (
+    Calibration,
+    Classifier,
+    OutOfDistribution,
+    load_classifier,
+    write_calibration,
+)
 from purifier.evaluation.datasets import Sample
 from purifier.evaluation.evaluate import choose, over_batches, predict
 
 ANSWERED_ACCURACY = 0.9  # of the validation readings that are not "unsure"
-FALSE_ALARM = 0.015  # share of validation lesions that the non-lesion check may doubt
+FALSE_ALARM = 0.015  # share of validation lesions that the out-of-distribution check may doubt
 FITTED_ON = 1000  # training pictures
 
 
-def calibrate(folder: Path, train: Sequence[Sample], validation: Sequence[Sample]) -> Measured:
+def calibrate(folder: Path, train: Sequence[Sample], validation: Sequence[Sample]) -> Calibration:
     """Fit everything to the classifier in ``folder``, write it into its config, and return it."""
-    write_measured(folder, Measured())
+    write_calibration(folder, Calibration())
     classifier = load_classifier(f"local-dir:{folder}")
     probabilities, y = predict(classifier, validation)
     temperature = fit_temperature(probabilities.log(), y)
     calibrated = (probabilities.log() / temperature).softmax(dim=1)
-    measured = Measured(
+    calibration = Calibration(
         temperature=temperature,
         abstain_below=abstention_threshold(calibrated, y),
-        non_lesion=fit_non_lesion_check(classifier, choose(train, FITTED_ON, seed=0), validation),
+        out_of_distribution=fit_out_of_distribution(classifier, choose(train, FITTED_ON, seed=0), validation),
     )
-    write_measured(folder, measured)
-    return measured
+    write_calibration(folder, calibration)
+    return calibration
 
 
 def fit_temperature(logits: Tensor, y: Tensor) -> float:
@@ -52,15 +58,15 @@ def abstention_threshold(probabilities: Tensor, y: Tensor) -> float:
     return round(confidence[good[-1]].item(), 4) if len(good) else 1.0
 
 
-def fit_non_lesion_check(
+def fit_out_of_distribution(
     classifier: Classifier, train: Sequence[Sample], validation: Sequence[Sample]
-) -> NonLesionCheck:
+) -> OutOfDistribution:
     """Mean and standard deviation on training pictures; the threshold doubts ``FALSE_ALARM`` of the validation ones."""
     means = over_batches(classifier, train, lambda x, y, i: classifier.stage_means(x), "features")
     std = means.std(dim=0)
     std = std.clamp(min=0.01 * std.mean().item())  # a channel that is always off says nothing about distance
-    check = NonLesionCheck(mean=rounded(means.mean(dim=0)), std=rounded(std), threshold=0.0)
-    classifier.measured = Measured(non_lesion=check)
+    check = OutOfDistribution(mean=rounded(means.mean(dim=0)), std=rounded(std), threshold=0.0)
+    classifier.calibration = Calibration(out_of_distribution=check)
     distances = over_batches(classifier, validation, lambda x, y, i: classifier.distance(x), "distances")
     return replace(check, threshold=round(distances.quantile(1 - FALSE_ALARM).item(), 4))
 

@@ -19,14 +19,14 @@ from purifier.evaluation.datasets import LABELS, Sample, lesions_of, read_isic20
 from purifier.evaluation.evaluate import choose_balanced, evaluate_purified, evaluate_purifier, evaluate_robust, predict
 from purifier.evaluation.masking import masking_checks
 from purifier.evaluation.metrics import as_text, calibration_error, clean_scores, proportion
-from purifier.evaluation.nonlesions import non_lesion_scores
+from purifier.evaluation.ood import ood_scores
 from purifier.pipeline import Purifier
 from purifier.results.tables import purifier_text
 
 EPSILONS = (1, 2, 4, 8)  # in 1/255
 PURIFIED_EPSILONS = (2, 8)
 DRAWS = 3
-NON_LESION_EPS, NON_LESION_IMAGES = 8 / 255, 32
+OOD_EPS, OOD_IMAGES = 8 / 255, 32
 MASKING_IMAGES = 40  # Square is slow
 
 CARD = """---
@@ -47,8 +47,8 @@ from purifier import load_classifier, read_image
 classifier = load_classifier("{name}")
 x = read_image("lesion.jpg")
 probabilities = classifier.probabilities(x)  # (1, 8), calibrated, in the order of classifier.labels
-unsure = probabilities.max() < classifier.measured.abstain_below
-unlike_dermoscopy = classifier.distance(x) > classifier.measured.non_lesion.threshold
+unsure = probabilities.max() < classifier.calibration.abstain_below
+out_of_distribution = classifier.distance(x) > classifier.calibration.out_of_distribution.threshold
 ```
 
 It takes pictures of any size and looks at {size} pixels a side.
@@ -70,8 +70,8 @@ is in two of them (`purifier.evaluation.datasets.split_of`). BCN20000's thumbnai
 
 The recipe is `purifier/training/recipes/{name}.toml`: AdamW, batches of 32 in which rarer diagnoses are drawn more
 often, exponential moving average of the weights, logits adjusted on validation lesions by how often each diagnosis was
-drawn. Temperature, abstention threshold and the threshold of the non-lesion check were fitted on validation lesions too
-(`purifier/training/calibrate.py`); they lie in config.json under `lesion_purifier`.
+drawn. Temperature, abstention threshold and the threshold of the out-of-distribution check were fitted on validation
+lesions too (`purifier/training/calibrate.py`); they lie in config.json under `lesion_purifier`.
 
 {how}
 
@@ -118,19 +118,19 @@ better; these figures say nothing about that one.
 {masking}
 ### Pictures that are no dermoscopy
 
-A picture is doubted where the distance of its features from those of the training pictures is above the threshold. The
-kind of distance was chosen with these non-lesions in view, so expect somewhat less elsewhere.{over_files}
+A picture is out of distribution where the distance of its features from those of the training pictures is above the
+threshold. The kind of distance was chosen with these pictures in view, so expect somewhat less elsewhere.{over_files}
 
 | what | share |
 | --- | --- |
-{non_lesion}
+{out_of_distribution}
 
 ## Limits
 
 It was never validated for any clinical use. Most pictures show light skin, from a few clinics and devices. Rare
 diagnoses have few test pictures (see the table), so their recalls are uncertain. Calibration holds for pictures like
-those of the validation split, not for attacked ones. The non-lesion check knows nothing of close-up photographs of
-skin or of dermoscopy of other organs, and an attacker who knows it can weaken it (see above).
+those of the validation split, not for attacked ones. The out-of-distribution check knows nothing of close-up
+photographs of skin or of dermoscopy of other organs, and an attacker who knows it can weaken it (see above).
 
 {limits}
 """
@@ -196,7 +196,7 @@ def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: 
         metrics["attacked"][str(eps)] = evaluate_purifier(
             classifier, Purifier(), balanced, attack=AttackSettings(eps=eps / 255), draws=DRAWS
         )
-    metrics["non_lesion"] = non_lesion_scores(classifier, samples, balanced[:NON_LESION_IMAGES], eps=NON_LESION_EPS)
+    metrics["out_of_distribution"] = ood_scores(classifier, samples, balanced[:OOD_IMAGES], eps=OOD_EPS)
     if name == "robust":
         surrogate = load_classifier(SURROGATE, device=default_device())
         metrics["masking"] = masking_checks(classifier, surrogate, balanced[:MASKING_IMAGES], eps=2 / 255)
@@ -206,20 +206,20 @@ def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: 
 def clean(classifier: Classifier, samples: list[Sample]) -> dict:
     """Scores on clean pictures, with calibration and abstention."""
     probabilities, y = predict(classifier, samples)
-    measured = classifier.measured
-    uncalibrated = (probabilities.log() * measured.temperature).softmax(dim=1)
-    answered = probabilities.max(dim=1).values >= measured.abstain_below
+    calibration = classifier.calibration
+    uncalibrated = (probabilities.log() * calibration.temperature).softmax(dim=1)
+    answered = probabilities.max(dim=1).values >= calibration.abstain_below
     right, lesions = probabilities.argmax(dim=1) == y, lesions_of(samples)
     of_answered = [lesion for lesion, is_answered in zip(lesions, answered.tolist(), strict=True) if is_answered]
     return {
         **clean_scores(probabilities, y, classifier.labels, lesions),
-        "temperature": measured.temperature,
+        "temperature": calibration.temperature,
         "calibration_error": {
             "before": calibration_error(uncalibrated, y),
             "after": calibration_error(probabilities, y),
         },
         "abstention": {
-            "threshold": measured.abstain_below,
+            "threshold": calibration.abstain_below,
             "answered": proportion(answered, lesions),
             "accuracy": proportion(right[answered], of_answered) if answered.any() else None,
         },
@@ -264,7 +264,7 @@ def card_text(name: str, metrics: dict) -> str:
         robust=rows((f"{eps}/255", result["accuracy"]) for eps, result in metrics["robust"].items()),
         attacked=rows((f"{eps}/255", *(result[column] for column in COLUMNS)) for eps, result in attacked.items()),
         masking=masking_text(metrics["masking"]) if "masking" in metrics else "",
-        non_lesion=non_lesion_rows(metrics["non_lesion"]),
+        out_of_distribution=ood_rows(metrics["out_of_distribution"]),
     )
 
 
@@ -300,25 +300,25 @@ only hides its gradient would lose more to Square or to the transferred attack t
 """
 
 
-def non_lesion_rows(found: dict) -> str:
+def ood_rows(found: dict) -> str:
     """What the check for pictures that are no dermoscopy reached, as a table."""
     level = f"{found['eps'] * 255:.0f}/255"
     subset = f"of {found['attacked']} test lesions"
     return rows(
         [
             (
-                f"AUROC, {found['lesions']} test lesions against {sum(found['non_lesions'].values())} others",
+                f"AUROC, {found['lesions']} test lesions against {sum(found['ood_pictures'].values())} others",
                 found["auroc"],
             ),
-            *((f"{kind}s doubted, of {found['non_lesions'][kind]}", share) for kind, share in found["found"].items()),
-            (f"lesions doubted wrongly, of {found['lesions']}", found["false_alarm"]),
+            *((f"{kind}s found, of {found['ood_pictures'][kind]}", share) for kind, share in found["found"].items()),
+            (f"lesions called out of distribution wrongly, of {found['lesions']}", found["false_alarm"]),
             (f"the same {subset}", found["false_alarm_clean"]),
             (f"the same {subset}, purified", found["false_alarm_purified"]),
             (f"the same {subset}, under PGD at {level} on the classifier", found["false_alarm_attacked"]),
             (f"the same {subset}, attacked and purified", found["false_alarm_attacked_purified"]),
-            ("others doubted after purification", found["found_purified"]),
+            ("others found after purification", found["found_purified"]),
             (
-                f"others doubted, of {found['evading']}, when PGD at {level} knows the check and evades it",
+                f"others found, of {found['evading']}, when PGD at {level} knows the check and evades it",
                 found["found_evading"],
             ),
         ]

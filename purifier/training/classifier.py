@@ -205,6 +205,7 @@ class State:
 
     @classmethod
     def new(cls, network: nn.Module) -> "State":
+        """Before the first step."""
         return cls(network, ModelEmaV3(network, decay=0.998, use_warmup=True), new_optimizer(network))
 
     def restart(self) -> None:
@@ -213,6 +214,7 @@ class State:
         self.optimizer = new_optimizer(self.network)
 
     def save(self, path: Path) -> None:
+        """Write the checkpoint that ``load`` reads."""
         save_checkpoint(
             path,
             {

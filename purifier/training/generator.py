@@ -50,6 +50,7 @@ class Condition(nn.Module):
         self.diagnosis, self.origin = nn.Embedding(NO_CLASS + 1, width), nn.Embedding(NO_ORIGIN + 1, width)
 
     def forward(self, both: Tensor) -> Tensor:
+        """``both`` (B,), whole numbers, to (B, width)."""
         return self.diagnosis(both // (NO_ORIGIN + 1)) + self.origin(both % (NO_ORIGIN + 1))
 
 

@@ -18,7 +18,7 @@ from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.classifiers.taxonomy import full_name
 from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
-from purifier.readings import is_foreign, read
+from purifier.readings import is_out_of_distribution, read
 from purifier.runs import Attack, attack_steps, purified_picture
 from purifier.texts import UserError
 from purifier.ui.comparison import all_defences, defend
@@ -163,12 +163,12 @@ def _flag(name: str, value: bool | None) -> bool:
 def _told(classifier: Classifier, x: Tensor, name: str) -> Told:
     """The reading of a picture by the loaded classifier of that name."""
     reading = read(classifier, x)[0]
-    can_tell = classifier.measured.non_lesion is not None
+    can_tell = classifier.calibration.out_of_distribution is not None
     return {
         "diagnosis": full_name(reading.top),
         "probabilities": reading.as_dict(),
         "unsure": reading.unsure,
-        "unlike_dermoscopy": is_foreign(classifier, x) if can_tell else None,
+        "unlike_dermoscopy": is_out_of_distribution(classifier, x) if can_tell else None,
         "malignant": reading.malignant(),
         "recognition_rate": _recognition_rate(name.strip(), reading.top),
     }

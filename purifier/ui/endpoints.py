@@ -16,6 +16,7 @@ from purifier.ui.events import errors_as_messages
 
 
 def add_endpoints() -> None:
+    """Add them to the page that is being built (within a gr.Blocks)."""
     purifier, settings = Purifier(), AttackSettings()
     shared = dict(api_visibility="public", **COMPUTE)
     with gr.Column(visible=False):

@@ -80,6 +80,7 @@ def set_up(preset: Preset, session: Session) -> Update:
 
 
 def suits(preset: Preset, classifier: Classifier, x) -> bool:
+    """Whether the classifier reads the picture as the preset needs it."""
     return preset.suits is None or read(classifier, x)[0].top in preset.suits
 
 

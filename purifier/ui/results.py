@@ -4,7 +4,7 @@ from dataclasses import replace
 from html import escape
 
 from purifier.classifiers.classifier import Classifier, measured_scores
-from purifier.readings import Reading, is_foreign, read
+from purifier.readings import Reading, is_out_of_distribution, read
 from purifier.runs import amplified
 from purifier.ui.session import Session
 from purifier.ui.view import card, cards, mark
@@ -26,7 +26,7 @@ def result_cards(session: Session, classifier: Classifier) -> str:
     readings = iter(read(classifier, *present) if present else [])
     of_x, of_adv, of_clean = (next(readings) if z is not None else None for z in (x, adv, clean))
     if of_x is not None:
-        of_x = replace(of_x, foreign=is_foreign(classifier, x))
+        of_x = replace(of_x, out_of_distribution=is_out_of_distribution(classifier, x))
     seen, made, purified = say("Choose a picture in step 1."), say("Press Attack."), say("Press Purify.")
     shown, added = None, say("What an attack adds, made visible.")
     if x is not None:

@@ -11,6 +11,7 @@ STOPPED = "Stopped; what was finished stays."
 
 
 def status(text: str) -> str:
+    """HTML of the status line; ``text`` is HTML too."""
     return f'<p role="status" class="lp-status">{text}</p>'
 
 

@@ -107,7 +107,7 @@ def card(
     if reading is not None:
         said = f'<p class="lp-headline">{escape(headline(reading))} {_verdict(reading, against)}</p>'
         body = said + _group(reading) + reading_table(reading)
-        if reading.foreign:
+        if reading.out_of_distribution:
             body = f'<p class="lp-foreign">&#9888; {say("This does not look like a dermoscopic picture.")}</p>{body}'
     return (
         f'<figure class="lp-card" aria-label="{escape(title, quote=True)}"><figcaption>{escape(title)}</figcaption>'

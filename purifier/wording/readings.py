@@ -21,7 +21,7 @@ def malignant_share(reading: Reading) -> str:
 def doubts(reading: Reading) -> list[str]:
     """Why a reading should not be trusted, in sentences; empty where nothing is known against it."""
     found = []
-    if reading.foreign:
+    if reading.out_of_distribution:
         found.append(say("This does not look like a dermoscopic picture."))
     if reading.unsure:
         found.append(say("Unsure: its confidence is below the threshold set on validation pictures."))

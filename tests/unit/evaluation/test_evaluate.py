@@ -81,7 +81,7 @@ def test_lesions_look_like_dermoscopy_and_most_other_pictures_do_not(isic2019, n
             for picture in (data.chelsea(), data.coffee(), data.astronaut(), data.page())
         ]
     )
-    threshold = classifier.measured.non_lesion.threshold
+    threshold = classifier.calibration.out_of_distribution.threshold
     with torch.no_grad():
         assert (classifier.distance(lesions) > threshold).float().mean() <= 0.1
         assert (classifier.distance(others) > threshold).float().mean() >= 0.7

@@ -1,4 +1,4 @@
-"""Calibration, abstention, the non-lesion check and the gradient-masking checks, on very small networks."""
+"""Calibration, abstention, the out-of-distribution check and the gradient-masking checks, on very small networks."""
 
 import json
 from pathlib import Path
@@ -13,20 +13,20 @@ from torch.testing import assert_close
 from purifier.attacks import AttackSettings
 from purifier.classifiers import classifier as module
 from purifier.classifiers.classifier import (
-    Measured,
-    NonLesionCheck,
+    Calibration,
+    OutOfDistribution,
     bundled_classifiers,
     load_classifier,
-    write_measured,
+    write_calibration,
 )
 from purifier.classifiers.hub import ModelCard
 from purifier.cli.main import main
-from purifier.evaluation import art, masking, nonlesions
+from purifier.evaluation import art, masking, ood
 from purifier.evaluation.datasets import LABELS, read_isic2019
 from purifier.evaluation.evaluate import choose_balanced, evaluate_robust, withstands
 from purifier.evaluation.intervals import wilson
 from purifier.evaluation.metrics import as_text, calibration_error
-from purifier.evaluation.nonlesions import distances, evade, non_lesion_scores, non_lesions
+from purifier.evaluation.ood import distances, evade, ood_pictures, ood_scores
 from purifier.pictures.files import to_batch
 from purifier.training import card
 from purifier.training.calibrate import abstention_threshold, calibrate, fit_temperature
@@ -69,15 +69,15 @@ def test_the_abstention_threshold_is_the_least_that_keeps_the_accuracy():
 
 def test_what_was_fitted_is_kept_in_the_config_and_read_back(folder, small_isic2019, x):
     plain = load_classifier(f"local-dir:{folder}")
-    assert plain.measured == Measured()
+    assert plain.calibration == Calibration()
     with pytest.raises(ValueError, match="no statistics"):
         plain.distance(x)
     train, val = (read_isic2019(small_isic2019, split) for split in ("train", "val"))
     written = calibrate(folder, train, val)
     loaded = load_classifier(f"local-dir:{folder}")
-    assert loaded.measured == written and written.temperature != 1
+    assert loaded.calibration == written and written.temperature != 1
     assert_close(loaded.probabilities(x), (plain(x) / written.temperature).softmax(1))
-    check = written.non_lesion
+    check = written.out_of_distribution
     assert len(check.mean) == len(check.std) == loaded.stage_means(x).shape[1]
     stage_means = loaded.stage_means(x)
     expected = ((stage_means - torch.tensor(check.mean)) / torch.tensor(check.std)).square().mean(1)
@@ -96,7 +96,7 @@ def test_the_stage_means_are_those_of_the_network_s_stages(folder, x):
     assert any(torch.allclose(means[:, i : i + first.shape[1]], first) for i in range(means.shape[1]))
 
 
-@pytest.mark.parametrize("values", ["text", {"temperatures": 2}, {"non_lesion": {"mean": [1.0]}}])
+@pytest.mark.parametrize("values", ["text", {"temperatures": 2}, {"out_of_distribution": {"mean": [1.0]}}])
 def test_other_values_in_its_place_are_refused(folder, values):
     path = folder / "config.json"
     path.write_text(
@@ -108,19 +108,23 @@ def test_other_values_in_its_place_are_refused(folder, values):
 
 def test_bundled_weights_carry_what_was_fitted():
     for name in bundled_classifiers():
-        measured = load_classifier(name).measured
-        assert measured.temperature != 1 and 0 < measured.abstain_below < 1 and measured.non_lesion is not None
+        calibration = load_classifier(name).calibration
+        assert (
+            calibration.temperature != 1
+            and 0 < calibration.abstain_below < 1
+            and calibration.out_of_distribution is not None
+        )
 
 
-def test_non_lesions_are_of_every_kind_and_the_same_for_the_same_seed(monkeypatch):
-    monkeypatch.setattr(nonlesions, "MADE", 2)
-    monkeypatch.setattr(nonlesions, "CROPS", 1)
-    kinds, pictures = zip(*non_lesions(), strict=True)
+def test_ood_pictures_are_of_every_kind_and_the_same_for_the_same_seed(monkeypatch):
+    monkeypatch.setattr(ood, "MADE", 2)
+    monkeypatch.setattr(ood, "CROPS", 1)
+    kinds, pictures = zip(*ood_pictures(), strict=True)
     assert set(kinds) == {"photograph", "texture", "document", "drawing"}
     assert all(isinstance(p, Image.Image) and p.mode == "RGB" and min(p.size) >= 64 for p in pictures)
-    again = [picture for _, picture in non_lesions()]
+    again = [picture for _, picture in ood_pictures()]
     assert all(np.array_equal(a, b) for a, b in zip(pictures, again, strict=True))
-    other = [picture for _, picture in non_lesions(seed=1)]
+    other = [picture for _, picture in ood_pictures(seed=1)]
     assert not all(a.size == b.size and np.array_equal(a, b) for a, b in zip(pictures, other, strict=True))
 
 
@@ -137,18 +141,18 @@ def test_an_attacker_who_knows_the_check_comes_nearer(folder, small_isic2019, x)
 
 def test_the_scores_of_the_check(folder, small_isic2019, monkeypatch):
     calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
-    monkeypatch.setattr(nonlesions, "MADE", 1)
-    monkeypatch.setattr(nonlesions, "CROPS", 1)
+    monkeypatch.setattr(ood, "MADE", 1)
+    monkeypatch.setattr(ood, "CROPS", 1)
     classifier, samples = load_classifier(f"local-dir:{folder}"), read_isic2019(small_isic2019)
-    found = non_lesion_scores(classifier, samples, samples[:3], eps=8 / 255)
+    found = ood_scores(classifier, samples, samples[:3], eps=8 / 255)
     assert found["auroc"]["value"] > 0.9  # blots on skin against photographs and drawings
-    of_files = wilson(found["found"]["photograph"]["value"], len(nonlesions.FILES["photograph"]["skimage.data"]) + 8)
-    assert found["found"]["photograph"] == of_files and sum(found["non_lesions"].values()) > 60
+    of_files = wilson(found["found"]["photograph"]["value"], len(ood.FILES["photograph"]["skimage.data"]) + 8)
+    assert found["found"]["photograph"] == of_files and sum(found["ood_pictures"].values()) > 60
     assert found["false_alarm"] == wilson(found["false_alarm"]["value"], 16)  # the 24 pictures' lesions
-    assert found["lesions"] == 24 and found["attacked"] == 3 and set(found["found"]) == set(found["non_lesions"])
+    assert found["lesions"] == 24 and found["attacked"] == 3 and set(found["found"]) == set(found["ood_pictures"])
     assert found["found_evading"]["value"] <= sum(
-        found["found"][kind]["value"] * count for kind, count in found["non_lesions"].items()
-    ) / sum(found["non_lesions"].values())
+        found["found"][kind]["value"] * count for kind, count in found["ood_pictures"].items()
+    ) / sum(found["ood_pictures"].values())
 
 
 def test_a_balanced_choice_has_as_many_of_each(small_isic2019):
@@ -196,19 +200,31 @@ def test_the_masking_checks_compare_on_the_same_pictures(folder, small_isic2019)
 
 def test_writing_what_was_measured_keeps_the_rest_of_the_config(folder):
     before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    check = NonLesionCheck(mean=[1.0, 2.0], std=[1.0, 1.0], threshold=3.0)
-    write_measured(folder, Measured(temperature=2.0, non_lesion=check))
+    check = OutOfDistribution(mean=[1.0, 2.0], std=[1.0, 1.0], threshold=3.0)
+    write_calibration(folder, Calibration(temperature=2.0, out_of_distribution=check))
     after = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert after.pop("lesion_purifier")["non_lesion"] == {"mean": [1.0, 2.0], "std": [1.0, 1.0], "threshold": 3.0}
+    assert after.pop("lesion_purifier")["out_of_distribution"] == {
+        "mean": [1.0, 2.0],
+        "std": [1.0, 1.0],
+        "threshold": 3.0,
+    }
     assert after == before
+
+
+def test_the_check_s_former_name_in_a_config_is_read(folder):
+    check = OutOfDistribution(mean=[1.0, 2.0], std=[1.0, 1.0], threshold=3.0)
+    write_calibration(folder, Calibration(out_of_distribution=check))
+    text = (folder / "config.json").read_text(encoding="utf-8")
+    (folder / "config.json").write_text(text.replace("out_of_distribution", "non_lesion"), encoding="utf-8")
+    assert load_classifier(f"local-dir:{folder}").calibration.out_of_distribution == check
 
 
 def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
     folder, small_isic2019, tmp_path, monkeypatch, capsys
 ):
     calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
-    monkeypatch.setattr(nonlesions, "MADE", 1)
-    monkeypatch.setattr(nonlesions, "CROPS", 0)
+    monkeypatch.setattr(ood, "MADE", 1)
+    monkeypatch.setattr(ood, "CROPS", 0)
     monkeypatch.setattr(module, "MODELS", tmp_path / "models")
     for name, value in {
         "MODELS": tmp_path / "models",
@@ -216,7 +232,7 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
         "PURIFIED_EPSILONS": (2,),
         "DRAWS": 1,
         "MASKING_IMAGES": 2,
-        "NON_LESION_IMAGES": 2,
+        "OOD_IMAGES": 2,
         "SURROGATE": f"local-dir:{folder}",
     }.items():
         monkeypatch.setattr(card, name, value)
@@ -232,13 +248,15 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
         metrics["robust"]["4"]["accuracy"],
         metrics["attacked"]["2"]["attacked_purified"],
         metrics["masking"]["square"],
-        metrics["non_lesion"]["found_evading"],
+        metrics["out_of_distribution"]["found_evading"],
     ]
     assert all(as_text(score) in text for score in scores)
     lesions = {sample.lesion for sample in test}
     assert metrics["clean"]["lesions"] == metrics["purified"]["lesions"] == len(lesions) < len(test)
     assert metrics["clean"]["accuracy"] == wilson(metrics["clean"]["accuracy"]["value"], len(lesions))
-    assert metrics["non_lesion"]["false_alarm"] == wilson(metrics["non_lesion"]["false_alarm"]["value"], len(lesions))
+    assert metrics["out_of_distribution"]["false_alarm"] == wilson(
+        metrics["out_of_distribution"]["false_alarm"]["value"], len(lesions)
+    )
     assert "intervals over lesions" in text and "over images" not in text
     assert f"{metrics['clean']['calibration_error']['after']:.3f}" in text and "oblivious" in text
     front = ModelCard(text).data

@@ -1,5 +1,5 @@
 """Pictures that are no dermoscopy: photographs, textures, documents and drawings that installed packages carry or that
-are drawn here. They measure the non-lesion check, and have no part in fitting it."""
+are drawn here. They measure the out-of-distribution check, and have no part in fitting it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
@@ -47,7 +47,7 @@ MADE = 20  # pictures drawn here, of each kind
 WORDS = "report patient of the skin lesion left upper arm 2019 page total result date signed copy and not for".split()
 
 
-def non_lesions(seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
+def ood_pictures(seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
     """(kind, picture): kind is photograph, texture, document or drawing. The same for the same seed."""
     return ((kind, picture) for kind, _, picture in with_origins(seed))
 
@@ -128,14 +128,14 @@ def chart(generator: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def non_lesion_scores(
+def ood_scores(
     classifier: Classifier, lesions: Sequence[Sample], attacked: Sequence[Sample], *, eps: float, seed: int = 0
 ) -> dict:
-    """How well the classifier's non-lesion check works, on test ``lesions`` and on ``non_lesions``.
+    """How well the classifier's out-of-distribution check works, on test ``lesions`` and on ``ood_pictures``.
 
     The lesions ``attacked`` show what PGD-20 on the classifier, and the purifier, do to it. The attacker who evades
-    knows the check, and changes every sixth non-lesion by up to ``eps`` so that it looks like a lesion. Intervals are
-    over lesions and, of the others, over the files that they are cut from.
+    knows the check, and changes every sixth other picture by up to ``eps`` so that it looks like a lesion. Intervals
+    are over lesions and, of the others, over the files that they are cut from.
     """
     kinds, origins, pictures = zip(*with_origins(seed), strict=True)
     others = torch.cat([to_batch(centre_square(picture, SIZE)) for picture in pictures])
@@ -146,8 +146,8 @@ def non_lesion_scores(
     def seeded() -> torch.Generator:
         return torch.Generator().manual_seed(seed)
 
-    def doubted(x: Tensor, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
-        return distances(classifier, x, change) > classifier.measured.non_lesion.threshold
+    def is_ood(x: Tensor, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+        return distances(classifier, x, change) > classifier.calibration.out_of_distribution.threshold
 
     adv = torch.cat(
         [
@@ -158,7 +158,7 @@ def non_lesion_scores(
     of_lesions = distances(classifier, read_pixels(lesions, SIZE).float() / 255)
     of_others = distances(classifier, others)
     scores, truth = torch.cat([of_lesions, of_others]), torch.arange(len(lesions) + len(others)) >= len(lesions)
-    found = of_others > classifier.measured.non_lesion.threshold
+    found = of_others > classifier.calibration.out_of_distribution.threshold
 
     def found_of(kind: str) -> dict[str, float]:
         chosen = [i for i, k in enumerate(kinds) if k == kind]
@@ -166,20 +166,22 @@ def non_lesion_scores(
 
     return {
         "lesions": len(lesions),
-        "non_lesions": {kind: kinds.count(kind) for kind in FILES},
+        "ood_pictures": {kind: kinds.count(kind) for kind in FILES},
         "auroc": auroc(truth, scores, of_all),
         "found": {kind: found_of(kind) for kind in FILES},
-        "false_alarm": proportion(of_lesions > classifier.measured.non_lesion.threshold, lesions_of(lesions)),
+        "false_alarm": proportion(
+            of_lesions > classifier.calibration.out_of_distribution.threshold, lesions_of(lesions)
+        ),
         "attacked": len(attacked),
         "eps": eps,
-        "false_alarm_clean": proportion(doubted(some), of_attacked),
-        "false_alarm_purified": proportion(doubted(some, lambda x: purifier(x, seeded())), of_attacked),
-        "false_alarm_attacked": proportion(doubted(adv), of_attacked),
-        "false_alarm_attacked_purified": proportion(doubted(adv, lambda x: purifier(x, seeded())), of_attacked),
-        "found_purified": proportion(doubted(others, lambda x: purifier(x, seeded())), origins),
+        "false_alarm_clean": proportion(is_ood(some), of_attacked),
+        "false_alarm_purified": proportion(is_ood(some, lambda x: purifier(x, seeded())), of_attacked),
+        "false_alarm_attacked": proportion(is_ood(adv), of_attacked),
+        "false_alarm_attacked_purified": proportion(is_ood(adv, lambda x: purifier(x, seeded())), of_attacked),
+        "found_purified": proportion(is_ood(others, lambda x: purifier(x, seeded())), origins),
         "evading": len(others[::6]),
         "found_evading": proportion(
-            doubted(others[::6], lambda x: evade(classifier, x, attack, seeded())), origins[::6]
+            is_ood(others[::6], lambda x: evade(classifier, x, attack, seeded())), origins[::6]
         ),
     }
 
@@ -195,7 +197,7 @@ def distances(classifier: Classifier, x: Tensor, change: Callable[[Tensor], Tens
 
 
 def evade(classifier: Classifier, x: Tensor, attack: AttackSettings, generator: torch.Generator) -> Tensor:
-    """Pictures changed to look like dermoscopy to the non-lesion check, by an attacker who knows it."""
+    """Pictures changed to look like dermoscopy to the check, by an attacker who knows it."""
 
     def lesion_or_not(z: Tensor) -> Tensor:
         closeness = classifier.distance(z).log()  # the cross-entropy of plain distances would have no gradient left
