@@ -1,24 +1,24 @@
 """The line that says what is being done, how long it still takes, and what went wrong."""
 
-import html
 import time
 
 import gradio as gr
 
+from purifier.templates import Markup
 from purifier.wording.language import say, say_again
 
 STOPPED = "Stopped; what was finished stays."
 
 
-def status(text: str) -> str:
-    return f'<p role="status" class="lp-status">{text}</p>'
+def status(text: str) -> Markup:
+    return Markup('<p role="status" class="lp-status">{}</p>').format(text)
 
 
 def warn(error: Exception) -> str:
     """Show an error in passing, and give its message to be shown where it stays."""
     message = say_again(str(error))
     gr.Warning(message, duration=20)
-    return status(html.escape(message))
+    return status(message)
 
 
 def with_time_left(text: str, started: float, done: int, total: int) -> str:

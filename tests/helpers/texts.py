@@ -4,6 +4,8 @@ import ast
 import importlib
 from pathlib import Path
 
+from jinja2 import Environment, nodes
+
 from purifier.attacks import ATTACKS
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.lessons import LESSONS
@@ -15,7 +17,7 @@ from tests.helpers.paths import ROOT
 IN_BROWSER = {"label": 0, "translate": 0, "slider": 2}  # what translates, and which argument is the text
 
 
-TRANSLATORS = {"say": 0, "say_again": 0, **IN_BROWSER}
+TRANSLATORS = {"say": 0, "say_html": 0, "say_again": 0, **IN_BROWSER}
 
 
 TABLES = {  # texts that are said by another name than their own
@@ -33,6 +35,10 @@ TABLES = {  # texts that are said by another name than their own
 
 def modules() -> list[Path]:
     return sorted((ROOT / "purifier").rglob("*.py"))
+
+
+def templates() -> list[Path]:
+    return sorted((ROOT / "purifier" / "templates").glob("*.html"))
 
 
 def handed_over(path: Path, translators: dict[str, int]) -> list[ast.expr]:
@@ -55,7 +61,19 @@ def texts_in(path: Path, translators: dict[str, int] = TRANSLATORS) -> set[str]:
     return found
 
 
+def handed_over_by(template: Path) -> list[nodes.Expr]:
+    """What a template hands to ``say`` and its like."""
+    calls = Environment().parse(template.read_text(encoding="utf-8")).find_all(nodes.Call)
+    return [call.args[TRANSLATORS[call.node.name]] for call in calls if getattr(call.node, "name", "") in TRANSLATORS]
+
+
+def texts_of(template: Path) -> set[str]:
+    """The literals that a template hands over."""
+    return {text.value for text in handed_over_by(template) if isinstance(text, nodes.Const)}
+
+
 def all_texts() -> dict[str, str]:
-    """Every text that the page can say, with the module that says it."""
+    """Every text that the page can say, with the module or template that says it."""
     said = {text: path.name for path in modules() for text in texts_in(path)}
+    said |= {text: path.name for path in templates() for text in texts_of(path)}
     return {**{text: module for module, texts in TABLES.items() for text in texts}, **said}

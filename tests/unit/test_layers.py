@@ -15,6 +15,7 @@ ROWS = (  # the highest first; what stands in one row may import one another
     "results",
     "reports",
     "lessons",
+    "templates",
     "wording",
     "evaluation",
     "runs",
@@ -32,6 +33,7 @@ HOMES = {  # of libraries that one module or package has to itself
     "huggingface_hub": ("classifiers",), "matplotlib": ("figures", "evaluation"), "pydicom": ("pictures",),
     "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "fpdf": ("reports",),
     "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
+    "jinja2": ("templates",), "markupsafe": ("templates",),
 }  # fmt: skip
 MODULES = sorted((ROOT / "purifier").rglob("*.py"))
 

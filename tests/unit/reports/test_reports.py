@@ -198,10 +198,9 @@ def test_an_attacker_who_knew_the_purifier_is_reported(whole, classifier):
 
 
 def test_what_is_malignant_is_hatched_and_named_so(page, whole, classifier):
-    kinds = [span["class"] for span in page.all("span") if span.get("class", "").startswith("bar") and "style" in span]
-    assert (
-        kinds == ["bar malignant" if label in ("MEL", "BCC", "AK", "SCC") else "bar" for label in classifier.labels] * 3
-    )
+    kinds = [span["class"] for span in page.all("span") if "style" in span]
+    of_each = ["lp-malignant" if label in ("MEL", "BCC", "AK", "SCC") else "lp-other" for label in classifier.labels]
+    assert kinds == of_each * 3
     assert page.text.count("(malignant or precancerous)") == 4 * 3
 
 
