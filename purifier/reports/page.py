@@ -19,6 +19,7 @@ def html_report(
     return page_of(facts_of(run, classifier, attacker, made))
 
 
-def page_of(facts: Facts) -> str:
-    """The page of facts that were found already."""
-    return str(render("report.html", facts=facts, words=words, json=as_json(facts), style=STYLE))
+def page_of(facts: Facts, *, style: str = STYLE, attached: bool = False) -> str:
+    """The page of facts that were found already; the record is in it, or else ``attached`` to the file."""
+    values = dict(facts=facts, words=words, json=as_json(facts), style=style, attached=attached)
+    return str(render("report.html", **values))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import gradio as gr
 from gradio.components import Component
 
-from purifier.reports import html_report, pdf_report, record, stages_zip
+from purifier.reports import NEEDS_PANGO, html_report, pdf_report, record, stages_zip
 from purifier.runs import Settings, purify_run
 from purifier.templates import macros
 from purifier.ui.actions import without_pyramid
@@ -56,18 +56,18 @@ def report_links(session: Session) -> Iterator[Update]:
     yield Update(report_status=status(say("The report is being made.")))
     done = purify_run(done, classifier)
     about = record(done, classifier, attacker=attacker)
-    page, paper, pictures = (
-        make(done, classifier, attacker=attacker) for make in (html_report, pdf_report, stages_zip)
-    )
-    links = macros("links.html").links(
-        [
-            (say("Report to read (HTML)"), "report.html", "text/html", page),
-            (say("Report to print (PDF)"), "report.pdf", "application/pdf", paper),
-            (say("All pictures (ZIP)"), "stages.zip", "application/zip", pictures),
-            (say("Settings (JSON)"), "run.json", "application/json", json.dumps(about, indent=2)),
-        ]
-    )
-    yield Update(report=links, report_status=status(say("The report is ready.")))
+    said, made = say("The report is ready."), dict(attacker=attacker)
+    files = [
+        (say("Report to read (HTML)"), "report.html", "text/html", html_report(done, classifier, **made)),
+        (say("All pictures (ZIP)"), "stages.zip", "application/zip", stages_zip(done, classifier, **made)),
+        (say("Settings (JSON)"), "run.json", "application/json", json.dumps(about, indent=2)),
+    ]
+    try:
+        paper = pdf_report(done, classifier, **made)
+        files.insert(1, (say("Report to print (PDF)"), "report.pdf", "application/pdf", paper))
+    except FileNotFoundError:
+        said = say(NEEDS_PANGO)
+    yield Update(report=macros("links.html").links(files), report_status=status(said))
 
 
 def load_settings(content: bytes, session: Session) -> Update:
