@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps, get_data_path, rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
 
+FONTS = Path(get_data_path()) / "fonts" / "ttf"  # DejaVu
 # Okabe and Ito's, which the colour-blind can tell apart, without those that vanish on white or on black.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8a8a")
 

@@ -1,6 +1,5 @@
 """What the buttons of 'Try it' do: from the controls' values to an ``Update`` of the page, in the language spoken."""
 
-import html
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,6 +11,7 @@ from purifier.classifiers.classifier import Classifier
 from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.readings import read
 from purifier.runs import ANY, Attack, attack_steps, merged_picture, purify_stages
+from purifier.templates import macros
 from purifier.texts import UserError
 from purifier.ui.controls import SEED, attack_from, purifier_from, target_choices
 from purifier.ui.events import EXPECTED
@@ -19,7 +19,7 @@ from purifier.ui.results import result_cards
 from purifier.ui.session import Session, classifier_for_page, need_picture
 from purifier.ui.status import status, warn, with_time_left
 from purifier.ui.updates import Update
-from purifier.ui.view import pyramid_row, pyramid_table, within
+from purifier.ui.view import pyramid_row, within
 from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
 
@@ -71,7 +71,7 @@ def change_classifier(name: str, session: Session) -> Iterator[Update]:
 
 
 def _loading_text(name: str, received: list[tuple[int, int]]) -> str:
-    name = html.escape(name.removeprefix("hf-hub:"))
+    name = name.removeprefix("hf-hub:")
     if not received:
         return say("Loading {classifier}", classifier=name)
     done, total = (round(count / 1e6) for count in received[-1])
@@ -117,16 +117,16 @@ def purify(
     classifier, purifier = classifier_for_page(session.classifier), purifier_from(blocks, sigma, weight, scales)
     seed = SEED.check(seed)
     stale, session = session.purified is not None, replace(session, purified=None, blocks=())
-    original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
+    labels = list(dict.fromkeys(reading.top for reading in read(classifier, session.original, session.source)))
     last_block, rows, drawn = [], [], []
     for stage, cells in purify_stages(classifier, purifier, session.source, seed=seed):
         if stage.block > len(drawn):
             last_block, rows, drawn = [], [], [*drawn, ""]
         last_block.append(stage)
-        rows.append(pyramid_row(stage.scale, cells, original, attacked))
+        rows.append(pyramid_row(stage.scale, cells, labels))
         waiting = [pyramid_row(scale, None) for scale in purifier.scales[len(rows) :]]
         caption = say("Block {n} of {count}", n=stage.block, count=purifier.blocks)
-        drawn[-1] = pyramid_table([*rows, *waiting], original=original, attacked=attacked, caption=caption)
+        drawn[-1] = macros("pyramid.html").table([*rows, *waiting], labels, caption)
         session = replace(session, blocks=tuple(drawn))
         shown = result_cards(session, classifier) if stale else gr.skip()  # the last run's picture goes
         stale = False

@@ -3,13 +3,13 @@
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
 from purifier.pictures import isic_archive
+from purifier.templates import Markup
 from purifier.texts import UserError
 from purifier.ui.actions import choose
 from purifier.ui.components import label
@@ -78,7 +78,7 @@ def from_archive(isic_id: str | None, session: Session) -> Update:
     return replace(choose(found.file, session), source=credit(found))
 
 
-def credit(found: isic_archive.ArchivePicture) -> str:
+def credit(found: isic_archive.ArchivePicture) -> Markup:
     """Whose picture it is, under which licence, and what the Archive says that it shows."""
     said = say(
         "{isic_id}: {attribution}; licence {licence}.",
@@ -87,5 +87,5 @@ def credit(found: isic_archive.ArchivePicture) -> str:
         attribution=found.attribution or say("no attribution given"),
     )
     told = say("The Archive's diagnosis: {diagnosis}.", diagnosis=found.diagnosis) if found.diagnosis else ""
-    link = f'<a href="{escape(found.page, quote=True)}" target="_blank" rel="noopener">{escape(found.isic_id)}</a>'
-    return f'<p class="lp-note">{escape(f"{said} {told}")} {link}</p>'
+    link = Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(found.page, found.isic_id)
+    return Markup('<p class="lp-note">{} {} {}</p>').format(said, told, link)

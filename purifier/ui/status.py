@@ -1,25 +1,25 @@
 """The line that says what is being done, how long it still takes, and what went wrong."""
 
-import html
 import time
 
 import gradio as gr
 
+from purifier.templates import Markup
 from purifier.wording.language import say
 
 STOPPED = "Stopped; what was finished stays."
 
 
-def status(text: str) -> str:
-    """HTML of the status line; ``text`` is HTML too."""
-    return f'<p role="status" class="lp-status">{text}</p>'
+def status(text: str) -> Markup:
+    """The status line; ``text`` is escaped unless it is HTML already."""
+    return Markup('<p role="status" class="lp-status">{}</p>').format(text)
 
 
 def warn(error: Exception) -> str:
     """Show an error in passing, and give its message to be shown where it stays."""
     message = say(str(error))
     gr.Warning(message, duration=20)
-    return status(html.escape(message))
+    return status(message)
 
 
 def with_time_left(text: str, started: float, done: int, total: int) -> str:

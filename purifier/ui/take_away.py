@@ -1,16 +1,15 @@
 """Below the results: a report of what was done to the picture, for taking away, and settings brought back."""
 
-import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from html import escape
 
 import gradio as gr
 from gradio.components import Component
 
-from purifier.reports import html_report, pdf_report, record, stages_zip
+from purifier.reports import NEEDS_PANGO, html_report, pdf_report, record, stages_zip
 from purifier.runs import Settings, purify_run
+from purifier.templates import macros
 from purifier.ui.actions import without_pyramid
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.controls import control_values
@@ -57,23 +56,18 @@ def report_links(session: Session) -> Iterator[Update]:
     yield Update(report_status=status(say("The report is being made.")))
     done = purify_run(done, classifier)
     about = record(done, classifier, attacker=attacker)
-    files = {
-        say("Report to read (HTML)"): ("report.html", "text/html", html_report(done, classifier, attacker=attacker)),
-        say("Report to print (PDF)"): (
-            "report.pdf",
-            "application/pdf",
-            pdf_report(done, classifier, attacker=attacker),
-        ),
-        say("All pictures (ZIP)"): ("stages.zip", "application/zip", stages_zip(done, classifier, attacker=attacker)),
-        say("Settings (JSON)"): ("run.json", "application/json", json.dumps(about, indent=2)),
-    }
-    links = "".join(f"<li>{_link(text, *file)}</li>" for text, file in files.items())
-    yield Update(report=f'<ul class="lp-links">{links}</ul>', report_status=status(say("The report is ready.")))
-
-
-def _link(text: str, name: str, kind: str, content: str | bytes) -> str:
-    data = base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
-    return f'<a download="{name}" href="data:{kind};base64,{data}">{escape(text)}</a>'
+    said, made = say("The report is ready."), dict(attacker=attacker)
+    files = [
+        (say("Report to read (HTML)"), "report.html", "text/html", html_report(done, classifier, **made)),
+        (say("All pictures (ZIP)"), "stages.zip", "application/zip", stages_zip(done, classifier, **made)),
+        (say("Settings (JSON)"), "run.json", "application/json", json.dumps(about, indent=2)),
+    ]
+    try:
+        paper = pdf_report(done, classifier, **made)
+        files.insert(1, (say("Report to print (PDF)"), "report.pdf", "application/pdf", paper))
+    except FileNotFoundError:
+        said = say(NEEDS_PANGO)
+    yield Update(report=macros("links.html").links(files), report_status=status(said))
 
 
 def load_settings(content: bytes, session: Session) -> Update:
@@ -93,6 +87,6 @@ def load_settings(content: bytes, session: Session) -> Update:
         without_pyramid(session, classifier),
         status=status(""),
         report="",
-        report_status=status(escape(text)),
+        report_status=status(text),
         **control_values(settings, classifier.labels),
     )

@@ -12,22 +12,6 @@ def diagnosis(label: str) -> str:
     return say(full_name(label))
 
 
-def malignant_share(reading: Reading) -> str:
-    """Empty where a label is not one of ISIC 2019's."""
-    share = reading.malignant()
-    return "" if share is None else say("malignant or precancerous, together: {percent:.0f} %", percent=100 * share)
-
-
-def doubts(reading: Reading) -> list[str]:
-    """Why a reading should not be trusted, in sentences; empty where nothing is known against it."""
-    found = []
-    if reading.out_of_distribution:
-        found.append(say("This does not look like a dermoscopic picture."))
-    if reading.unsure:
-        found.append(say("Unsure: its confidence is below the threshold set on validation pictures."))
-    return found
-
-
 def headline(reading: Reading) -> str:
     """The likeliest diagnosis and its probability."""
     percent = 100 * reading.probability(reading.top)

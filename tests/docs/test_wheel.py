@@ -74,6 +74,8 @@ def test_a_wheel_holds_the_package_and_what_comes_with_it(source, wheel):
     kinds = ("models/augmented/model.safetensors", EXAMPLE, "evaluation/robust-adaptive/summary.json")
     assert {f"purifier/assets/{name}" for name in kinds} <= names
     assert {
+        "purifier/templates/reading.html",
+        "purifier/reports/static/report.css",
         "purifier/ui/static/style.css",
         "purifier/wording/catalogues/de.json",
         "purifier/training/recipes/robust.toml",

@@ -4,6 +4,8 @@ import ast
 import importlib
 from pathlib import Path
 
+from jinja2 import Environment, nodes
+
 from purifier import texts
 from purifier.attacks import ATTACKS
 from purifier.classifiers.taxonomy import DIAGNOSES
@@ -20,6 +22,7 @@ IN_BROWSER = {"label": 0, "translate": 0, "slider": 2}  # what translates, and w
 
 TRANSLATORS = {
     "say": 0,
+    "say_html": 0,
     **{kind: 0 for kind, is_kind in vars(texts).items() if isinstance(is_kind, type)},
     **IN_BROWSER,
 }
@@ -48,6 +51,10 @@ def modules() -> list[Path]:
     return sorted((ROOT / "purifier").rglob("*.py"))
 
 
+def templates() -> list[Path]:
+    return sorted((ROOT / "purifier" / "templates").glob("*.html"))
+
+
 def handed_over(path: Path, translators: dict[str, int]) -> list[ast.expr]:
     """What a module hands to ``say``, ``label`` and their like."""
     found = []
@@ -68,8 +75,20 @@ def texts_in(path: Path, translators: dict[str, int] = TRANSLATORS) -> set[str]:
     return found
 
 
+def handed_over_by(template: Path) -> list[nodes.Expr]:
+    """What a template hands to ``say`` and its like."""
+    calls = Environment().parse(template.read_text(encoding="utf-8")).find_all(nodes.Call)
+    return [call.args[TRANSLATORS[call.node.name]] for call in calls if getattr(call.node, "name", "") in TRANSLATORS]
+
+
+def texts_of(template: Path) -> set[str]:
+    """The literals that a template hands over."""
+    return {text.value for text in handed_over_by(template) if isinstance(text, nodes.Const)}
+
+
 def all_texts() -> dict[str, str]:
-    """Every text that the page can say, with the module that says it."""
+    """Every text that the page can say, with the module or template that says it."""
     said = {text: path.name for path in modules() for text in texts_in(path)}
+    said |= {text: path.name for path in templates() for text in texts_of(path)}
     listed = {text: module for module, found in TABLES.items() for text in found if text not in PROPER}
     return {**listed, **said}

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from html import unescape
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ def test_agreement_is_not_called_right(session, classifier):
 def test_a_changed_reading_and_its_return_are_told(session, classifier):
     assert "The readings disagree: do not trust any one of them." in result_cards(session, classifier)
     assert "disagree" in result_cards(replace(session, purified=session.attacked), classifier)
-    returned = result_cards(replace(session, purified=session.original), classifier)
+    returned = unescape(result_cards(replace(session, purified=session.original), classifier))
     assert "brought the original's back. It may be wrong too." in returned
 
 

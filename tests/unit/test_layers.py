@@ -15,6 +15,7 @@ ROWS = (  # the highest first; what stands in one row may import one another
     "results",
     "reports",
     "lessons",
+    "templates",
     "wording",
     "evaluation",
     "runs",
@@ -30,8 +31,9 @@ ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 HOMES = {  # of libraries that one module or package has to itself
     "gradio": ("ui",), "timm": ("classifiers", "training"), "transformers": ("classifiers",),
     "huggingface_hub": ("classifiers",), "matplotlib": ("figures", "evaluation"), "pydicom": ("pictures",),
-    "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "fpdf": ("reports",),
+    "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "weasyprint": ("reports",),
     "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
+    "jinja2": ("templates",), "markupsafe": ("templates",), "pylopdf_fonts_zh_cn": ("reports",),
 }  # fmt: skip
 MODULES = sorted((ROOT / "purifier").rglob("*.py"))
 

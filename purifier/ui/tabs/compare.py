@@ -1,6 +1,5 @@
 """The tab 'Compare': every defence on the same picture."""
 
-import base64
 import csv
 import io
 import math
@@ -14,6 +13,7 @@ from torchvision.transforms.v2.functional import resize
 
 from purifier.pictures.files import quantise
 from purifier.readings import read
+from purifier.templates import macros
 from purifier.ui.comparison import Row, all_defences, defend
 from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import COMPARE_DRAWS, purifier_from
@@ -111,6 +111,5 @@ def _download(rows: list[Row]) -> str:
     writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
     writer.writeheader()
     writer.writerows(map(asdict, rows))
-    data = base64.b64encode(file.getvalue().encode()).decode()
     text = say("Download the table as CSV")
-    return f'<p><a download="comparison.csv" href="data:text/csv;base64,{data}">{text}</a></p>'
+    return f"<p>{macros('links.html').link(text, 'comparison.csv', 'text/csv', file.getvalue())}</p>"

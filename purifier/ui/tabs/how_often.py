@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from html import escape
 
 import gradio as gr
 import torch
@@ -14,6 +13,7 @@ from purifier.evaluation.intervals import wilson
 from purifier.readings import read
 from purifier.runs import purified_labels
 from purifier.smoothing import Certificate, certificate, noisy_counts
+from purifier.templates import Markup, macros, say_html
 from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING, purifier_from
 from purifier.ui.events import errors_as_messages, stop_on
@@ -85,20 +85,14 @@ def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, st
             )
 
 
-def _answers(name: str, counts: Counter, reference: str) -> str:
+def _answers(name: str, counts: Counter, reference: str) -> Markup:
     """How often each diagnosis was read, and how often the original's."""
     total, kept = counts.total(), counts[reference]
     interval = wilson(kept / total, total)
-    rows = "".join(
-        f'<tr{" class=lp-top" if label == reference else ""}><th scope="row">{escape(diagnosis(label))}</th>'
-        f'<td class="lp-bar"><span class="lp-{"same-bar" if label == reference else "other"}" '
-        f'style="width:{100 * count / total:.1f}%"></span></td><td>{count}</td></tr>'
-        for label, count in counts.most_common()
-    )
-    text = say(
+    text = say_html(
         "<b>Read as the original ({diagnosis}) in {kept} of {total} draws</b>: {percent:.0f} %, 95 % interval "
         "{low:.0f} to {high:.0f} %. The draws' commonest answer has {most:.0f} % of them.",
-        diagnosis=escape(diagnosis(reference)),
+        diagnosis=diagnosis(reference),
         kept=kept,
         total=total,
         percent=100 * kept / total,
@@ -106,10 +100,7 @@ def _answers(name: str, counts: Counter, reference: str) -> str:
         high=100 * interval["high"],
         most=100 * counts.most_common(1)[0][1] / total,
     )
-    return (
-        f'<section class="lp-often" aria-label="{escape(name)}"><h3>{escape(name)}</h3>'
-        f'<p>{text}</p><table class="lp-reading"><tbody>{rows}</tbody></table></section>'
-    )
+    return macros("how_often.html").answers(name, counts, reference, text)
 
 
 def certified(session: Session, smoothing: float, samples: int, *settings) -> Iterator[tuple[str, str]]:
@@ -143,16 +134,16 @@ def _radius(session: Session, found: Certificate, labels: list[str], counts: Ten
             "<b>Nothing can be guaranteed for this picture</b>: it abstains. Under this noise the commonest answer, "
             "{diagnosis}, is given in {count} of {total} draws, too few to be sure that it is given in more than half "
             "(confidence {confidence}). Less noise may allow a guarantee within a smaller radius.",
-            diagnosis=escape(best),
+            diagnosis=best,
             count=int(counts.max()),
             total=total,
             confidence=confidence,
         )
         return f"<p>{which} {text}</p>"
-    text = say(
+    text = say_html(
         "<b>{diagnosis}, within an L2 radius of {radius:.3f}</b> (pixels from 0 to 1; confidence {confidence}; {count} "
         "of {total} noisy draws, which proves at least {share:.1f} %).",
-        diagnosis=escape(diagnosis(labels[found.label])),
+        diagnosis=diagnosis(labels[found.label]),
         radius=found.radius,
         confidence=confidence,
         count=int(counts[found.label]),

@@ -14,8 +14,9 @@ from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.runs import ANY
+from purifier.templates import macros
 from purifier.ui.actions import NO_PYRAMID, attack, change_classifier, choose, purify, show_block
-from purifier.ui.components import PRIVATE, label, slider, unopened
+from purifier.ui.components import PRIVATE, STATIC, label, slider, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT, classifier_choices, target_choices
 from purifier.ui.events import errors_as_messages, redraw, restart_on, stop_on, update_on
 from purifier.ui.examples import are_bundled, caption, example_gallery
@@ -26,16 +27,9 @@ from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
 from purifier.ui.take_away import TakeAway
 from purifier.ui.updates import Update
-from purifier.ui.view import ZOOM, example_buttons, scale_name
+from purifier.ui.view import ZOOM, scale_name
 from purifier.wording.language import languages, say, speaking
 
-# A click anywhere in the list of examples counts where it meets one.
-CHOOSE_EXAMPLE = """
-element.addEventListener('click', event => {
-  const button = event.target.closest('button[data-index]');
-  if (button) trigger('click', {index: Number(button.dataset.index)});
-});
-"""
 DROP = (
     "Drop a dermoscopic picture here, or click to choose one. It stays on this server for about a day: none that shows "
     "who it is."
@@ -84,7 +78,9 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
                         info=label("Or type one on the Hub: hf-hub:owner/name@revision"),
                     )
                 with gr.Column(min_width=240):
-                    gallery = gr.HTML(_gallery(examples), js_on_load=CHOOSE_EXAMPLE)
+                    gallery = gr.HTML(
+                        _gallery(examples), js_on_load=(STATIC / "examples.js").read_text(encoding="utf-8")
+                    )
             further = MorePictures()
         with gr.Column(elem_classes="lp-step", min_width=260, scale=3):
             gr.HTML(label("<h2><b>2</b> Attack</h2>"))
@@ -200,17 +196,15 @@ def _results(session: Session) -> str:
 
 
 def _gallery(examples: Sequence[tuple[Tensor, Path]]) -> str:
-    drawn = f'<p class="lp-note">{say(DRAWN)}</p>' if are_bundled() else ""
-    return example_buttons([(x, caption(path)) for x, path in examples]) + drawn
+    shown = [(x, caption(path)) for x, path in examples]
+    return macros("picture.html").examples(shown, say(DRAWN) if are_bundled() else "")
 
 
 def _waiting() -> str:
-    """JavaScript for what the status says at once, in the language that the server would choose; on a phone, where the
-    results are out of sight, it goes there."""
+    """JavaScript for what the status says at once."""
     said = {}
     for code in languages():
         with speaking(code):
             said[code] = status(say("Waiting for its turn."))
-    wanted = 'navigator.languages.map(code => code.toLowerCase().split("-")[0]).find(code => code in said)'
-    seen = "if (innerWidth < 800) document.querySelector('.lp-strip')?.scrollIntoView({behavior: 'smooth'})"
-    return f"() => {{ {seen}; const said = {json.dumps(said)}; return said[{wanted} ?? 'en']; }}"
+    show = (STATIC / "waiting.js").read_text(encoding="utf-8")
+    return f"() => ({show})({json.dumps(said)})"

@@ -1,4 +1,5 @@
 import base64
+import builtins
 import copy
 import io
 import json
@@ -20,7 +21,7 @@ from purifier.pipeline import Purifier
 from purifier.readings import MOST_BARS, Reading, bars, distance, read
 from purifier.reports import NOTICE, html_report, pdf_report, record, stages_zip
 from purifier.runs import Attack, Run, Settings, amplified, hash_of, run
-from purifier.wording.language import catalogue, speaking
+from purifier.wording.language import catalogue, languages, speaking
 from purifier.wording.readings import change, headline, together
 from purifier.wording.runs import COMMAND, limits
 from tests.helpers.pictures import lesion_like
@@ -103,7 +104,7 @@ def words(reader: PdfReader) -> str:
 
 
 def drawn(reader: PdfReader) -> int:
-    return sum(len(re.findall(rb"/I\d+ Do", page.get_contents().get_data())) for page in reader.pages)
+    return sum(len(re.findall(rb"/i\w+ Do", page.get_contents().get_data())) for page in reader.pages)
 
 
 def test_the_record_goes_to_json_and_its_settings_come_back(whole, classifier):
@@ -198,10 +199,9 @@ def test_an_attacker_who_knew_the_purifier_is_reported(whole, classifier):
 
 
 def test_what_is_malignant_is_hatched_and_named_so(page, whole, classifier):
-    kinds = [span["class"] for span in page.all("span") if span.get("class", "").startswith("bar") and "style" in span]
-    assert (
-        kinds == ["bar malignant" if label in ("MEL", "BCC", "AK", "SCC") else "bar" for label in classifier.labels] * 3
-    )
+    kinds = [span["class"] for span in page.all("span") if "style" in span]
+    of_each = ["lp-malignant" if label in ("MEL", "BCC", "AK", "SCC") else "lp-other" for label in classifier.labels]
+    assert kinds == of_each * 3
     assert page.text.count("(malignant or precancerous)") == 4 * 3
 
 
@@ -285,8 +285,10 @@ def test_the_paper_has_every_picture_to_the_bit(paper, whole):
 
 
 def test_the_paper_s_pictures_have_alternative_texts(whole, classifier):
-    data = pdf_report(whole, classifier)
-    assert len(re.findall(rb"/Alt ", data)) == 20
+    reader = PdfReader(io.BytesIO(pdf_report(whole, classifier)))
+    objects = [reader.get_object(i) for i in range(1, reader.trailer["/Size"])]
+    figures = [found for found in objects if isinstance(found, dict) and found.get("/S") == "/Figure"]
+    assert len(figures) == 20 and all(figure["/Alt"] for figure in figures)
 
 
 def test_german_umlauts_come_out(whole, classifier, monkeypatch):
@@ -299,10 +301,10 @@ def test_german_umlauts_come_out(whole, classifier, monkeypatch):
     reader = PdfReader(io.BytesIO(file))
     assert page.all("html") == [{"lang": "de"}] and all(text in page.text for text in words_of.values())
     assert all(text in words(reader) for text in words_of.values()) and reader.root_object["/Lang"] == "de"
-    assert "????" in words(reader)  # a name that cannot be drawn does not cost the language
+    assert "黑色素瘤" in words(reader)
 
 
-def test_chinese_is_on_the_page_and_the_paper_turns_to_english(whole, classifier, monkeypatch):
+def test_chinese_is_on_the_page_and_on_the_paper(whole, classifier, monkeypatch):
     for text, translated in {NOTICE: "仅供研究和教学；不是医疗器械。", "Melanocytic nevus": "黑色素细胞痣"}.items():
         monkeypatch.setitem(catalogue("zh"), text, translated)
     with speaking("zh"):
@@ -311,8 +313,32 @@ def test_chinese_is_on_the_page_and_the_paper_turns_to_english(whole, classifier
     assert (
         page.all("html") == [{"lang": "zh"}] and page.text.count("仅供研究和教学") == 2 and "黑色素细胞痣" in page.text
     )
-    assert NOTICE in words(reader) and "Melanocytic nevus" in words(reader) and "??" not in words(reader)
-    assert reader.root_object["/Lang"] == "en"
+    text = words(reader)
+    assert text.count("仅供研究和教学；不是医疗器械。") == 2 + len(reader.pages) and "黑色素细胞痣" in text
+    assert NOTICE not in text and "Melanocytic nevus" not in text
+    assert reader.root_object["/Lang"] == "zh"
+
+
+@pytest.mark.parametrize("language", languages())
+def test_the_paper_s_fonts_are_embedded(whole, classifier, language):
+    with speaking(language):
+        reader = PdfReader(io.BytesIO(pdf_report(whole, classifier)))
+    fonts = [font.get_object() for page in reader.pages for font in page["/Resources"]["/Font"].values()]
+    descriptors = [font["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object() for font in fonts]
+    names = {str(one["/FontName"]).partition("+")[2].removesuffix("-Bold") for one in descriptors}
+    assert all({"/FontFile2", "/FontFile3"} & set(one) for one in descriptors)
+    assert {"paper", "fixed"} <= names <= {"paper", "fixed", "chinese"} and ("chinese" in names) == (language == "zh")
+
+
+def test_without_pango_the_paper_says_what_is_missing(whole, classifier, monkeypatch):
+    def without(name, *rest, found=builtins.__import__):
+        if name.startswith("weasyprint"):
+            raise OSError("cannot load library 'libpango-1.0-0'")
+        return found(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(FileNotFoundError, match="print the HTML report from a browser"):
+        pdf_report(whole, classifier)
 
 
 def reading(top: str) -> Reading:

@@ -2,11 +2,21 @@ import ast
 import re
 
 import pytest
+from jinja2 import nodes
 
 from purifier.texts import Text, UserError
 from purifier.ui.tabs.about import CARDS
 from purifier.wording.language import ENGLISH, FOLDER, catalogue, languages, say, speaking, spoken, wanted
-from tests.helpers.texts import IN_BROWSER, TRANSLATORS, all_texts, handed_over, modules, texts_in
+from tests.helpers.texts import (
+    IN_BROWSER,
+    TRANSLATORS,
+    all_texts,
+    handed_over,
+    handed_over_by,
+    modules,
+    templates,
+    texts_in,
+)
 
 
 def places(text: str) -> list[str]:
@@ -43,6 +53,10 @@ def test_what_is_said_is_written_out():
         if isinstance(node, composed)
     ]
     assert not found
+    # In a template that is a literal, or one text of a lesson.
+    allowed = (nodes.Const, nodes.Getattr)
+    found = [(path, node) for path in templates() for node in handed_over_by(path)]
+    assert found and not [(path, node.lineno) for path, node in found if not isinstance(node, allowed)]
 
 
 def test_what_the_page_s_own_modules_raise_can_be_translated():

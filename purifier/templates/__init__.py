@@ -1,0 +1,63 @@
+"""HTML from the templates in this folder, which escape whatever they are given. The home of Jinja2.
+
+Templates speak as the code does: ``say("...")`` for words, ``say_html("...")`` for words with tags of their own.
+"""
+
+import base64
+from pathlib import Path
+from types import ModuleType
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from torch import Tensor
+
+from purifier.pictures.files import to_png
+from purifier.readings import bars, is_malignant
+from purifier.wording.language import say, spoken
+from purifier.wording.readings import diagnosis, headline
+from purifier.wording.runs import likeness, scale_name, step_names
+
+
+def say_html(text: str, **values: object) -> Markup:
+    """``say`` for a text that holds tags; ``values`` are escaped."""
+    found = Markup(say(text))
+    return found.format(**values) if values else found
+
+
+def data_url(data: bytes | str, kind: str) -> str:
+    """A file of the MIME type ``kind`` as an address that holds it."""
+    encoded = base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
+    return f"data:{kind};base64,{encoded}"
+
+
+def png(x: Tensor) -> str:
+    """The picture as an address that holds it, to the bit."""
+    return data_url(to_png(x), "image/png")
+
+
+def unbroken(text: str) -> str:
+    """``text`` without a line's end between a number and its per-cent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+_environment.filters |= {f.__name__: f for f in (data_url, diagnosis, png, say, unbroken)}
+_environment.globals |= {
+    f.__name__: f for f in (say, say_html, spoken, bars, is_malignant, headline, likeness, scale_name, step_names)
+}
+
+
+def render(file: str, **values: object) -> Markup:
+    """A whole template, filled in."""
+    return Markup(_environment.get_template(file).render(values))
+
+
+def macros(file: str) -> ModuleType:
+    """The macros of a template, to be called from Python; each gives ``Markup``."""
+    return _environment.get_template(file).module
