@@ -16,7 +16,7 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.evaluate import BATCH, targets
-from purifier.evaluation.metrics import auroc, proportion
+from purifier.evaluation.intervals import Score, auroc, share
 from purifier.pictures.files import SIZE, centre_square, to_batch
 from purifier.pipeline import Purifier
 
@@ -160,27 +160,25 @@ def non_lesion_scores(
     scores, truth = torch.cat([of_lesions, of_others]), torch.arange(len(lesions) + len(others)) >= len(lesions)
     found = of_others > classifier.measured.non_lesion.threshold
 
-    def found_of(kind: str) -> dict[str, float]:
+    def found_of(kind: str) -> Score:
         chosen = [i for i, k in enumerate(kinds) if k == kind]
-        return proportion(found[chosen], [origins[i] for i in chosen])
+        return share(found[chosen], [origins[i] for i in chosen])
 
     return {
         "lesions": len(lesions),
         "non_lesions": {kind: kinds.count(kind) for kind in FILES},
         "auroc": auroc(truth, scores, of_all),
         "found": {kind: found_of(kind) for kind in FILES},
-        "false_alarm": proportion(of_lesions > classifier.measured.non_lesion.threshold, lesions_of(lesions)),
+        "false_alarm": share(of_lesions > classifier.measured.non_lesion.threshold, lesions_of(lesions)),
         "attacked": len(attacked),
         "eps": eps,
-        "false_alarm_clean": proportion(doubted(some), of_attacked),
-        "false_alarm_purified": proportion(doubted(some, lambda x: purifier(x, seeded())), of_attacked),
-        "false_alarm_attacked": proportion(doubted(adv), of_attacked),
-        "false_alarm_attacked_purified": proportion(doubted(adv, lambda x: purifier(x, seeded())), of_attacked),
-        "found_purified": proportion(doubted(others, lambda x: purifier(x, seeded())), origins),
+        "false_alarm_clean": share(doubted(some), of_attacked),
+        "false_alarm_purified": share(doubted(some, lambda x: purifier(x, seeded())), of_attacked),
+        "false_alarm_attacked": share(doubted(adv), of_attacked),
+        "false_alarm_attacked_purified": share(doubted(adv, lambda x: purifier(x, seeded())), of_attacked),
+        "found_purified": share(doubted(others, lambda x: purifier(x, seeded())), origins),
         "evading": len(others[::6]),
-        "found_evading": proportion(
-            doubted(others[::6], lambda x: evade(classifier, x, attack, seeded())), origins[::6]
-        ),
+        "found_evading": share(doubted(others[::6], lambda x: evade(classifier, x, attack, seeded())), origins[::6]),
     }
 
 

@@ -4,26 +4,14 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from purifier.defences import FAMILIES
-from purifier.evaluation.attackers import get_attacker
+from purifier.evaluation.intervals import PERCENT, written
 from purifier.figures import Figure, save_figure
 from purifier.results.plots import plot_convergence, plot_epsilon
-from purifier.results.tables import (
-    EVALUATION,
-    at_equal_cost_table,
-    markdown,
-    overview,
-    purifier_text,
-    read_evaluations,
-    read_sources,
-    read_tradeoffs,
-    run_title,
-    sources_table,
-    strongest_table,
-    table,
-    together,
-    verdicts,
-)
+from purifier.results.record import ENOUGH, EVALUATION, Record, pictures, read_evaluations, strongest, together
+from purifier.results.tables import markdown, overview, purifier_text, run_title, table, verdicts
 
 ISIC_2019 = 25_331  # training images of the challenge
 CORES_PER_GPU = (50, 200)  # between which a GPU's worth is taken to lie, until someone measures one
@@ -116,6 +104,7 @@ without a stand-in, `eot` through these and through bit depth has the identity's
 these are upper limits of different tightness, and a defence that keeps more here may only have been attacked less
 well.
 """
+KINDS = ("summary", "tradeoff", "sources")
 TOGETHER = "together"  # the folder of plots of several runs
 GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer")  # kinds that do not use the defence's gradient
 MASKING = """
@@ -155,11 +144,11 @@ def write_robustness_page(page: Path, folder: Path = EVALUATION) -> None:
     page.write_text(robustness_page(folder), encoding="utf-8")
 
 
-def plots_together(groups: Sequence[list[dict]]) -> Iterator[tuple[str, Figure]]:
+def plots_together(groups: Sequence[list[Record]]) -> Iterator[tuple[str, Figure]]:
     """By name; of choices of pictures that were attacked by someone who knows the defence."""
     for records in groups:
-        if any(r["threat"] == "adaptive" for r in records):
-            choice = f"{records[0]['classifier']}-{max(r['n'] for r in records)}"
+        if any(r.adaptive for r in records):
+            choice = f"{records[0].classifier}-{pictures(records)}"
             for kind, figure in (("epsilon", plot_epsilon(records)), ("convergence", plot_convergence(records))):
                 if figure is not None:
                     yield f"{choice}-{kind}", figure
@@ -167,9 +156,9 @@ def plots_together(groups: Sequence[list[dict]]) -> Iterator[tuple[str, Figure]]
 
 def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evaluation") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``folder``."""
-    runs, tradeoffs, sources = read_evaluations(folder), read_tradeoffs(folder), read_sources(folder)
+    runs, tradeoffs, sources = (read_evaluations(folder, kind) for kind in KINDS)
     groups = together(runs.values())
-    parts = [INTRO, "## In short\n", markdown(*overview(groups)), BESIDE_PEERS]
+    parts = [INTRO, "## In short\n", markdown(overview(groups)), BESIDE_PEERS]
     parts += [line for records in groups for line in verdicts(records)]
     if tradeoffs:
         parts += [EQUAL_COST, *(line for records in tradeoffs.values() for line in verdicts(records))]
@@ -196,9 +185,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
         command = folder / name / "command.txt"
         if command.exists():
             parts.append(f"    {command.read_text(encoding='utf-8').strip()}\n")
-        parts.append(
-            table(records) + at_equal_cost_table(tradeoffs.get(name, [])) + sources_table(sources.get(name, []))
-        )
+        parts.append(table(records, tradeoffs.get(name, []), sources.get(name, [])))
         parts += [
             f"![{what}]({shown_as}/{name}/{path.name})\n"
             for plot, what in PLOTS.items()
@@ -208,54 +195,66 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
     return "\n".join(parts)
 
 
-def masking(records: Sequence[dict]) -> list[str]:
+def strongest_table(groups: Sequence[list[Record]], eps: float = 2.0) -> str:
+    """``strongest`` of each classifier on at least ``ENOUGH`` pictures, a column each; "" where there is none."""
+    found = [strongest(records, eps) for records in groups if pictures(records) >= ENOUGH]
+    columns = {
+        f"`{records[0].classifier}`, {records[0].n} pictures": {
+            r.defence: f"{written(r.accuracy, PERCENT)}, {r.attack}" for r in records
+        }
+        for records in found
+        if records
+    }
+    return markdown(pd.DataFrame(columns).fillna("–").rename_axis("defence").reset_index()) if columns else ""
+
+
+def masking(records: Sequence[Record]) -> list[str]:
     """Whether the attackers who know a defence were weak, or its gradient hidden (Athalye, Carlini & Wagner, 2018):
     more steps and samples must not help much, and attacks without its gradient must not do better than with it."""
     lines = []
-    adaptive = [r for r in records if r["threat"] == "adaptive"]
-    for defence, eps in dict.fromkeys((r["defence"], r["eps"]) for r in adaptive):
-        on_it = [r for r in records if (r["defence"], r["eps"]) == (defence, eps)]
+    adaptive = [r for r in records if r.adaptive]
+    for defence, eps in dict.fromkeys((r.defence, r.eps) for r in adaptive):
+        on_it = [r for r in records if (r.defence, r.eps) == (defence, eps)]
         exact = sorted(of_kind(on_it, "eot"), key=effort)
         by_stand_in, checks = of_kind(on_it, "stand-in"), of_kind(on_it, *GRADIENT_FREE)
         others = of_kind(on_it, *GRADIENT_FREE, "pgd")  # which was made with no defence in view, and is no check
         if not exact or not (len(exact) > 1 or by_stand_in or checks):
             continue
-        strongest = min([*exact, *by_stand_in], key=lambda r: r["accuracy"])
-        said = [f"`{defence}` at {eps:g}/255, {strongest['n']} pictures: PGD through it leaves {percent(strongest)}."]
+        hardest = min([*exact, *by_stand_in], key=lambda r: r.accuracy.value)
+        said = [f"`{defence}` at {eps:g}/255, {hardest.n} pictures: PGD through it leaves {percent(hardest)}."]
         if len(exact) > 1:
-            path = ", ".join(f"{get_attacker(r['attack']).numbers} {percent(r)}" for r in exact)
+            path = ", ".join(f"{r.attacker.numbers} {percent(r)}" for r in exact)
             said.append(f"By steps x samples: {path}.")
         if by_stand_in:
-            found = ", ".join(f"{r['attack']} {percent(r)}" for r in by_stand_in)
+            found = ", ".join(f"{r.attack} {percent(r)}" for r in by_stand_in)
             said.append(f"By the identity's gradient: {percent(exact[-1])}; by a stand-in's: {found}.")
         if others:
-            better = [r for r in others if r["accuracy"] < strongest["accuracy"]]
-            found = ", ".join(f"{r['attack']} {percent(r)}" for r in others)
+            better = [r for r in others if r.accuracy.value < hardest.accuracy.value]
+            found = ", ".join(f"{r.attack} {percent(r)}" for r in others)
             verdict = "; none does better" if checks else ""
             if better:
-                verdict = "; **better**: " + ", ".join(r["attack"] for r in better)
+                verdict = "; **better**: " + ", ".join(r.attack for r in better)
             said.append(f"Without its gradient: {found}{verdict}.")
         known = of_kind(on_it, "fixed")
-        said += [f"Knowing the very noise ({r['attack']}): {percent(r)}." for r in known]
-        lines.append(f"- `{strongest['classifier']}` behind {' '.join(said)}")
+        said += [f"Knowing the very noise ({r.attack}): {percent(r)}." for r in known]
+        lines.append(f"- `{hardest.classifier}` behind {' '.join(said)}")
     return lines
 
 
-def of_kind(records: Sequence[dict], *kinds: str) -> list[dict]:
+def of_kind(records: Sequence[Record], *kinds: str) -> list[Record]:
     """The records of these kinds of attackers."""
-    return [r for r in records if get_attacker(r["attack"]).kind in kinds]
+    return [r for r in records if r.attacker.kind in kinds]
 
 
-def effort(record: dict) -> tuple[int, int]:
+def effort(record: Record) -> tuple[int, int]:
     """By which ``eot`` attacks are sorted: the gradients that one takes, then its steps."""
-    attacker = get_attacker(record["attack"])
-    return attacker.steps * attacker.samples, attacker.steps
+    steps, samples = record.attacker.steps, record.attacker.samples
+    return steps * samples, steps
 
 
-def percent(record: dict) -> str:
+def percent(record: Record) -> str:
     """A share as a percentage."""
-    low, high = (100 * record[f"accuracy_{end}"] for end in ("low", "high"))
-    return f"{100 * record['accuracy']:.1f} % ({low:.0f} to {high:.0f})"
+    return record.accuracy.written("{percent:.1f} % ({from_percent:.0f} to {to_percent:.0f})")
 
 
 def tuning(folder: Path, shown_as: str) -> str:
@@ -276,7 +275,7 @@ def tuning(folder: Path, shown_as: str) -> str:
     text = (
         TUNING.format(command=command, images=images)
         + "\n"
-        + markdown(["defence", "settings", "tried", *conditions], body)
+        + markdown(pd.DataFrame(body, columns=["defence", "settings", "tried", *conditions]))
         + "\n"
     )
     left_out = [f"{family}{FAMILIES[family].default:g}" for family in FAMILIES if family not in best]
@@ -290,17 +289,18 @@ def tuning(folder: Path, shown_as: str) -> str:
     return text + (SENSITIVITY.format(folder=shown_as) if (folder / "sensitivity.png").exists() else "")
 
 
-def cost(records: Sequence[dict]) -> str:
+def cost(records: Sequence[Record]) -> str:
     """An attack that does not know the defence is made once for all of them."""
     attacks = {
-        (r["classifier"], r["attack"], r["eps"], r["defence"] if r["threat"] == "adaptive" else None): r[
-            "attack_seconds_per_image"
-        ]
-        for r in records
+        (r.classifier, r.attack, r.eps, r.defence if r.adaptive else None): r.attack_seconds_per_image for r in records
     }
-    seconds = sum(attacks.values()) + sum(r["seconds_per_image"] * r["draws"] for r in records)
+    seconds = sum(attacks.values()) + sum(r.seconds_per_image * r.draws for r in records)
     hours = seconds * ISIC_2019 / 3600
     body = [[str(gpus), *(f"{hours / cores / gpus:,.1f}" for cores in CORES_PER_GPU)] for gpus in GPUS]
     header = ["GPUs", *(f"hours, if a GPU is worth {cores} cores" for cores in CORES_PER_GPU)]
     low, high = CORES_PER_GPU
-    return COST.format(images=ISIC_2019, hours=hours, low=low, high=high) + markdown(header, body) + "\n"
+    return (
+        COST.format(images=ISIC_2019, hours=hours, low=low, high=high)
+        + markdown(pd.DataFrame(body, columns=header))
+        + "\n"
+    )

@@ -4,6 +4,7 @@ from dataclasses import replace
 from html import escape
 
 from purifier.classifiers.classifier import Classifier, measured_scores
+from purifier.evaluation.intervals import WHOLE_PERCENT, Score
 from purifier.readings import Reading, is_foreign, read
 from purifier.runs import amplified
 from purifier.ui.session import Session
@@ -97,4 +98,4 @@ def _how_good(name: str) -> str:
 
 
 def _percent(score: dict) -> str:
-    return f"{100 * score['value']:.0f} % ({100 * score['low']:.0f}–{100 * score['high']:.0f})"
+    return Score.read(score).written(WHOLE_PERCENT)

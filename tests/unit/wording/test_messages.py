@@ -21,7 +21,7 @@ from purifier.figures import plot_spectrum
 from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.results.plots import plot_convergence, plot_epsilon
-from purifier.results.tables import read_evaluations
+from purifier.results.record import read_evaluations
 from purifier.runs import Attack, Settings, attack_steps
 from purifier.ui import api
 from purifier.ui.session import classifier_for_page
@@ -149,7 +149,7 @@ def test_a_defence_s_title_is_made_of_one_message(name):
 
 def test_titles_of_what_was_measured_are_known():
     records = [record for records in read_evaluations().values() for record in records]
-    titles = {record[f"{kind}_title"] for record in records for kind in ("attack", "defence")}
+    titles = {title for record in records for title in (record.attacker.title, record.defence_title)}
     titles |= {get_attacker(name).title for name in examples()}
     unknown = {title for title in titles if len(made_of(title)) != 1}
     assert not {title for title in unknown if not any(re.fullmatch(proper, title) for proper in PROPER)}
