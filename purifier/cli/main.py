@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     results = commands.add_parser(
         "results", help="the bundled classifiers, and defences against attackers, from what was measured and stored"
     )
-    results.add_argument("--docs", type=Path, help="write docs/robustness.md there in place of printing")
+    results.add_argument("--docs", type=Path, help="write docs/robustness.md there, plots and a CSV beside it")
     results.set_defaults(run=_results)
 
     examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")

@@ -1,8 +1,9 @@
 """Plots of records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
 from purifier.evaluation.intervals import Score
 from purifier.evaluation.plots import plot_tradeoff
@@ -139,4 +140,72 @@ def plot_convergence(records: Sequence[Record]) -> Figure | None:
         panel.set_xticks(ticks, map(str, ticks))
         panel.legend(fontsize=8)
     figure.axes[0].set_ylabel("accuracy through MDDA,\nadaptive attacker")
+    return figure
+
+
+def plot_heat(panels: dict[str, pd.DataFrame]) -> Figure:
+    """Shares as colours and in per cent: of each panel a frame of scores, with the same rows for all."""
+    names = list(dict.fromkeys(name for cells in panels.values() for name in cells.index))
+    widths = [len(cells.columns) for cells in panels.values()]
+    figure = Figure(figsize=(1.4 + 0.62 * sum(widths), 1 + 0.27 * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axis, (title, cells) in zip(axes, panels.items(), strict=True):
+        scores = cells.reindex(names)
+        values = scores.map(lambda score: score.value if isinstance(score, Score) else np.nan).to_numpy(float)
+        axis.imshow(values, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            colour = "black" if value > 0.45 else "white"
+            if not np.isnan(value):
+                axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+        axis.set_title(title, fontsize=9)
+        axis.set_xticks(range(len(cells.columns)), cells.columns, fontsize=7)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+    figure.supxlabel("per cent of the pictures read rightly", fontsize=9)
+    return figure
+
+
+def plot_forest(panels: dict[str, dict[str, Score]], label: str) -> Figure:
+    """Scores in per cent with their intervals, one below the other, in panels beside one another."""
+    names = list(dict.fromkeys(name for scores in panels.values() for name in scores))
+    figure = Figure(figsize=(1.2 + 2.1 * len(panels), 1 + 0.24 * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, (title, scores) in zip(axes, panels.items(), strict=True):
+        shown = list(scores.values())
+        places = [names.index(name) for name in scores]
+        middles = [100 * score.value for score in shown]
+        axis.errorbar(middles, places, xerr=100 * spread(shown), fmt="o", color=COLOURS[1], markersize=4, linewidth=1)
+        axis.axvline(0, color="0.5", linewidth=0.8)
+        axis.set_title(title, fontsize=8)
+        axis.grid(alpha=0.3, axis="x")
+    axes[0].set_yticks(range(len(names)), names, fontsize=8)
+    axes[0].invert_yaxis()
+    figure.supxlabel(label, fontsize=9)
+    return figure
+
+
+def plot_budgets(tradeoffs: Iterable[Sequence[Record]]) -> Figure:
+    """What each family of defences keeps under attack against the points of clean accuracy given up."""
+    tradeoffs = list(tradeoffs)
+    figure = Figure(figsize=(2 + 2.8 * len(tradeoffs), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(tradeoffs), sharey=True, squeeze=False)[0]
+    for axis, records in zip(axes, tradeoffs, strict=True):
+        families = frame(r for r in records if r.defence == "mdda" or r.mdda_ahead_by is not None).groupby(
+            "family", sort=False
+        )
+        for i, (family, of_it) in enumerate(families):
+            axis.plot(
+                of_it.budget,
+                [score.value for score in of_it.accuracy],
+                "osD^v<>pPX*h"[i % 12] + "-",
+                color=COLOURS[i % len(COLOURS)],
+                label=family,
+                linewidth=2.5 if family == "mdda" else 1,
+                markersize=5,
+            )
+        axis.set_title(f"{records[0].classifier}, {records[0].n} pictures", fontsize=9)
+        axis.set(xticks=sorted({r.budget for r in records}), ylim=(0, 1))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy, PGD at 2/255,\nunaware attacker")
+    figure.supxlabel("points of clean accuracy given up", fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
