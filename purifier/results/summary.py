@@ -55,7 +55,7 @@ def summarise(rows: pd.DataFrame) -> list[Record]:
     answers = {key: answers_of(group) for key, group in groups.items()}
     records = []
     for (attack, eps, defence), group in groups.items():
-        found, attacker, how = answers[attack, eps, defence], get_attacker(attack), find_defence(defence)
+        found, attacker = answers[attack, eps, defence], get_attacker(attack)
         scores, right_before = found.scores(), was_right.reindex(images_of(group)).to_numpy()
         fooled, ours = (answers.get((attack, eps, name)) for name in ("none", "mdda"))
         if attacker.kind == "none":
@@ -63,29 +63,16 @@ def summarise(rows: pd.DataFrame) -> list[Record]:
             scores["melanoma_made_benign"] = found.made_benign(right_before)
         elif not attacker.adaptive and fooled is not None:
             scores["recovered"] = found.share(found.right, right_before & ~fooled.right[:, 0])
-        if ours is not None and defence != "mdda":
-            scores["mdda_ahead_by"] = ours.ahead_of(found)
         means = group[["psnr", "ssim", "linf", "l2", "l2_coarse"]].replace([np.inf], np.nan).mean()
-        records.append(
-            Record(
-                classifier=group.classifier.iloc[0],
-                attacker=attacker,
-                eps=eps,
-                defence=defence,
-                family=how.family,
-                number=how.number,
-                defence_title=how.title,
-                n=len(found.truth),
-                lesions=found.lesions,
-                draws=int(group.draws.iloc[0]),
-                constant_accuracy=float(np.unique(found.truth, return_counts=True)[1].max() / len(found.truth)),
-                seconds_per_image=float(group.seconds.mean()),
-                attack_seconds_per_image=float(group.attack_seconds.mean()),
-                peak_memory_mb=float(group.peak_memory_mb.iloc[0]),
-                **{name: None if np.isnan(mean) else float(mean) for name, mean in means.items()},
-                **scores,
-            )
-        )
+        about = {
+            "draws": int(group.draws.iloc[0]),
+            "constant_accuracy": float(np.unique(found.truth, return_counts=True)[1].max() / len(found.truth)),
+            "seconds_per_image": float(group.seconds.mean()),
+            "attack_seconds_per_image": float(group.attack_seconds.mean()),
+            "peak_memory_mb": float(group.peak_memory_mb.iloc[0]),
+            **{name: None if np.isnan(mean) else float(mean) for name, mean in means.items()},
+        }
+        records.append(_record(group, eps, found, ours, **scores, **about))
     return records
 
 
@@ -98,27 +85,32 @@ def by_source(rows: pd.DataFrame) -> list[Record]:
     for source in sources if len(sources) > 1 else []:
         own = rows[(rows.source == source) & (rows.threat == "oblivious")]
         quality = own.drop_duplicates("image").jpeg_quality.astype(float).mean()
-        answers = {key: answers_of(group) for key, group in _groups(own)}
+        groups = dict(_groups(own))
+        answers = {key: answers_of(group) for key, group in groups.items()}
         for (attack, eps, defence), found in answers.items():
-            ours, how = answers.get((attack, eps, "mdda")), find_defence(defence)
-            records.append(
-                Record(
-                    classifier=own.classifier.iloc[0],
-                    attacker=get_attacker(attack),
-                    eps=eps,
-                    defence=defence,
-                    family=how.family,
-                    number=how.number,
-                    defence_title=how.title,
-                    n=len(found.truth),
-                    lesions=found.lesions,
-                    accuracy=found.accuracy(),
-                    mdda_ahead_by=None if ours is None or defence == "mdda" else ours.ahead_of(found),
-                    source=source,
-                    jpeg_quality=None if np.isnan(quality) else float(quality),
-                )
-            )
+            about = {"source": source, "jpeg_quality": None if np.isnan(quality) else float(quality)}
+            ours = answers.get((attack, eps, "mdda"))
+            records.append(_record(groups[attack, eps, defence], eps, found, ours, accuracy=found.accuracy(), **about))
     return records
+
+
+def _record(group: pd.DataFrame, eps: float | None, found: Answers, ours: Answers | None, **more) -> Record:
+    """Of the rows of one attack and defence; ``ours`` are the answers behind MDDA, if it was measured."""
+    first = group.iloc[0]
+    defence = find_defence(first.defence)
+    return Record(
+        classifier=first.classifier,
+        attacker=get_attacker(first.attack),
+        eps=eps,
+        defence=first.defence,
+        family=defence.family,
+        number=defence.number,
+        defence_title=defence.title,
+        n=len(found.truth),
+        lesions=found.lesions,
+        mdda_ahead_by=None if ours is None or first.defence == "mdda" else ours.ahead_of(found),
+        **more,
+    )
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[tuple[tuple, pd.DataFrame]]:

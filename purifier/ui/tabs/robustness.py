@@ -200,10 +200,9 @@ def _cell(record: Record | None) -> str:
     """The number with its interval, and both as a dot on a line from 0 to 100 per cent."""
     if record is None:
         return "–"
-    width = 100 * (record.accuracy.high - record.accuracy.low)
-    return record.accuracy.written(
-        "{percent:.0f} <small>{from_percent:.0f}–{to_percent:.0f}</small>"
-        '<span class="lp-interval" aria-hidden="true"><i style="left:{from_percent:.1f}%;width:'
-        f'{width:.1f}%"></i><b style="left:'
-        '{percent:.1f}%"></b></span>'
+    score = record.accuracy
+    drawn = (
+        f'<span class="lp-interval" aria-hidden="true"><i style="left:{100 * score.low:.1f}%;'
+        f'width:{100 * (score.high - score.low):.1f}%"></i><b style="left:{100 * score.value:.1f}%"></b></span>'
     )
+    return score.written("{percent:.0f} <small>{from_percent:.0f}–{to_percent:.0f}</small>") + drawn
