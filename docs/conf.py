@@ -41,5 +41,11 @@ def _add_fields(app, kind: str, name: str, thing: object, options, lines: list[s
         lines += ["", *fields] if fields else []
 
 
+def _assets_as_downloads(app, docname: str, source: list[str]) -> None:
+    """Markdown among the assets is no page of these; the link to it stays, as one to a file."""
+    source[0] = re.sub(r"\[([^]]+)\]\((\.\./assets/[^)]+\.md)\)", r"{download}`\1 <\2>`", source[0])
+
+
 def setup(app) -> None:
+    app.connect("source-read", _assets_as_downloads)
     app.connect("autodoc-process-docstring", _add_fields)

@@ -4,7 +4,7 @@ Images are (B, 3, H, W) in [0, 1].
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -217,7 +217,7 @@ FAMILIES: dict[str, Family] = {
         whole=True, low=1, high=8, default=4, values=(1, 2, 3, 4),
     ),
 }  # fmt: skip
-# MDDA in any of its settings, as one family: for families compared at equal cost. See ``is_peer``.
+# MDDA in any of its settings, as one family: for families compared at equal cost. See ``Record.is_peer``.
 OF_MDDA = ("mdda", *(kind for kind, family in FAMILIES.items() if family.of_mdda))
 
 
@@ -225,27 +225,6 @@ def split_name(name: str) -> tuple[str, float | None]:
     """The family that a defence's name begins with, and the number that it ends with, if any."""
     kind, number = re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)?", name).groups()
     return kind, None if number is None else float(number)
-
-
-def family_of(name: str) -> str:
-    """A defence's name without its number."""
-    return split_name(name)[0]
-
-
-def is_peer(name: str) -> bool:
-    """Whether a defence is listed beside MDDA where single settings are compared: all but none, and MDDA weaker or
-    stronger. MDDA at one scale is, though in ``OF_MDDA``: it has a tuned setting of its own."""
-    return family_of(name) not in ("none", "mdda")
-
-
-def at_their_best(names: Iterable[str]) -> list[str]:
-    """Of each family the setting that tuning found, where it is among the names; else all of that family's."""
-    names = list(dict.fromkeys(names))
-    best = {
-        f"{family}{FAMILIES[family].default:g}" if family in FAMILIES else family for family in map(family_of, names)
-    }
-    found = {family_of(name) for name in best & set(names)}
-    return [name for name in names if name in best or family_of(name) not in found]
 
 
 def get_defence(

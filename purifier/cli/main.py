@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     results = commands.add_parser(
         "results", help="the bundled classifiers, and defences against attackers, from what was measured and stored"
     )
-    results.add_argument("--docs", type=Path, help="write docs/robustness.md there in place of printing")
+    results.add_argument("--docs", type=Path, help="write docs/robustness.md there, plots and a CSV beside it")
     results.set_defaults(run=_results)
 
     examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
@@ -319,14 +319,15 @@ def _card(options: argparse.Namespace) -> None:
 
 def _results(options: argparse.Namespace) -> None:
     from purifier.results.page import write_robustness_page
-    from purifier.results.tables import accuracy_table, markdown, overview, read_evaluations, together
+    from purifier.results.record import read_evaluations, together
+    from purifier.results.tables import accuracy_table, markdown, overview
     from purifier.training.card import report
 
     if options.docs is not None:
         write_robustness_page(options.docs)
         return
     print(report())
-    print(f"\n{markdown(*overview(together(read_evaluations().values())))}")
+    print(f"\n{markdown(overview(together(read_evaluations().values())))}")
     for name, records in read_evaluations().items():
         print(f"\n{name}\n\n{accuracy_table(records)}")
 

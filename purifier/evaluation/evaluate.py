@@ -14,7 +14,7 @@ from tqdm import tqdm
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
-from purifier.evaluation.metrics import clean_scores, mean_over_draws, proportion, worst_over_draws
+from purifier.evaluation.intervals import share
 from purifier.pictures.files import SIZE
 from purifier.pipeline import Purifier
 from purifier.seeds import seed_of
@@ -75,11 +75,6 @@ def predict(classifier: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, 
     return probabilities, targets(classifier, samples)
 
 
-def evaluate_clean(classifier: Classifier, samples: Sequence[Sample]) -> dict:
-    """Scores on the pictures as they are."""
-    return clean_scores(*predict(classifier, samples), classifier.labels, lesions_of(samples))
-
-
 def predict_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> Tensor:
     """Probabilities (N, labels) of the pictures after the purifier, one draw of its noise."""
 
@@ -87,12 +82,6 @@ def predict_purified(classifier: Classifier, purifier: Purifier, samples: Sequen
         return classifier.probabilities(purifier(x, torch.Generator().manual_seed(seed_of(seed, "noise", i))))
 
     return over_batches(classifier, samples, read, "purify")
-
-
-def evaluate_purified(classifier: Classifier, purifier: Purifier, samples: Sequence[Sample], seed: int = 0) -> dict:
-    """Scores on the pictures after the purifier, one draw of its noise: what it costs on clean pictures."""
-    probabilities = predict_purified(classifier, purifier, samples, seed)
-    return clean_scores(probabilities, targets(classifier, samples), classifier.labels, lesions_of(samples))
 
 
 def evaluate_robust(
@@ -104,7 +93,7 @@ def evaluate_robust(
         return withstands(classifier, x, y, attack, restarts, seed_of(seed, "attack", i))
 
     lesions = lesions_of(samples)
-    accuracy = proportion(over_batches(classifier, samples, held, "attack"), lesions)
+    accuracy = share(over_batches(classifier, samples, held, "attack"), lesions)
     return {
         "images": len(samples),
         "lesions": len(set(lesions)),
@@ -147,24 +136,20 @@ def evaluate_purifier(
     """Accuracy clean, attacked, and both purified; attacks start from 8-bit pictures and are not rounded."""
     if draws < 1:
         raise ValueError(f"draws must be at least 1, and is {draws}.")
-    pixels, y = read_pixels(samples, SIZE), targets(classifier, samples)
-    device, right = classifier.mean.device, {"clean": [], "attacked": []}
-    purified = {"clean": [], "attacked": []}
-    for i, (b, t) in enumerate(
-        tqdm(list(zip(pixels.split(BATCH), y.split(BATCH), strict=True)), desc="attack, purify")
-    ):
-        x, t = b.to(device) / 255, t.to(device)
-        adv = attack(classifier, x, t, generator=torch.Generator().manual_seed(seed_of(seed, "attack", i)))
-        for name, z in (("clean", x), ("attacked", adv)):
-            with torch.no_grad():
-                right[name].append((classifier(z).argmax(1) == t).cpu())
-                seeds = [seed_of(seed, "noise", i, draw) for draw in range(draws)]
-                clean = [purifier(z, torch.Generator().manual_seed(s)) for s in seeds]
-                hits = [(classifier(c).argmax(1) == t).cpu() for c in clean]
-            purified[name].append(torch.stack(hits))
-    lesions = lesions_of(samples)
+
+    def right(x: Tensor, y: Tensor, i: int) -> Tensor:
+        """(B, 2, 1 + draws): of the clean and of the attacked picture, as it is and in each draw."""
+        adv = attack(classifier, x, y, generator=torch.Generator().manual_seed(seed_of(seed, "attack", i)))
+        seeds = [seed_of(seed, "noise", i, draw) for draw in range(draws)]
+        found = []
+        for z in (x, adv):
+            pictures = [z, *(purifier(z, torch.Generator().manual_seed(s)) for s in seeds)]
+            found.append(torch.stack([classifier(picture).argmax(1) == y for picture in pictures], dim=1))
+        return torch.stack(found, dim=1)
+
+    lesions, hits = lesions_of(samples), over_batches(classifier, samples, right, "attack, purify")
     result = {
-        "images": len(y),
+        "images": len(samples),
         "lesions": len(set(lesions)),
         "draws": draws,
         "threat": "oblivious",
@@ -173,9 +158,8 @@ def evaluate_purifier(
         "purifier": asdict(purifier),
         "seed": seed,
     }
-    for name in right:
-        result[name] = proportion(torch.cat(right[name]), lesions)
-        hits = torch.cat(purified[name], dim=1)
-        result[f"{name}_purified"] = mean_over_draws(hits, lesions)
-        result[f"{name}_purified_worst_draw"] = worst_over_draws(hits, lesions)
+    for i, name in enumerate(("clean", "attacked")):
+        result[name] = share(hits[:, i, 0], lesions)
+        result[f"{name}_purified"] = share(hits[:, i, 1:], lesions)
+        result[f"{name}_purified_worst_draw"] = share(hits[:, i, 1:].all(dim=1), lesions)
     return result

@@ -10,7 +10,7 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of
 from purifier.evaluation.evaluate import evaluate_robust, over_batches
-from purifier.evaluation.metrics import proportion
+from purifier.evaluation.intervals import Score, share
 
 
 def masking_checks(
@@ -26,9 +26,9 @@ def masking_checks(
     """Accuracy under PGD-20, PGD-100 with ``restarts``, Square with ``queries``, and PGD-20 made on ``surrogate``."""
     pgd20, pgd100 = AttackSettings(eps=eps), AttackSettings(eps=eps, steps=100)
 
-    def accuracy(attack: Callable[[Tensor, Tensor], Tensor], desc: str) -> dict[str, float]:
+    def accuracy(attack: Callable[[Tensor, Tensor], Tensor], desc: str) -> Score:
         right = over_batches(classifier, samples, lambda x, y, i: classifier(attack(x, y)).argmax(1) == y, desc)
-        return proportion(right, lesions_of(samples))
+        return share(right, lesions_of(samples))
 
     def by_square(x: Tensor, y: Tensor) -> Tensor:
         from purifier.evaluation import art  # its import takes seconds

@@ -16,7 +16,7 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.evaluate import BATCH, targets
-from purifier.evaluation.metrics import auroc, proportion
+from purifier.evaluation.intervals import Score, auroc, share
 from purifier.pictures.files import SIZE, centre_square, to_batch
 from purifier.pipeline import Purifier
 
@@ -160,29 +160,25 @@ def ood_scores(
     scores, truth = torch.cat([of_lesions, of_others]), torch.arange(len(lesions) + len(others)) >= len(lesions)
     found = of_others > classifier.calibration.out_of_distribution.threshold
 
-    def found_of(kind: str) -> dict[str, float]:
+    def found_of(kind: str) -> Score:
         chosen = [i for i, k in enumerate(kinds) if k == kind]
-        return proportion(found[chosen], [origins[i] for i in chosen])
+        return share(found[chosen], [origins[i] for i in chosen])
 
     return {
         "lesions": len(lesions),
         "ood_pictures": {kind: kinds.count(kind) for kind in FILES},
         "auroc": auroc(truth, scores, of_all),
         "found": {kind: found_of(kind) for kind in FILES},
-        "false_alarm": proportion(
-            of_lesions > classifier.calibration.out_of_distribution.threshold, lesions_of(lesions)
-        ),
+        "false_alarm": share(of_lesions > classifier.calibration.out_of_distribution.threshold, lesions_of(lesions)),
         "attacked": len(attacked),
         "eps": eps,
-        "false_alarm_clean": proportion(is_ood(some), of_attacked),
-        "false_alarm_purified": proportion(is_ood(some, lambda x: purifier(x, seeded())), of_attacked),
-        "false_alarm_attacked": proportion(is_ood(adv), of_attacked),
-        "false_alarm_attacked_purified": proportion(is_ood(adv, lambda x: purifier(x, seeded())), of_attacked),
-        "found_purified": proportion(is_ood(others, lambda x: purifier(x, seeded())), origins),
+        "false_alarm_clean": share(is_ood(some), of_attacked),
+        "false_alarm_purified": share(is_ood(some, lambda x: purifier(x, seeded())), of_attacked),
+        "false_alarm_attacked": share(is_ood(adv), of_attacked),
+        "false_alarm_attacked_purified": share(is_ood(adv, lambda x: purifier(x, seeded())), of_attacked),
+        "found_purified": share(is_ood(others, lambda x: purifier(x, seeded())), origins),
         "evading": len(others[::6]),
-        "found_evading": proportion(
-            is_ood(others[::6], lambda x: evade(classifier, x, attack, seeded())), origins[::6]
-        ),
+        "found_evading": share(is_ood(others[::6], lambda x: evade(classifier, x, attack, seeded())), origins[::6]),
     }
 
 

@@ -1,18 +1,17 @@
 """Plots of a search for settings."""
 
-from purifier.defences import family_of
 from purifier.figures import COLOURS, Figure
 
 
 def plot_tradeoff(points: list[tuple[str, float, float]], attacked: str) -> Figure:
-    """Accuracy under attack against clean accuracy, of (defence, clean, attacked): for each family of defences its
+    """Accuracy under attack against clean accuracy, of (family, clean, attacked): for each family of defences its
     settings, and in bold those that no other setting of it beats at both. Further up and to the right is better."""
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axis = figure.subplots()
-    families = sorted({family_of(defence) for defence, _, _ in points}, key=lambda family: (family != "mdda", family))
+    families = sorted({family for family, _, _ in points}, key=lambda family: (family != "mdda", family))
     for i, family in enumerate(families):
         colour, marker = COLOURS[i % len(COLOURS)], "osD^v<>pPX*h"[i % 12]
-        own = sorted({(clean, robust) for defence, clean, robust in points if family_of(defence) == family})
+        own = sorted({(clean, robust) for of, clean, robust in points if of == family})
         best = [p for p in own if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in own)]
         axis.plot(*zip(*own, strict=True), marker, color=colour, alpha=0.35, markersize=4, linestyle="none")
         axis.plot(

@@ -1,306 +1,386 @@
-"""docs/robustness.md, written from what is stored in assets/evaluation by ``purifier results --docs``."""
+"""docs/robustness.md, its plots and its CSV, from what is stored in assets/evaluation: ``purifier results --docs``.
+
+The page's words are in robustness.md beside this file, with places for what is computed here.
+"""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from purifier.defences import FAMILIES
-from purifier.evaluation.attackers import get_attacker
-from purifier.figures import Figure, save_figure
-from purifier.results.plots import plot_convergence, plot_epsilon
-from purifier.results.tables import (
-    EVALUATION,
-    at_equal_cost_table,
-    markdown,
-    overview,
-    purifier_text,
-    read_evaluations,
-    read_sources,
-    read_tradeoffs,
-    run_title,
-    sources_table,
-    strongest_table,
-    table,
-    together,
-    verdicts,
-)
+import pandas as pd
 
+from purifier.defences import FAMILIES
+from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score, written
+from purifier.figures import Figure, save_figure
+from purifier.results.plots import plot_budgets, plot_convergence, plot_epsilon, plot_forest, plot_heat
+from purifier.results.record import (
+    EVALUATION,
+    Record,
+    at_their_best,
+    find,
+    pictures,
+    read_evaluations,
+    strongest,
+    together,
+)
+from purifier.results.tables import by_condition, markdown, overview, purifier_text, side, table
+
+TEMPLATE = Path(__file__).with_name("robustness.md")
+CLASSIFIERS = ("augmented", "robust", "standard", "surrogate")
+BALANCED = {name: f"{name}-balanced" for name in ("augmented", "standard", "surrogate")}  # the largest choices, by run
+AS_THEY_COME = {name: f"{name}-as-they-come" for name in ("augmented", "robust")}
+ADAPTIVE = {name: f"{name}-adaptive" for name in CLASSIFIERS}  # on the same pictures
+ATTACKS, EFFORT = "augmented-attacks", "augmented-convergence"  # on few pictures
+KNOWN_SIZE = 2.0  # in 1/255, at which all classifiers were attacked
+GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer")  # kinds that do not use the defence's gradient
 ISIC_2019 = 25_331  # training images of the challenge
 CORES_PER_GPU = (50, 200)  # between which a GPU's worth is taken to lie, until someone measures one
 GPUS = (1, 8, 64)
-INTRO = """# How robust is it?
-
-Written by `purifier results --docs docs/robustness.md` from the runs stored in `assets/evaluation`; nothing here is
-typed in by hand. The pictures are of lesions of ISIC 2019 (HAM10000 and MSK) that neither training nor tuning saw. An
-**oblivious** attacker knows the classifier and not the defence; an **adaptive** one knows both. Every figure is the
-share of pictures that are read rightly, with a 95 % interval; a defence that draws noise is drawn several times and
-the figure is the mean. Some lesions have several pictures: tables that give the number of lesions have intervals over
-these, the others (of earlier runs) over pictures, which makes them a little narrow. The choices are balanced over the
-diagnoses as far as there are pictures; on pictures as they come, two thirds of which are nevi, accuracy is higher, and
-so is that of always answering nevus. The choices overlap and are no independent evidence.
-
-What the classifiers have seen favours some defences: `augmented` was trained on pictures purified by MDDA (with noise
-of 4 to 10/255), by noise and ROF at one scale, and written as JPEG of quality 30 to 95, and never saw a median or a
-Gaussian; `robust` began from an earlier `augmented` and was trained on attacked pictures. `standard` and `surrogate`
-saw nothing of the kind. The settings of MDDA and of all peers were chosen on `augmented` and are used for all four.
-"""
-BESIDE_PEERS = """
-Accuracy with its 95 % interval; a row has one choice of pictures. The adaptive attacker is PGD through the purifier,
-averaged over its noise (EOT); where several efforts were made the strongest counts. The others might still be stronger:
-read it as "at most".
-
-MDDA beside its peers, each with the settings that the rule below chose, by the interval of the difference on the same
-pictures (choices of 100 and more). With so many comparisons at 95 %, one in twenty would differ by chance:
-"""
-TUNING = """## Settings
-
-    {command}
-
-chose these on {images} validation pictures by one rule: of the settings whose worst accuracy (clean, PGD-20 at 2/255,
-at 8/255; oblivious) is within one standard error of the best, measured again over fresh draws, the one that costs least
-on clean pictures. The worst is nearly always that at 8/255; who fears 2/255 alone would choose weaker settings, of MDDA
-and of its peers (see "At equal cost").
-"""
-SENSITIVITY = """
-What each setting of MDDA does when the others stay as chosen, on the same validation pictures (one draw). `decay`
-(noise and weight times scale to that power), `smooth` (a last Gaussian), scale 2 and `own = 1` (blocks that mix
-nothing) are not part of the search.
-
-![Accuracy on validation pictures against each setting of MDDA]({folder}/sensitivity.png)
-"""
-EQUAL_COST = """
-## At equal cost on clean pictures
-
-A defence that costs nothing keeps nothing, and one that keeps much costs much; so each family of defences is asked
-what it keeps under attack (oblivious) for 2, 5 and 10 points of clean accuracy given up. Each may use the best of its
-settings, doing nothing among them, or the best mixture of two, which is had by a coin for each picture. They are
-chosen on the pictures that they are scored on, MDDA's and its peers' alike, so every figure is a little high, most of
-all for those who have more settings: they stand in the tables further down. MDDA's are the tuned one, weaker ones in
-proportion (`mdda6`: noise of 6/255), and those of one scale alone (`noisy-rof`, noise of 8/255). Its lead, by the
-interval of the difference on the same pictures:
-"""
-WHY = """
-## Why it is not ahead everywhere
-
-Three things in the tables below explain where MDDA stands.
-
-1. Against an attacker who does not know them, nearly all smoothing defences undo nearly all of the attack at 2/255:
-   what a defence keeps is close to what it reads rightly on clean pictures. So its cost there decides; and at
-   8/255, where weak smoothing no longer suffices, its strength.
-2. JPEG has these pictures on its side: they came as JPEG files, those of HAM10000 of quality 75, and what compression
-   takes had been taken before the classifier learnt from them. On those of MSK, which were compressed less, JPEG costs
-   `standard` more, and MDDA at one scale (`noisy-rof0.03`) reads more of them rightly than JPEG does, attacked and
-   not, though there are too few of them to be sure (the last table of each run).
-3. Mixing scales blurs, and who has not learnt from blurred pictures pays for it: `standard` reads fewer pictures
-   rightly after MDDA of two scales than after MDDA of one, attacked and not. `augmented` has learnt from pictures that
-   MDDA purified. There one scale with little denoising is the better one at 2/255, and two scales with more noise and
-   denoising, which the rule chose, at 8/255.
-
-What was tried in its aggregation on validation pictures to keep its cost down, and did not help at the same strength:
-coarse scales that correct only the shapes that they can show, shares of the scales in the last merge (`tilt`), and
-noise and denoising that fall with the scale (`decay`, in the sensitivity plot). The setting to take against small
-attacks is one scale: `Purifier(scales=(1,), sigma=8 / 255, weight=0.03)`.
-
-Every setting of the peers and of MDDA at one scale on validation pictures of `standard`, which has learnt from no
-purified picture (`{command}`):
-
-![Accuracy under attack against clean accuracy, by defence and setting]({folder}/tradeoff-pgd-2.png)
-"""
-STRONGEST = """
-## What the strongest attacker who knows leaves
-
-At 2/255, of all attacks that were tried on a defence the one that left least, and its name: a defence is no stronger
-than that. `eot` goes through the defence with its own gradient where it has one, `stand-in` with that of a
-differentiable function like it (for JPEG, median and bilateral filter; for non-local means a coarse one, ROF);
-without a stand-in, `eot` through these and through bit depth has the identity's gradient. The efforts differ, so
-these are upper limits of different tightness, and a defence that keeps more here may only have been attacked less
-well.
-"""
-TOGETHER = "together"  # the folder of plots of several runs
-GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer")  # kinds that do not use the defence's gradient
-MASKING = """
-## Were the attackers who know the defence strong enough?
-
-A defence whose gradient is hidden only looks strong. So: do more steps and more samples of the noise still help, and do
-attacks that do not use the defence's gradient (the identity's in its place: bpda; random search on the defended
-classifier: defended-square; made on another network: transfer; made on the undefended classifier: pgd, square) do
-better? JPEG, median, non-local means, bilateral filter and bit depth have no gradient of their own; `eot` through them
-uses the identity's, and `stand-in` that of a differentiable function that does nearly what the defence does.
-"""
-PLOTS = {
-    "tradeoff-*": "Accuracy under attack against clean accuracy, by defence and setting",
-    "epsilon": "Accuracy against epsilon",
-    "convergence": "Accuracy against the effort of the attacker",
-    "accuracy": "Accuracy by defence",
-}
-TRADEOFF = """
-Every setting that was tried, one draw, on the same validation pictures: what it keeps of the accuracy under attack, and
-what it costs on clean pictures. At equal clean accuracy the higher defence is the better one.
-"""
-COST = """## What the whole of ISIC 2019 would cost
-
-The attacks and defences of the runs above on all {images:,} training images, from the seconds an image that were
-measured here with one thread of a CPU: {hours:,.0f} core-hours. No GPU was at hand. If one does the work of {low} to
-{high} such cores (measure yours: `purifier evaluate --device cuda` on a hundred pictures, `seconds_per_image` in
-`summary.json`), with `--engine ray` the hours would be:
-
-"""
+Runs = dict[str, list[Record]]
 
 
 def write_robustness_page(page: Path, folder: Path = EVALUATION) -> None:
-    """Write the page, and ``folder/together``: plots of runs of one classifier on one choice of pictures."""
-    for name, figure in plots_together(together(read_evaluations(folder).values())):
-        (folder / TOGETHER).mkdir(exist_ok=True)
-        save_figure(figure, folder / TOGETHER / name, kinds=("png",))
+    """Write the page, the plots and ``results.csv`` in a folder of its name beside it, and the runs' tables anew."""
+    runs, tradeoffs, sources = (read_evaluations(folder, kind) for kind in ("summary", "tradeoff", "sources"))
+    for name, records in runs.items():
+        text = table(records, tradeoffs.get(name, []), sources.get(name, []))
+        (folder / name / "table.md").write_text(text, encoding="utf-8")
+    beside = page.with_suffix("")
+    beside.mkdir(exist_ok=True)
+    (beside / "results.csv").write_text(results_csv(folder), encoding="utf-8")
+    for name, figure in plots(runs, tradeoffs).items():
+        save_figure(figure, beside / name, kinds=("png",))
     page.write_text(robustness_page(folder), encoding="utf-8")
 
 
-def plots_together(groups: Sequence[list[dict]]) -> Iterator[tuple[str, Figure]]:
-    """By name; of choices of pictures that were attacked by someone who knows the defence."""
-    for records in groups:
-        if any(r["threat"] == "adaptive" for r in records):
-            choice = f"{records[0]['classifier']}-{max(r['n'] for r in records)}"
-            for kind, figure in (("epsilon", plot_epsilon(records)), ("convergence", plot_convergence(records))):
-                if figure is not None:
-                    yield f"{choice}-{kind}", figure
+def results_csv(folder: Path = EVALUATION) -> str:
+    """Every stored record of every run, what is kept at equal cost and by source too, a row each."""
+    rows = [
+        {"run": name, **record.row(), "settings": " ".join(record.settings or []), "choice": record.choice[:8]}
+        for kind in ("summary", "tradeoff", "sources")
+        for name, records in read_evaluations(folder, kind).items()
+        for record in records
+    ]
+    found = pd.DataFrame(rows).drop(columns=["attack_title", "defence_title"]).convert_dtypes()
+    return found.to_csv(index=False, float_format="%.3f", lineterminator="\n")
 
 
 def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evaluation") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``folder``."""
-    runs, tradeoffs, sources = read_evaluations(folder), read_tradeoffs(folder), read_sources(folder)
-    groups = together(runs.values())
-    parts = [INTRO, "## In short\n", markdown(*overview(groups)), BESIDE_PEERS]
-    parts += [line for records in groups for line in verdicts(records)]
-    if tradeoffs:
-        parts += [EQUAL_COST, *(line for records in tradeoffs.values() for line in verdicts(records))]
-        command = (folder / "tuning-standard" / "command.txt").read_text(encoding="utf-8").strip()
-        parts.append(WHY.format(command=command, folder=f"{shown_as}/tuning-standard"))
-    if (folder / "tuning" / "best.json").exists():
-        parts.append("\n" + tuning(folder / "tuning", f"{shown_as}/tuning"))
-    known = strongest_table(groups)
-    if known:
-        parts += [STRONGEST, known]
-    parts += [
-        f"\n![{PLOTS[path.stem.split('-')[-1]]}]({shown_as}/{TOGETHER}/{path.name})"
-        for path in sorted((folder / TOGETHER).glob("*-epsilon.png"))
-    ]
-    checks = [line for records in groups for line in masking(records)]
-    if checks:
-        parts += [MASKING, *checks]
-    parts += [
-        f"\n![{PLOTS['convergence']}]({shown_as}/{TOGETHER}/{path.name})"
-        for path in sorted((folder / TOGETHER).glob("*-convergence.png"))
-    ]
-    for name, records in runs.items():
-        parts.append(f"\n## {run_title(records)}\n")
-        command = folder / name / "command.txt"
-        if command.exists():
-            parts.append(f"    {command.read_text(encoding='utf-8').strip()}\n")
-        parts.append(
-            table(records) + at_equal_cost_table(tradeoffs.get(name, [])) + sources_table(sources.get(name, []))
-        )
-        parts += [
-            f"![{what}]({shown_as}/{name}/{path.name})\n"
-            for plot, what in PLOTS.items()
-            for path in sorted((folder / name).glob(f"{plot}.png"))
-        ]
-    parts.append(cost([record for records in groups for record in records]))
-    return "\n".join(parts)
+    runs, tradeoffs = read_evaluations(folder), read_evaluations(folder, "tradeoff")
+    sources = read_evaluations(folder, "sources")[BALANCED["standard"]]
+    groups, of = together(runs.values()), on_their_choices(runs)
+    attacks, balanced = of[ATTACKS], of[BALANCED["augmented"]]
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        evaluation=shown_as,
+        **in_short(of, tradeoffs),
+        overview=markdown(overview(groups)),
+        pictures_runs=sum(records[0].lesions is None for records in runs.values()),
+        runs_count=len(runs),
+        heat_tables="\n\n".join(heat_table(of[run]) for run in ADAPTIVE.values()),
+        **leads(of),
+        equal_cost_table=equal_cost_table(tradeoffs),
+        sources_lesions=" and ".join(
+            f"{n} pictures ({lesions} lesions) of {source}"
+            for source, n, lesions in dict.fromkeys((r.source, r.n, r.lesions) for r in sources)
+        ),
+        sources_table=markdown(sources_table(sources)),
+        masking_table=markdown(pd.DataFrame(row for records in groups for row in masking(records))),
+        cost_table=markdown(cost_table(balanced)),
+        attacks_n=pictures(attacks),
+        attacks_table=markdown(attacks_table(attacks)),
+        **tuning(folder / "tuning"),
+        **whole_dataset([record for records in groups for record in records]),
+        runs_table=markdown(runs_table(runs, shown_as)),
+    )
 
 
-def masking(records: Sequence[dict]) -> list[str]:
+def on_their_choices(runs: Runs) -> Runs:
+    """For the name of each run all records on its choice of pictures."""
+    groups = {records[0].choice: records for records in together(runs.values())}
+    return {name: groups[records[0].choice] for name, records in runs.items()}
+
+
+def in_short(of: Runs, tradeoffs: Runs) -> dict[str, object]:
+    """The figures of the page's first sentences; ``of`` as ``on_their_choices`` has it."""
+
+    def share(run: str, attack: str, defence: str) -> str:
+        return mark(find(of[run], attack, None if attack == "none" else KNOWN_SIZE, defence))
+
+    aware = {name: strongest(of[run], KNOWN_SIZE) for name, run in ADAPTIVE.items()}
+    best = max((r for r in aware["augmented"] if r.is_peer), key=lambda r: r.accuracy.value)
+    jpeg = f"jpeg{FAMILIES['jpeg'].default:g}"
+    found = {
+        "balanced_n": pictures(of[BALANCED["augmented"]]),
+        "clean": share(BALANCED["augmented"], "none", "none"),
+        "attacked": share(BALANCED["augmented"], "pgd20", "none"),
+        "purified": share(BALANCED["augmented"], "pgd20", "mdda"),
+        "clean_purified": share(BALANCED["augmented"], "none", "mdda"),
+        "standard_clean": share(BALANCED["standard"], "none", "none"),
+        "standard_purified": share(BALANCED["standard"], "none", "mdda"),
+        "adaptive_n": pictures(of[ADAPTIVE["augmented"]]),
+        "robust_bare": share(ADAPTIVE["robust"], "pgd20", "none"),
+        "best_name": f"`{best.defence}`",
+        "best": mark(best),
+        "best_clean": share(ADAPTIVE["augmented"], "none", best.defence),
+    }
+    for name, (ours, *_) in aware.items():
+        found[f"aware_{name}"] = mark(ours)
+    for name, run in BALANCED.items():
+        lead = find(of[run], "pgd20", KNOWN_SIZE, jpeg).mdda_ahead_by
+        far = f"{abs(100 * lead.value):.1f} points"
+        level = f"not significantly different ({100 * lead.value:+.1f} points)"
+        found[f"jpeg_{name}"] = {1: f"ahead by {far}", -1: f"behind by {far}", 0: level}[side(lead)]
+        peers = [r.mdda_ahead_by for r in tradeoffs[run] if r.budget == 10 and r.mdda_ahead_by is not None]
+        found[f"equal_{name}"] = f"{sum(side(lead) == 1 for lead in peers)} of {len(peers)}"
+    return found
+
+
+def mark(record: Record | None) -> str:
+    """The accuracy, with a dagger where the interval is over pictures."""
+    return "–" if record is None else record.accuracy.written(PERCENT) + ("†" if record.lesions is None else "")
+
+
+def heat_table(records: Sequence[Record]) -> str:
+    """What is left behind each tuned defence: clean, under an unaware attacker, and under the strongest aware one."""
+    aware = {r.defence: r for r in strongest(records, KNOWN_SIZE)}
+    names = dict.fromkeys(r.defence for r in at_their_best(records))
+    body = pd.DataFrame(
+        {
+            "defence": name,
+            "clean pictures": mark(find(records, "none", None, name)),
+            f"unaware, {KNOWN_SIZE:g}/255": mark(find(records, "pgd20", KNOWN_SIZE, name)),
+            f"aware, {KNOWN_SIZE:g}/255": f"{mark(aware[name])}, {aware[name].attack}" if name in aware else "–",
+        }
+        for name in names
+    )
+    draws = max(r.draws for r in records)
+    return f"`{records[0].classifier}`, {pictures(records)} pictures, mean of {draws} draws:\n\n{markdown(body)}"
+
+
+def leads(of: Runs) -> dict[str, str]:
+    """MDDA's lead over its tuned peers on each classifier's largest choices, unaware attackers; and which these are."""
+    rows, choices = {}, []
+    for run in (*BALANCED.values(), *AS_THEY_COME.values()):
+        records = of[run]
+        name = f"`{records[0].classifier}`, {pictures(records)}"
+        over = "pictures" if records[0].lesions is None else f"{records[0].lesions} lesions"
+        choices.append(f"- {name} pictures, {max(r.draws for r in records)} draws, intervals over {over}")
+        for ours in (r for r in records if r.defence == "mdda" and r.attacker.kind in ("none", "pgd")):
+            peers = [r for r in at_their_best(records) if r.condition == ours.condition and r.is_peer]
+            what = "clean" if ours.clean else f"{ours.eps:g}/255"
+            rows[f"{name}, {what}"] = lead_row(ours, peers)
+    return {"lead_table": lead_table(rows), "lead_choices": "\n".join(choices)}
+
+
+def equal_cost_table(tradeoffs: Runs) -> str:
+    """MDDA's lead at each number of points of clean accuracy given up."""
+    rows = {}
+    for records in tradeoffs.values():
+        for ours in (r for r in records if r.defence == "mdda"):
+            peers = [r for r in records if r.condition == ours.condition and r.mdda_ahead_by is not None]
+            rows[f"`{ours.classifier}`, {ours.budget:g} points"] = lead_row(ours, peers)
+    return lead_table(rows)
+
+
+def lead_row(ours: Record, peers: Iterable[Record]) -> dict[str, str]:
+    return {"MDDA": f"{100 * ours.accuracy.value:.1f} %", **{r.defence: points(r.mdda_ahead_by) for r in peers}}
+
+
+def lead_table(rows: dict[str, dict[str, str]]) -> str:
+    return markdown(pd.DataFrame(rows).T.fillna("–").rename_axis("of").reset_index())
+
+
+def points(lead: Score | None) -> str:
+    """A difference in points; bold where it is significant."""
+    if lead is None:
+        return "–"
+    return f"**{100 * lead.value:+.1f}**" if side(lead) else f"{100 * lead.value:+.1f}"
+
+
+def sources_table(records: Sequence[Record]) -> pd.DataFrame:
+    """What the text says of JPEG and of one scale, by source."""
+    shown = ("none", "mdda", "noisy-rof0.03", "jpeg20", "jpeg30", "jpeg50")
+    chosen = [r for r in records if r.defence in shown]
+    return by_condition(
+        chosen, "accuracy", lambda r: f"{r.source}, {'clean' if r.clean else f'{r.eps:g}/255'}", form=PERCENT
+    )
+
+
+def masking(records: Sequence[Record]) -> list[dict[str, str]]:
     """Whether the attackers who know a defence were weak, or its gradient hidden (Athalye, Carlini & Wagner, 2018):
     more steps and samples must not help much, and attacks without its gradient must not do better than with it."""
+
+    def of_kind(*kinds: str) -> list[Record]:
+        return [r for r in on_it if r.attacker.kind in kinds]
+
+    def shares(found: Iterable[Record]) -> str:
+        return ", ".join(f"{r.attack} {mark(r)}" for r in found) or "–"
+
     lines = []
-    adaptive = [r for r in records if r["threat"] == "adaptive"]
-    for defence, eps in dict.fromkeys((r["defence"], r["eps"]) for r in adaptive):
-        on_it = [r for r in records if (r["defence"], r["eps"]) == (defence, eps)]
-        exact = sorted(of_kind(on_it, "eot"), key=effort)
-        by_stand_in, checks = of_kind(on_it, "stand-in"), of_kind(on_it, *GRADIENT_FREE)
-        others = of_kind(on_it, *GRADIENT_FREE, "pgd")  # which was made with no defence in view, and is no check
+    for defence, eps in dict.fromkeys((r.defence, r.eps) for r in records if r.adaptive):
+        on_it = [r for r in records if (r.defence, r.eps) == (defence, eps)]
+        exact = sorted(of_kind("eot"), key=lambda r: (r.attacker.passes, r.attacker.steps))
+        by_stand_in, checks = of_kind("stand-in"), of_kind(*GRADIENT_FREE)
+        others = of_kind(*GRADIENT_FREE, "pgd")  # which was made with no defence in view, and is no check
         if not exact or not (len(exact) > 1 or by_stand_in or checks):
             continue
-        strongest = min([*exact, *by_stand_in], key=lambda r: r["accuracy"])
-        said = [f"`{defence}` at {eps:g}/255, {strongest['n']} pictures: PGD through it leaves {percent(strongest)}."]
-        if len(exact) > 1:
-            path = ", ".join(f"{get_attacker(r['attack']).numbers} {percent(r)}" for r in exact)
-            said.append(f"By steps x samples: {path}.")
-        if by_stand_in:
-            found = ", ".join(f"{r['attack']} {percent(r)}" for r in by_stand_in)
-            said.append(f"By the identity's gradient: {percent(exact[-1])}; by a stand-in's: {found}.")
-        if others:
-            better = [r for r in others if r["accuracy"] < strongest["accuracy"]]
-            found = ", ".join(f"{r['attack']} {percent(r)}" for r in others)
-            verdict = "; none does better" if checks else ""
-            if better:
-                verdict = "; **better**: " + ", ".join(r["attack"] for r in better)
-            said.append(f"Without its gradient: {found}{verdict}.")
-        known = of_kind(on_it, "fixed")
-        said += [f"Knowing the very noise ({r['attack']}): {percent(r)}." for r in known]
-        lines.append(f"- `{strongest['classifier']}` behind {' '.join(said)}")
+        hardest = min([*exact, *by_stand_in], key=lambda r: r.accuracy.value)
+        if len(exact) > 3:  # the others are in the plot
+            exact = [exact[0], max(exact, key=lambda r: r.attacker.steps), min(exact, key=lambda r: r.accuracy.value)]
+        better = [r.attack for r in others if r.accuracy.value < hardest.accuracy.value]
+        verdict = f"; **better**: {', '.join(better)}" if better else "; none does better" if checks else ""
+        lines.append(
+            {
+                "behind": f"{hardest.classifier}, {defence}",
+                "epsilon": f"{eps:g}/255",
+                "pictures": str(hardest.n),
+                "strongest": mark(hardest),
+                "through it": shares(exact),
+                "by a stand-in": shares(by_stand_in),
+                "without its gradient": shares(others) + verdict,
+                "noise known": shares(of_kind("fixed")),
+            }
+        )
     return lines
 
 
-def of_kind(records: Sequence[dict], *kinds: str) -> list[dict]:
-    """The records of these kinds of attackers."""
-    return [r for r in records if get_attacker(r["attack"]).kind in kinds]
+def cost_table(records: Sequence[Record]) -> pd.DataFrame:
+    """What each tuned defence does to clean pictures."""
+    return pd.DataFrame(
+        {
+            "defence": r.defence,
+            "broken": written(r.broken, PERCENT),
+            "melanomas made benign": written(r.melanoma_made_benign, PERCENT),
+            "melanoma AUROC": written(r.melanoma_auroc),
+            "PSNR": "–" if r.psnr is None else f"{r.psnr:.1f} dB",
+            "seconds": f"{r.seconds_per_image:.3f}",
+        }
+        for r in at_their_best(records)
+        if r.clean
+    )
 
 
-def effort(record: dict) -> tuple[int, int]:
-    """By which ``eot`` attacks are sorted: the gradients that one takes, then its steps."""
-    attacker = get_attacker(record["attack"])
-    return attacker.steps * attacker.samples, attacker.steps
+def attacks_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Each unaware attack, without a defence and behind MDDA."""
+    columns = {}
+    for r in records:
+        if r.defence == "mdda" and not r.clean:
+            size = "of no given size" if r.eps is None else f"{r.eps:g}/255"
+            before = 100 * find(records, r.attack, r.eps, "none").accuracy.value
+            columns.setdefault(size, {})[r.attack] = f"{before:.0f} → {r.accuracy.written(WHOLE_PERCENT)}"
+    sizes = sorted(columns, key=lambda size: (len(size), size))
+    return pd.DataFrame(columns)[sizes].fillna("–").rename_axis("attack").reset_index()
 
 
-def percent(record: dict) -> str:
-    """A share as a percentage."""
-    low, high = (100 * record[f"accuracy_{end}"] for end in ("low", "high"))
-    return f"{100 * record['accuracy']:.1f} % ({low:.0f} to {high:.0f})"
-
-
-def tuning(folder: Path, shown_as: str) -> str:
+def tuning(folder: Path) -> dict[str, object]:
     """How the settings were chosen, from a stored search."""
     best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-    conditions = list(next(iter(best.values()))["accuracy"])
-    body = [
-        [
-            choice["defence"],
-            purifier_text(choice["purifier"]) if "purifier" in choice else "by its number",
-            str(choice["trials"]),
-            *(f"{choice['accuracy'][c]:.3f}" for c in conditions),
-        ]
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    body = pd.DataFrame(
+        {
+            "defence": choice["defence"],
+            "settings": purifier_text(choice["purifier"]) if "purifier" in choice else "by its number",
+            "tried": str(choice["trials"]),
+            **{condition: f"{100 * accuracy:.1f} %" for condition, accuracy in choice["accuracy"].items()},
+        }
         for choice in best.values()
-    ]
-    images = len(json.loads((folder / "settings.json").read_text(encoding="utf-8"))["images"])
-    command = (folder / "command.txt").read_text(encoding="utf-8").strip()
-    text = (
-        TUNING.format(command=command, images=images)
-        + "\n"
-        + markdown(["defence", "settings", "tried", *conditions], body)
-        + "\n"
     )
-    left_out = [f"{family}{FAMILIES[family].default:g}" for family in FAMILIES if family not in best]
-    if left_out:
-        text += (
-            f"\nNot searched in this run: {', '.join(left_out)}, whose number stands from an earlier, smaller one.\n"
-        )
-    plots = [f"![{PLOTS['tradeoff-*']}]({shown_as}/{path.name})\n" for path in sorted(folder.glob("tradeoff-*.png"))]
-    if plots:
-        text += "\n".join([TRADEOFF, *plots])
-    return text + (SENSITIVITY.format(folder=shown_as) if (folder / "sensitivity.png").exists() else "")
+    left_out = ", ".join(f"{name}{family.default:g}" for name, family in FAMILIES.items() if name not in best)
+    text = (
+        f"Not searched in this run: {left_out}, whose number stands from an earlier, smaller one." if left_out else ""
+    )
+    return {"tuning_images": len(settings["images"]), "tuning_table": markdown(body), "not_searched": text}
 
 
-def cost(records: Sequence[dict]) -> str:
+def whole_dataset(records: Sequence[Record]) -> dict[str, object]:
     """An attack that does not know the defence is made once for all of them."""
     attacks = {
-        (r["classifier"], r["attack"], r["eps"], r["defence"] if r["threat"] == "adaptive" else None): r[
-            "attack_seconds_per_image"
-        ]
-        for r in records
+        (r.classifier, r.attack, r.eps, r.defence if r.adaptive else None): r.attack_seconds_per_image for r in records
     }
-    seconds = sum(attacks.values()) + sum(r["seconds_per_image"] * r["draws"] for r in records)
+    seconds = sum(attacks.values()) + sum(r.seconds_per_image * r.draws for r in records)
     hours = seconds * ISIC_2019 / 3600
-    body = [[str(gpus), *(f"{hours / cores / gpus:,.1f}" for cores in CORES_PER_GPU)] for gpus in GPUS]
-    header = ["GPUs", *(f"hours, if a GPU is worth {cores} cores" for cores in CORES_PER_GPU)]
+    body = pd.DataFrame(
+        {"GPUs": str(gpus)} | {f"hours, if a GPU is worth {c} cores": f"{hours / c / gpus:,.1f}" for c in CORES_PER_GPU}
+        for gpus in GPUS
+    )
     low, high = CORES_PER_GPU
-    return COST.format(images=ISIC_2019, hours=hours, low=low, high=high) + markdown(header, body) + "\n"
+    found = {"isic_images": ISIC_2019, "core_hours": hours, "cores_low": low, "cores_high": high}
+    return {**found, "hours_table": markdown(body)}
+
+
+def runs_table(runs: Runs, shown_as: str) -> pd.DataFrame:
+    """What was run, with links to all of its figures."""
+    return pd.DataFrame(
+        {
+            "run": f"[{name}]({shown_as}/{name}/table.md)",
+            "pictures": str(pictures(records)),
+            "intervals over": "pictures"
+            if records[0].lesions is None
+            else f"{max(r.lesions for r in records)} lesions",
+            "draws": str(max(r.draws for r in records)),
+            "attackers": ", ".join(dict.fromkeys(r.attacker.threat for r in records if not r.clean)),
+            "asked for": f"[command]({shown_as}/{name}/command.txt)",
+        }
+        for name, records in runs.items()
+    )
+
+
+def plots(runs: Runs, tradeoffs: Runs) -> dict[str, Figure]:
+    """A plot for each of the page's questions, by name."""
+    of = on_their_choices(runs)
+    largest = {name: of[run] for name, run in {**BALANCED, "robust": AS_THEY_COME["robust"]}.items()}
+    figures = {
+        "heat": plot_heat({name: heat(of[run]) for name, run in ADAPTIVE.items()}),
+        "lead": plot_forest(
+            {
+                f"{name}, {pictures(records)} pictures": {
+                    r.defence: r.mdda_ahead_by
+                    for r in at_their_best(records)
+                    if r.is_peer and (r.attack, r.eps) == ("pgd20", KNOWN_SIZE)
+                }
+                for name, records in sorted(largest.items())
+            },
+            "points of accuracy by which MDDA is ahead, PGD at 2/255, unaware attacker; 95 % interval",
+        ),
+        "equal-cost": plot_budgets(tradeoffs.values()),
+        "epsilon": plot_epsilon(of[ADAPTIVE["augmented"]]),
+        "effort": plot_convergence(of[ADAPTIVE["augmented"]]),
+        "effort-few-pictures": plot_convergence(of[EFFORT]),
+        "cost": plot_forest(
+            {
+                f"{name}: {words}": {
+                    r.defence: getattr(r, score)
+                    for r in at_their_best(of[BALANCED[name]])
+                    if r.clean and r.defence != "none"
+                }
+                for name in ("augmented", "standard")
+                for score, words in (("broken", "broken"), ("melanoma_made_benign", "melanomas made benign"))
+            },
+            "per cent of clean pictures; 95 % interval",
+        ),
+        "attacks": plot_heat(
+            {
+                title: pd.DataFrame(
+                    {
+                        f"{eps:g}/255": {
+                            r.attack: r.accuracy for r in of[ATTACKS] if (r.defence, r.eps) == (defence, eps)
+                        }
+                        for eps in (1, 2, 4, 8)
+                    }
+                )
+                for defence, title in (("none", "no defence"), ("mdda", "MDDA"))
+            }
+        ),
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def heat(records: Sequence[Record]) -> pd.DataFrame:
+    """Accuracies by tuned defence and attacker: clean, unaware, and the strongest aware one, from small to large."""
+    best = at_their_best(records)
+    sizes = sorted({r.eps for r in best if r.eps is not None})
+    columns = {"clean": [r for r in best if r.clean]}
+    columns |= {f"unaware\n{eps:g}/255": [r for r in best if (r.attack, r.eps) == ("pgd20", eps)] for eps in sizes}
+    columns |= {f"aware\n{eps:g}/255": strongest(best, eps) for eps in sizes}
+    return pd.DataFrame({name: {r.defence: r.accuracy for r in found} for name, found in columns.items()})

@@ -1,123 +1,65 @@
-"""Records of an evaluation (see ``summarise``) as Markdown, and those that come with the package."""
+"""Records as tables: data frames of text, and Markdown of these."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
 
 from purifier.classifiers.classifier import DEFAULT
-from purifier.defences import at_their_best, is_peer
-from purifier.evaluation.attackers import get_attacker
-from purifier.evaluation.settings import COARSE, find_defence
-from purifier.files import ASSETS
+from purifier.evaluation.intervals import FRACTION, PERCENT, Score, written
+from purifier.evaluation.settings import COARSE
+from purifier.results.record import ENOUGH, Record, at_their_best, find, frame, pictures
 from purifier.wording.language import say
 
-ENOUGH = 100  # pictures, below which next to nothing can be told from anything else
-EVALUATION = ASSETS / "evaluation"
+COSTS = ("broken", "melanoma_made_benign", "melanoma_sensitivity", "melanoma_specificity", "melanoma_auroc")
 
 
-def read_evaluations(folder: Path = EVALUATION) -> dict[str, list[dict]]:
-    """The records of every stored run, by its name: ``folder/<name>/summary.json``. Each is given as its ``choice``
-    what tells the pictures, weights and purifier from those of other runs."""
-    runs = {}
-    for path in sorted(folder.glob("*/summary.json")):
-        settings = json.loads((path.parent / "settings.json").read_text(encoding="utf-8"))
-        told = json.dumps([settings[key] for key in ("images", "weights", "purifier")])
-        choice = hashlib.sha256(told.encode()).hexdigest()
-        runs[path.parent.name] = [
-            {**_titled(record), "defence_title": find_defence(record["defence"]).title, "choice": choice}
-            for record in json.loads(path.read_text(encoding="utf-8"))
-        ]
-    return runs
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table of cells that are text already."""
+    rows = ([str(name) for name in table.columns], ["---"] * len(table.columns), *table.itertuples(index=False))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def read_tradeoffs(folder: Path = EVALUATION) -> dict[str, list[dict]]:
-    """What ``tradeoff.py`` found in the stored runs that have it, by the run's name."""
-    return {run: list(map(_titled, records)) for run, records in _stored(folder, "tradeoff").items()}
-
-
-def read_sources(folder: Path = EVALUATION) -> dict[str, list[dict]]:
-    """The records by source of the pictures of the stored runs that have them, by the run's name."""
-    return _stored(folder, "sources")
-
-
-def _titled(record: dict) -> dict:
-    """With its attack's title as a text that can be said in any language, and not as it was stored."""
-    return {**record, "attack_title": get_attacker(record["attack"]).title}
-
-
-def _stored(folder: Path, kind: str) -> dict[str, list[dict]]:
-    return {
-        path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*/{kind}.json"))
-    }
-
-
-def together(runs: Iterable[list[dict]]) -> list[list[dict]]:
-    """The records of runs of one classifier on one choice of pictures as if they were one run, each thing once."""
-    groups: dict[tuple, dict] = {}
-    for records in runs:
-        choice = records[0].get("choice", _images(records))
-        group = groups.setdefault((records[0]["classifier"], choice), {})
-        for r in records:
-            known = group.get(key := (r["attack"], r["eps"], r["defence"]))
-            if known is None or known["mdda_ahead_by"] is None:  # a run without MDDA says nothing of its lead
-                group[key] = r
-    return [sorted(group.values(), key=_order) for group in groups.values()]
-
-
-def _order(record: dict) -> tuple:
-    """Nobody, then attackers who do not know the defence, then those who do; each from small to large."""
-    return record["attack"] != "none", record["threat"] == "adaptive", record["attack"], record["eps"] or 0
-
-
-def table(records: list[dict]) -> str:
-    """The records as Markdown: accuracy by defence under each attack, MDDA's lead, and what each defence costs."""
-    lead = [
-        "By how much MDDA's accuracy is ahead, on the same pictures:",
-        "",
-        _by_condition(records, "mdda_ahead_by"),
-        "",
+def table(records: Sequence[Record], at_equal_cost: Sequence[Record] = (), sources: Sequence[Record] = ()) -> str:
+    """The records as Markdown: accuracy by defence under each attack, MDDA's lead, what each defence costs; and what
+    is kept at equal cost and of each source, where a run has these."""
+    parts = [
+        accuracy_table(records),
+        "Balanced accuracy: the mean of the diagnoses' recalls, whatever their number.",
+        markdown(by_condition(records, "balanced_accuracy")),
     ]
-    if all(r["mdda_ahead_by"] is None for r in records):
-        lead = []
-    return "\n".join(
-        [
-            accuracy_table(records),
-            "",
-            "Balanced accuracy: the mean of the diagnoses' recalls, whatever their number.",
-            "",
-            _by_condition(records, "balanced_accuracy"),
-            "",
-            *lead,
-            "What each costs on clean pictures: right answers that it breaks, melanomas read right before and benign",
-            "after, scores of melanoma against the rest; likeness to the picture; seconds a picture, and megabytes.",
-            "",
-            cost_table(records),
-            "",
-            *attack_table(records),
-        ]
-    )
+    if any(r.mdda_ahead_by for r in records):
+        lead = markdown(by_condition(records, "mdda_ahead_by"))
+        parts += ["By how much MDDA's accuracy is ahead, on the same pictures:", lead]
+    parts += [
+        "What each costs on clean pictures: right answers that it breaks, melanomas read right before and benign\n"
+        "after, scores of melanoma against the rest; likeness to the picture; seconds a picture, and megabytes.",
+        cost_table(records),
+        attack_table(records),
+        at_equal_cost_table(at_equal_cost),
+        sources_table(sources),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def run_title(records: list[dict]) -> str:
+def run_title(records: Sequence[Record]) -> str:
     """What a run measured, in a line."""
-    threats = {r["threat"] for r in records if r["attack"] != "none"}
+    threats = {r.attacker.threat for r in records if not r.clean}
     attackers = {
         ("oblivious",): say("oblivious attackers"),
         ("adaptive",): say("adaptive attackers"),
         ("adaptive", "oblivious"): say("oblivious and adaptive attackers"),
     }.get(tuple(sorted(threats)), say("no attackers"))
-    name = records[0]["classifier"]
+    name = records[0].classifier
     return say(
-        "Classifier {classifier}, {n} pictures, {attackers}", classifier=name, n=_images(records), attackers=attackers
+        "Classifier {classifier}, {n} pictures, {attackers}", classifier=name, n=pictures(records), attackers=attackers
     )
 
 
-def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str], list[list[str]]]:
+def overview(groups: Iterable[Sequence[Record]], eps: float = 2.0) -> pd.DataFrame:
     """With and without MDDA, on clean pictures, under PGD by an attacker at ``eps``/255 who does not know it, and by
     one who does, beside the constant answer that is right most often: a row for each classifier and choice of at least
-    ``ENOUGH`` pictures of ``together``, so that a row can be compared along it. The header, and the rows; the largest
-    choice of a classifier first."""
+    ``ENOUGH`` pictures of ``together``, so that a row can be compared along it; the largest choice of a classifier
+    first."""
     header = [
         say("classifier"),
         say("pictures"),
@@ -130,257 +72,173 @@ def overview(groups: Iterable[list[dict]], eps: float = 2.0) -> tuple[list[str],
     ]
     rows = []
     for records in groups:
-        if _images(records) < ENOUGH:
+        if pictures(records) < ENOUGH:
             continue
-        found = {(r["attack"], r["eps"], r["defence"]): r for r in records}
-        columns = [
-            found.get(key)
-            for key in (("none", None, "none"), ("none", None, "mdda"), ("pgd20", eps, "none"), ("pgd20", eps, "mdda"))
-        ]
-        through = [r for r in records if (r["defence"], r["eps"]) == ("mdda", eps)]
-        knowing = [r for r in through if get_attacker(r["attack"]).kind == "eot"]
-        columns.append(min(knowing, key=lambda r: r["accuracy"], default=None))
-        name = f"`{records[0]['classifier']}`"
-        constant = next((r["constant_accuracy"] for r in records if "constant_accuracy" in r), None)
+        conditions = (("none", None, "none"), ("none", None, "mdda"), ("pgd20", eps, "none"), ("pgd20", eps, "mdda"))
+        columns = [find(records, *condition) for condition in conditions]
+        knowing = [r for r in records if (r.defence, r.eps, r.attacker.kind) == ("mdda", eps, "eot")]
+        columns.append(min(knowing, key=lambda r: r.accuracy.value, default=None))
+        constant = next((r.constant_accuracy for r in records if r.constant_accuracy is not None), None)
         always = "–" if constant is None else f"{100 * constant:.1f} %"
-        rows.append([name, str(_images(records)), always, *map(_percent, columns)])
-    return header, sorted(rows, key=lambda row: (row[0] != f"`{DEFAULT}`", row[0], -int(row[1])))
+        shares = [written(r and r.accuracy, PERCENT) for r in columns]
+        rows.append([f"`{records[0].classifier}`", str(pictures(records)), always, *shares])
+    rows.sort(key=lambda row: (row[0] != f"`{DEFAULT}`", row[0], -int(row[1])))
+    return pd.DataFrame(rows, columns=header)
 
 
-def _images(records: list[dict]) -> int:
-    return max(r["n"] for r in records)
-
-
-def _percent(record: dict | None) -> str:
-    if record is None:
-        return "–"
-    value, low, high = (100 * record[f"accuracy{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.1f} % ({low:.0f}–{high:.0f})"
-
-
-def accuracy_table(records: list[dict]) -> str:
+def accuracy_table(records: Sequence[Record]) -> str:
     """Accuracy by defence under each attack, and how it was measured."""
-    classifier, draws = records[0]["classifier"], max(r["draws"] for r in records)
-    known = next((r for r in records if "lesions" in r), None)
+    known = next((r for r in records if r.lesions is not None), None)
     over, constant = "images", ""
     if known is not None:
-        over = f"the images' {known['lesions']} lesions"
-        constant = f" The best constant answer is right in {known['constant_accuracy']:.3f}."
+        over = f"the images' {known.lesions} lesions"
+        constant = f" The best constant answer is right in {known.constant_accuracy:.3f}."
     return (
-        f"Classifier `{classifier}`. Accuracy, the mean over {draws} draws of a defence that draws noise, with 95 %\n"
-        f"intervals over {over}.{constant} An oblivious attacker does not know the defence,\nan adaptive one does.\n\n"
-        + _by_condition(records, "accuracy")
+        f"Classifier `{records[0].classifier}`. Accuracy, the mean over {max(r.draws for r in records)} draws of a "
+        f"defence that draws noise, with 95 %\nintervals over {over}.{constant} An oblivious attacker does not know "
+        "the defence,\nan adaptive one does.\n\n" + markdown(by_condition(records, "accuracy"))
     )
 
 
-def cost_table(records: list[dict]) -> str:
+def cost_table(records: Sequence[Record]) -> str:
     """What the defences do on clean pictures."""
-    costs = ("broken", "melanoma_made_benign", "melanoma_sensitivity", "melanoma_specificity", "melanoma_auroc")
-    return markdown(
-        ["defence", *(cost.replace("_", " ") for cost in costs), "PSNR", "SSIM", "s", "MB"],
-        [
-            [
-                r["defence"],
-                *(_with_interval(r, cost) for cost in costs),
-                "–" if r["psnr"] is None else f"{r['psnr']:.1f}",
-                f"{r['ssim']:.3f}",
-                f"{r['seconds_per_image']:.3f}",
-                f"{r['peak_memory_mb']:.1f}",
-            ]
-            for r in records
-            if r["attack"] == "none"
-        ],
+    rows = frame(r for r in records if r.clean)
+    found = rows[["defence"]].join(rows[list(COSTS)].map(written).rename(columns=lambda name: name.replace("_", " ")))
+    found["PSNR"] = ["–" if pd.isna(value) else f"{value:.1f}" for value in rows.psnr]
+    found["SSIM"] = rows.ssim.map("{:.3f}".format)
+    found["s"] = rows.seconds_per_image.map("{:.3f}".format)
+    found["MB"] = rows.peak_memory_mb.map("{:.1f}".format)
+    return markdown(found)
+
+
+def attack_table(records: Sequence[Record]) -> str:
+    """Attacks that do not know the defence, where there are several: how large, how coarse, and what MDDA leaves."""
+    attacks = [r for r in records if r.defence == "none" and not r.clean]
+    if len({r.attack for r in attacks}) < 2:
+        return ""
+    body = pd.DataFrame(
+        {
+            "attack": r.attack,
+            "epsilon": "–" if r.eps is None else f"{r.eps:g}/255",
+            "L2 norm": f"{r.l2:.2f}",
+            "coarse part": f"{100 * r.l2_coarse / r.l2:.0f} %",
+            "its L2 norm": f"{r.l2_coarse:.2f}",
+            "accuracy, no defence": written(r.accuracy),
+            "accuracy, MDDA": written((ours := find(records, r.attack, r.eps, "mdda")) and ours.accuracy),
+        }
+        for r in attacks
+    )
+    return (
+        f"The attacks: how long they are, and how much of that lies below {COARSE} cycles a picture (shapes of 8 "
+        f"pixels and\nmore), which no smoothing takes away without taking the lesion's own shapes.\n\n{markdown(body)}"
     )
 
 
-def attack_table(records: list[dict]) -> list[str]:
-    """Attacks that do not know the defence, where there are several: how large, how coarse, and what MDDA leaves."""
-    by_key = {(r["attack"], r["eps"], r["defence"]): r for r in records}
-    attacks = [r for r in records if r["defence"] == "none" and r["attack"] != "none"]
-    if len({r["attack"] for r in attacks}) < 2:
-        return []
-    body = [
-        [
-            r["attack"],
-            "–" if r["eps"] is None else f"{r['eps']:g}/255",
-            f"{r['l2']:.2f}",
-            f"{100 * r['l2_coarse'] / r['l2']:.0f} %",
-            f"{r['l2_coarse']:.2f}",
-            _with_interval(r, "accuracy"),
-            _with_interval(by_key.get((r["attack"], r["eps"], "mdda")), "accuracy"),
-        ]
-        for r in attacks
-    ]
-    header = ["attack", "epsilon", "L2 norm", "coarse part", "its L2 norm", "accuracy, no defence", "accuracy, MDDA"]
-    return [
-        f"The attacks: how long they are, and how much of that lies below {COARSE} cycles a picture (shapes of 8 "
-        "pixels and",
-        "more), which no smoothing takes away without taking the lesion's own shapes.",
-        "",
-        markdown(header, body),
-        "",
-    ]
-
-
-def verdicts(records: Sequence[dict], names: str = "") -> list[str]:
+def verdicts(records: Sequence[Record], titles: bool = False) -> list[str]:
     """Where MDDA is ahead of its peers, each at its best setting, where it is behind, and where the pictures cannot
     tell: by the interval of the difference on the same pictures, at least ``ENOUGH``; also of records at equal cost.
-    ``names="_title"`` has attacks and defences by their titles. Attacks through the defence are not the same for all,
-    see ``strongest``."""
+    ``titles``: attacks and defences by their titles. Attacks through the defence are not the same for all, see
+    ``strongest``."""
     lines = []
-    for key in dict.fromkeys(_compared(r) for r in records if r["threat"] == "oblivious"):
-        among = [r for r in records if _compared(r) == key]
-        best = at_their_best(r["defence"] for r in among)
-        ours = next((r for r in among if r["defence"] == "mdda"), None)
-        peers = [r for r in among if r["defence"] in best and is_peer(r["defence"]) and r["mdda_ahead_by"] is not None]
-        if ours is None or not peers or ours["n"] < ENOUGH:
+    for condition in dict.fromkeys(r.condition for r in records if not r.adaptive):
+        among = [r for r in records if r.condition == condition]
+        ours = next((r for r in among if r.defence == "mdda"), None)
+        peers = [r for r in at_their_best(among) if r.is_peer and r.mdda_ahead_by is not None]
+        if ours is None or not peers or ours.n < ENOUGH:
             continue
-        ahead = [r for r in peers if r["mdda_ahead_by_low"] > 0]
-        behind = [r for r in peers if r["mdda_ahead_by_high"] < 0]
-        level = [r for r in peers if r not in ahead + behind]
+        ahead, behind, level = ([r for r in peers if side(r.mdda_ahead_by) == where] for where in (1, -1, 0))
         found = []
         if ahead:
-            found.append(say("**ahead of** {names}", names=_leads(ahead, names)))
+            found.append(say("**ahead of** {names}", names=_leads(ahead, titles)))
         if behind:
-            found.append(say("**behind** {names}", names=_leads(behind, names)))
+            found.append(say("**behind** {names}", names=_leads(behind, titles)))
         if level:
-            found.append(say("**no significant difference from** {names}", names=_leads(level, names)))
+            found.append(say("**no significant difference from** {names}", names=_leads(level, titles)))
         text = say(
             "`{classifier}`, {condition}, {n} pictures: MDDA {percent:.1f} %. It is {found} (points of accuracy on the "
             "same pictures).",
-            classifier=ours["classifier"],
-            condition=_attacked_by(ours, names),
-            n=ours["n"],
-            percent=100 * ours["accuracy"],
+            classifier=ours.classifier,
+            condition=_attacked_by(ours, titles),
+            n=ours.n,
+            percent=100 * ours.accuracy.value,
             found="; ".join(found),
         )
         lines.append(f"- {text}")
     return lines
 
 
-def strongest(records: Sequence[dict], eps: float) -> list[dict]:
-    """For every defence that was attacked at ``eps``/255 by someone who knows it, the record of the attack that left
-    least, of all at that size: who knows a defence may also do what others do, but not know the noise that will be
-    drawn. MDDA first."""
-    among = [r for r in records if r["eps"] == eps and r["defence"] != "none"]
-    among = [r for r in among if not get_attacker(r["attack"]).knows_noise]
-    among = [r for r in among if r["n"] == max(r["n"] for r in among)]  # targeted attacks are on some pictures only
-    known = dict.fromkeys(r["defence"] for r in among if r["threat"] == "adaptive")
-    names = sorted(known, key=lambda name: name != "mdda")
-    return [min((r for r in among if r["defence"] == name), key=lambda r: r["accuracy"]) for name in names]
+def side(lead: Score) -> int:
+    """1 where it is above 0 by its interval, -1 where it is below, 0 where that cannot be told."""
+    return (lead.low > 0) - (lead.high < 0)
 
 
-def strongest_table(groups: Iterable[list[dict]], eps: float = 2.0) -> str:
-    """``strongest`` of each classifier on at least ``ENOUGH`` pictures, a column each; "" where there is none."""
-    large = [records for records in groups if _images(records) >= ENOUGH]
-    columns = [{r["defence"]: r for r in found} for records in large if (found := strongest(records, eps))]
-    header = [f"`{r['classifier']}`, {r['n']} pictures" for r in (next(iter(column.values())) for column in columns)]
-
-    def cell(record: dict | None) -> str:
-        return "–" if record is None else f"{_percent(record)}, {record['attack']}"
-
-    names = dict.fromkeys(name for column in columns for name in column)
-    body = [[name, *(cell(column.get(name)) for column in columns)] for name in names]
-    return markdown(["defence", *header], body) if columns else ""
-
-
-def _compared(record: dict) -> tuple:
-    """What must be the same of records that are compared."""
-    return record["attack"], record["eps"], record.get("budget")
-
-
-def _attacked_by(record: dict, names: str) -> str:
+def _attacked_by(record: Record, titles: bool) -> str:
     """The attack, what its attacker knows, and its size, in words."""
-    if record["attack"] == "none":
+    if record.clean:
         return say("clean pictures")
-    attack = say(record[f"attack{names}"])
-    if record["threat"] == "adaptive":
+    attack = say(record.attacker.title) if titles else record.attack
+    if record.adaptive:
         text = say("{attack}, adaptive attacker", attack=attack)
     else:
         text = say("{attack}, oblivious attacker", attack=attack)
-    if record["eps"] is not None:
-        text = say("{condition} at {eps:g}/255", condition=text, eps=record["eps"])
-    if "budget" in record:
-        text = say("{condition}, giving up at most {budget:g} points", condition=text, budget=record["budget"])
+    if record.eps is not None:
+        text = say("{condition} at {eps:g}/255", condition=text, eps=record.eps)
+    if record.budget is not None:
+        text = say("{condition}, giving up at most {budget:g} points", condition=text, budget=record.budget)
     return text
 
 
-def _leads(records: list[dict], names: str) -> str:
-    return ", ".join(lead(r, names) for r in records)
+def _leads(records: Sequence[Record], titles: bool) -> str:
+    names = [say(r.defence_title) if titles else r.defence for r in records]
+    return ", ".join(f"{n} ({100 * r.mdda_ahead_by.value:+.1f})" for n, r in zip(names, records, strict=True))
 
 
-def lead(record: dict, names: str) -> str:
-    return f"{say(record[f'defence{names}'])} ({100 * record['mdda_ahead_by']:+.1f})"
+def by_condition(
+    records: Sequence[Record], score: str, named: Callable[[Record], str] | None = None, form: str = FRACTION
+) -> pd.DataFrame:
+    """A row for each defence that has the score, a column for each condition."""
+    named = named or condition_title
+    rows = frame(records).assign(condition=[named(r) for r in records])
+    cells = rows[rows[score].notna()].pivot_table(score, "defence", "condition", aggfunc="first", sort=False)
+    cells = cells.reindex(columns=rows.condition.unique()).map(lambda score: written(score, form))
+    return cells.reset_index()
 
 
-def _by_condition(records: list[dict], score: str) -> str:
-    """A row for each defence that has the score, a column for each attack and epsilon."""
-    conditions = {(r["attack"], r["eps"]): _condition(r) for r in records}
-    by_key = {(r["attack"], r["eps"], r["defence"]): r for r in records}
-    defences = dict.fromkeys(r["defence"] for r in records if r[score] is not None)
-    body = [[d, *(_with_interval(by_key.get((*condition, d)), score) for condition in conditions)] for d in defences]
-    return markdown(["defence", *conditions.values()], body)
+def condition_title(record: Record) -> str:
+    """The attack with its size, what its attacker knows, and on how many pictures."""
+    source = "" if record.source is None else f"{record.source}, "
+    if record.clean:
+        return f"{source}clean pictures, n = {record.n}"
+    eps = "" if record.eps is None else f" {record.eps:g}/255"
+    return f"{source}{record.attack}{eps}, {record.attacker.threat}, n = {record.n}"
 
 
-def _condition(record: dict) -> str:
-    if record["attack"] == "none":
-        return f"clean pictures, n = {record['n']}"
-    eps = "" if record["eps"] is None else f" {record['eps']:g}/255"
-    return f"{record['attack']}{eps}, {record['threat']}, n = {record['n']}"
-
-
-def _with_interval(record: dict | None, score: str) -> str:
-    if record is None or record[score] is None:
-        return "–"
-    return f"{record[score]:.3f} ({record[f'{score}_low']:.3f} to {record[f'{score}_high']:.3f})"
-
-
-def at_equal_cost_table(records: list[dict]) -> str:
+def at_equal_cost_table(records: Sequence[Record]) -> str:
     """What each family keeps for points of clean accuracy given up, of ``tradeoff.py``'s records; "" of none."""
     if not records:
         return ""
-    families = {r["defence"]: r["settings"] for r in records}
-    conditions = {_compared(r): r for r in records}
-    header = [
-        "family",
-        "settings",
-        *(f"{r['attack']} {r['eps']:g}/255, at most {r['budget']:g} points given up" for r in conditions.values()),
-    ]
-    by_key = {(*_compared(r), r["defence"]): r for r in records}
-    body = [
-        [
-            family,
-            ", ".join(settings),
-            *(_with_interval(by_key[*condition, family], "accuracy") for condition in conditions),
-        ]
-        for family, settings in families.items()
-    ]
+    found = by_condition(
+        records, "accuracy", lambda r: f"{r.attack} {r.eps:g}/255, at most {r.budget:g} points given up"
+    )
+    settings = {r.defence: ", ".join(r.settings) for r in records}
+    found.insert(1, "settings", found.defence.map(settings))
     return (
-        "\nAt equal cost: accuracy under an attack whose attacker does not know the defence, with the best of a\n"
+        "At equal cost: accuracy under an attack whose attacker does not know the defence, with the best of a\n"
         "family's settings, doing nothing among them, or the best mixture of two, that gives up at most so many\n"
-        f"points of accuracy on clean pictures. {records[0]['n']} pictures.\n\n" + markdown(header, body) + "\n"
+        f"points of accuracy on clean pictures. {records[0].n} pictures.\n\n"
+        + markdown(found.rename(columns={"defence": "family"}))
     )
 
 
-def sources_table(records: list[dict]) -> str:
+def sources_table(records: Sequence[Record]) -> str:
     """Accuracy by defence and source of the pictures, of ``summary.by_source``'s records; "" of none."""
     if not records:
         return ""
-    sources = {r["source"]: r for r in records}
-    conditions = {(r["source"], r["attack"], r["eps"]): f"{r['source']}, {_condition(r)}" for r in records}
-    by_key = {(r["source"], r["attack"], r["eps"], r["defence"]): r for r in records}
-    body = [
-        [name, *(_with_interval(by_key[*condition, name], "accuracy") for condition in conditions)]
-        for name in dict.fromkeys(r["defence"] for r in records)
-    ]
-    qualities = {name: r["jpeg_quality"] for name, r in sources.items() if r["jpeg_quality"] is not None}
+    qualities = {r.source: r.jpeg_quality for r in records if r.jpeg_quality is not None}
     files = " and ".join(f"{name}'s were of quality {quality:.0f}" for name, quality in qualities.items())
     came = f" They came as JPEG files: {files}, on average." if files else ""
-    return (
-        f"\nThe same accuracy by where the pictures come from.{came}\n\n"
-        + markdown(["defence", *conditions.values()], body)
-        + "\n"
-    )
+    found = markdown(by_condition(records, "accuracy"))
+    return f"The same accuracy by where the pictures come from.{came}\n\n{found}"
 
 
 def purifier_text(settings: dict) -> str:
@@ -388,8 +246,3 @@ def purifier_text(settings: dict) -> str:
     scales = ", ".join(f"{scale:g}" for scale in settings["scales"])
     noise = f"sigma {255 * settings['sigma']:g}/255; weight {settings['weight']:g}"
     return f"scales {scales}; {settings['blocks']} blocks; {noise}; own {settings['own']:g}"
-
-
-def markdown(header: list[str], body: list[list[str]]) -> str:
-    """A Markdown table of cells that are text already."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body))

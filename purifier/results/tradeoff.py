@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from purifier.defences import OF_MDDA, family_of
+from purifier.defences import OF_MDDA
 from purifier.evaluation.attackers import get_attacker
-from purifier.evaluation.intervals import bootstrap, clusters_of, flat
-from purifier.evaluation.settings import families_with
+from purifier.evaluation.intervals import Score, bootstrap, clusters_of
+from purifier.evaluation.settings import families_with, find_defence
+from purifier.results.record import Record
 
 BUDGETS = (2.0, 5.0, 10.0)  # points of clean accuracy given up at most
 
@@ -34,7 +35,7 @@ def best_mixture(clean: np.ndarray, attacked: np.ndarray, least: float) -> float
     return float(max(found))
 
 
-def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> list[dict]:
+def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> list[Record]:
     """A record for each oblivious attack with an epsilon, budget and family of defences: its accuracy under attack at
     a clean accuracy of at most ``budget`` points below that without a defence, and by how much MDDA's is ahead.
 
@@ -42,7 +43,7 @@ def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> lis
     """
     families: dict[str, list[str]] = {}
     for name in rows.defence.unique():
-        families.setdefault(family_of(name), []).append(name)
+        families.setdefault(find_defence(name).family, []).append(name)
     del families["none"]
     if len(families.get("mdda", [])) < 2:
         return []
@@ -52,27 +53,21 @@ def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> lis
     lesions = right.drop_duplicates("image").set_index("image").lesion
     attacks = right[(right.threat == "oblivious") & right.eps.notna()]
     return [
-        {
-            "classifier": rows.classifier.iloc[0],
-            "attack": attack,
-            "attack_title": get_attacker(attack).title,
-            "eps": eps,
-            "threat": "oblivious",
-            **record,
-        }
+        Record(classifier=rows.classifier.iloc[0], attacker=get_attacker(attack), eps=eps, **found)
         for (attack, eps), group in attacks.groupby(["attack", "eps"], sort=False)
-        for record in _records(clean, group.pivot_table("right", "image", "defence"), lesions, families, budgets)
+        for found in _kept(clean, group.pivot_table("right", "image", "defence"), lesions, families, budgets)
     ]
 
 
-def _records(
+def _kept(
     clean: pd.DataFrame,
     attacked: pd.DataFrame,
     lesions: pd.Series,
     families: dict[str, list[str]],
     budgets: Sequence[float],
 ) -> Iterator[dict]:
-    """Of accuracies (images, defences) clean and under one attack; ``lesions`` says which lesion an image shows."""
+    """The fields of the records, from accuracies (images, defences) clean and under one attack; ``lesions`` says which
+    lesion an image shows."""
     clean = clean.loc[attacked.index]
     clusters = clusters_of(lesions.loc[attacked.index].to_numpy(str), len(attacked))
 
@@ -81,24 +76,21 @@ def _records(
         means = [part[settings].to_numpy()[chosen].mean(axis=0) for part in (clean, attacked)]
         return best_mixture(*means, least=means[0][0] - budget / 100)
 
-    def interval(score: Callable[[np.ndarray], float]) -> dict[str, float]:
-        return bootstrap(score, len(attacked), clusters=clusters)
+    def interval(score: Callable[[np.ndarray], float]) -> Score:
+        return bootstrap(score, len(attacked), clusters)
 
     for budget in budgets:
         for family, settings in families.items():
-            title = "MDDA" if family == "mdda" else families_with(family)[family].short
-            record = {
-                "n": len(attacked),
-                "lesions": int(clusters.max() + 1),
-                "budget": budget,
-                "defence": family,
-                "defence_title": title,
-            }
             accuracy = interval(lambda chosen, of=(family, budget): kept(*of, chosen))
             ahead = interval(lambda chosen, of=(family, budget): kept("mdda", of[1], chosen) - kept(*of, chosen))
             yield {
-                **record,
+                "defence": family,
+                "family": family,
+                "defence_title": "MDDA" if family == "mdda" else families_with(family)[family].short,
+                "n": len(attacked),
+                "lesions": int(clusters.max() + 1),
+                "budget": budget,
                 "settings": settings,
-                **flat("accuracy", accuracy),
-                **flat("mdda_ahead_by", None if family in OF_MDDA else ahead),
+                "accuracy": accuracy,
+                "mdda_ahead_by": None if family in OF_MDDA else ahead,
             }

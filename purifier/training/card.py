@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
+
+from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import (
@@ -16,9 +19,10 @@ from purifier.classifiers.classifier import (
 from purifier.classifiers.hub import CONFIG, WEIGHTS, card_metadata
 from purifier.classifiers.taxonomy import full_name
 from purifier.evaluation.datasets import LABELS, Sample, lesions_of, read_isic2019
-from purifier.evaluation.evaluate import choose_balanced, evaluate_purified, evaluate_purifier, evaluate_robust, predict
+from purifier.evaluation.evaluate import choose_balanced, evaluate_purifier, evaluate_robust, predict, predict_purified
+from purifier.evaluation.intervals import Score, share
 from purifier.evaluation.masking import masking_checks
-from purifier.evaluation.metrics import as_text, calibration_error, clean_scores, proportion
+from purifier.evaluation.metrics import calibration_error, clean_scores
 from purifier.evaluation.ood import ood_scores
 from purifier.pipeline import Purifier
 from purifier.results.tables import purifier_text
@@ -181,14 +185,21 @@ def write_card(name: str, data: Path, per_class: int, weights: Path | None = Non
             shutil.copyfile(weights / file, MODELS / name / file)
     classifier, samples = load_classifier(name, device=default_device()), read_isic2019(data, "test")
     metrics = measure(name, classifier, samples, choose_balanced(samples, per_class, seed=0))
-    (MODELS / name / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    (MODELS / name / "README.md").write_text(card_text(name, metrics), encoding="utf-8")
+    text = json.dumps(metrics, indent=2, default=asdict) + "\n"
+    (MODELS / name / "metrics.json").write_text(text, encoding="utf-8")
+    (MODELS / name / "README.md").write_text(card_text(name, json.loads(text)), encoding="utf-8")
 
 
 def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: list[Sample]) -> dict:
     """Everything that the card of ``name`` says, on test ``samples`` and a class-``balanced`` choice of them."""
-    purified = evaluate_purified(classifier, Purifier(), samples)
-    metrics: dict = {"clean": clean(classifier, samples), "purified": purified, "robust": {}, "attacked": {}}
+    probabilities, y = predict(classifier, samples)
+    purified, lesions = predict_purified(classifier, Purifier(), samples), lesions_of(samples)
+    metrics: dict = {
+        "clean": clean(classifier, probabilities, y, lesions),
+        "purified": clean_scores(purified, y, classifier.labels, lesions),
+        "robust": {},
+        "attacked": {},
+    }
     for eps in EPSILONS:
         attack = AttackSettings(eps=eps / 255)
         metrics["robust"][str(eps)] = evaluate_robust(classifier, balanced, attack=attack)
@@ -203,13 +214,12 @@ def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: 
     return metrics
 
 
-def clean(classifier: Classifier, samples: list[Sample]) -> dict:
+def clean(classifier: Classifier, probabilities: Tensor, y: Tensor, lesions: list[str]) -> dict:
     """Scores on clean pictures, with calibration and abstention."""
-    probabilities, y = predict(classifier, samples)
     calibration = classifier.calibration
     uncalibrated = (probabilities.log() * calibration.temperature).softmax(dim=1)
     answered = probabilities.max(dim=1).values >= calibration.abstain_below
-    right, lesions = probabilities.argmax(dim=1) == y, lesions_of(samples)
+    right = probabilities.argmax(dim=1) == y
     of_answered = [lesion for lesion, is_answered in zip(lesions, answered.tolist(), strict=True) if is_answered]
     return {
         **clean_scores(probabilities, y, classifier.labels, lesions),
@@ -220,14 +230,14 @@ def clean(classifier: Classifier, samples: list[Sample]) -> dict:
         },
         "abstention": {
             "threshold": calibration.abstain_below,
-            "answered": proportion(answered, lesions),
-            "accuracy": proportion(right[answered], of_answered) if answered.any() else None,
+            "answered": share(answered, lesions),
+            "accuracy": share(right[answered], of_answered) if answered.any() else None,
         },
     }
 
 
 def card_text(name: str, metrics: dict) -> str:
-    """The card that says what ``metrics`` holds."""
+    """The card that says what ``metrics`` holds, as they are stored."""
     clean, attacked, config = (
         metrics["clean"],
         metrics["attacked"],
@@ -246,15 +256,15 @@ def card_text(name: str, metrics: dict) -> str:
         images=clean["images"],
         over="lesions, of which some have several pictures" if "lesions" in clean else "images",  # measured before that
         over_files=OVER_FILES if "lesions" in clean else "",
-        **{score: as_text(clean[score]) for score in ("accuracy", "balanced_accuracy", "melanoma_auroc")},
+        **{score: score_text(clean[score]) for score in ("accuracy", "balanced_accuracy", "melanoma_auroc")},
         ece_before=clean["calibration_error"]["before"],
         ece_after=clean["calibration_error"]["after"],
         temperature=clean["temperature"],
         abstain_below=clean["abstention"]["threshold"],
-        coverage=as_text(clean["abstention"]["answered"]),
-        answered=as_text(clean["abstention"]["accuracy"]) if clean["abstention"]["accuracy"] else "none was",
-        purified_accuracy=as_text(metrics["purified"]["accuracy"]),
-        purified_balanced=as_text(metrics["purified"]["balanced_accuracy"]),
+        coverage=score_text(clean["abstention"]["answered"]),
+        answered=score_text(clean["abstention"]["accuracy"]) if clean["abstention"]["accuracy"] else "none was",
+        purified_accuracy=score_text(metrics["purified"]["accuracy"]),
+        purified_balanced=score_text(metrics["purified"]["balanced_accuracy"]),
         recall=rows((full_name(label), recall["images"], recall) for label, recall in clean["recall"].items()),
         purifier=purifier_text(one["purifier"]),
         attacked_images=one["images"],
@@ -272,10 +282,15 @@ OVER_FILES = " Several are cut\nfrom one file: the intervals are over files."
 COLUMNS = ("clean", "clean_purified", "attacked", "attacked_purified", "attacked_purified_worst_draw")
 
 
+def score_text(stored: dict) -> str:
+    """``0.770 (0.750 to 0.790)``."""
+    return Score.read(stored).written()
+
+
 def rows(cells) -> str:
     """Rows of a Markdown table; scores are written with their intervals."""
     return "\n".join(
-        "| " + " | ".join(as_text(cell) if isinstance(cell, dict) else str(cell) for cell in row) + " |"
+        "| " + " | ".join(score_text(cell) if isinstance(cell, dict) else str(cell) for cell in row) + " |"
         for row in cells
     )
 

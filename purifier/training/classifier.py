@@ -342,7 +342,7 @@ def finish_phase(network: nn.Module, folder: Path, recipe: Recipe, y: Tensor, va
     network.get_classifier().bias -= best * log_share
     save_network(network, folder, recipe)
     scores = clean_scores(adjusted(best), truth, LABELS, lesions_of(validation))
-    text = json.dumps({"logit_adjustment": best, **scores}, indent=2) + "\n"
+    text = json.dumps({"logit_adjustment": best, **scores}, indent=2, default=asdict) + "\n"
     (folder / "metrics.json").write_text(text, encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from purifier.classifiers.classifier import Classifier, measured_scores
+from purifier.evaluation.intervals import WHOLE_PERCENT, Score
 from purifier.readings import is_out_of_distribution, read
 from purifier.runs import amplified
 from purifier.templates import Markup, render, say_html
@@ -86,4 +87,4 @@ def _how_good(name: str) -> str:
 
 
 def _percent(score: dict) -> str:
-    return f"{100 * score['value']:.0f} % ({100 * score['low']:.0f}–{100 * score['high']:.0f})"
+    return Score.read(score).written(WHOLE_PERCENT)

@@ -81,7 +81,7 @@ print(json.dumps({
     "stages": [(s.block, s.scale) for s in stages], "back": back, "kept": kept, "back_knowing": back_knowing,
     "knowing_size": (knowing - x).abs().max().item(), "unchanged": unchanged.tolist(), "found": found,
     "malignant": [before, after], "mine_back": mine_back,
-}))
+}, default=vars))
 """
 
 

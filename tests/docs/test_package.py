@@ -13,7 +13,8 @@ import purifier
 from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_classifier
 from purifier.defences import get_defence
 from purifier.pipeline import Purifier
-from purifier.results.tables import markdown, overview, read_evaluations, read_sources, read_tradeoffs, together
+from purifier.results.record import read_evaluations, together
+from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
 from purifier.training.recipes import read_recipe, recipe_names
 from tests.helpers.paths import ROOT
@@ -67,7 +68,7 @@ def test_the_figures_of_a_card_are_those_that_the_command_measured(name):
 def test_the_documents_hold_what_was_measured():
     measured = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
     assert report() in measured
-    table = markdown(*overview(together(read_evaluations().values())))
+    table = markdown(overview(together(read_evaluations().values())))
     assert table in measured
     text = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in text if line.startswith("| `")]
@@ -87,15 +88,14 @@ LEADS = {  # points of accuracy by which docs/measured.md has MDDA ahead, on the
 def test_what_the_documents_say_of_mdda_s_lead_was_measured(run):
     """At 8/255 with the default settings, or at 2/255 and 10 points of clean accuracy given up."""
     text = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
-    records = [r for r in read_evaluations()[run] if (r["attack"], r["eps"]) == ("pgd20", 8)]
-    if run in read_tradeoffs():
-        records = [r for r in read_tradeoffs()[run] if (r["attack"], r["eps"], r["budget"]) == ("pgd20", 2, 10)]
-    found = {r["defence"]: r for r in records}
+    records, tradeoffs = read_evaluations()[run], read_evaluations(kind="tradeoff").get(run)
+    wanted = ("pgd20", 8, None) if tradeoffs is None else ("pgd20", 2, 10)
+    found = {r.defence: r for r in tradeoffs or records if (r.attack, r.eps, r.budget) == wanted}
     for defence, lead in LEADS[run].items():
-        assert round(100 * found[defence]["mdda_ahead_by"], 1) == lead and str(lead) in text
-        assert found[defence]["mdda_ahead_by_low"] > 0
+        assert round(100 * found[defence].mdda_ahead_by.value, 1) == lead and str(lead) in text
+        assert found[defence].mdda_ahead_by.low > 0
     level = [found[name] for name in ("jpeg20", "gaussian2", "jpeg") if name in found and name not in LEADS[run]]
-    assert all(r["mdda_ahead_by_low"] < 0 < r["mdda_ahead_by_high"] for r in level)
+    assert all(r.mdda_ahead_by.low < 0 < r.mdda_ahead_by.high for r in level)
 
 
 def test_one_scale_is_what_the_documents_say_of_it():
@@ -106,23 +106,23 @@ def test_one_scale_is_what_the_documents_say_of_it():
     one, two = (f(x, torch.Generator().manual_seed(0)) for f in (recommended, get_defence("noisy-rof0.03")))
     assert torch.equal(one, two)
     for run, points in (("augmented-balanced", 2), ("standard-balanced", 8)):
-        clean = {r["defence"]: r["accuracy"] for r in read_evaluations()[run] if r["attack"] == "none"}
+        clean = {r.defence: r.accuracy.value for r in read_evaluations()[run] if r.clean}
         assert round(100 * (clean["none"] - clean["noisy-rof0.03"])) == points
-    standard = {(r["attack"], r["defence"]): r["accuracy"] for r in read_evaluations()["standard-balanced"]}
+    standard = {(r.attack, r.defence): r.accuracy.value for r in read_evaluations()["standard-balanced"]}
     for attack in ("none", "pgd20"):
         assert standard[attack, "mdda"] < min(standard[attack, "jpeg20"], standard[attack, "noisy-rof0.03"])
 
 
 def test_jpeg_costs_less_where_the_pictures_were_compressed_more():
     """And MDDA at one scale reads more of the others rightly, as docs/robustness.md says."""
-    of = {(r["source"], r["attack"], r["defence"]): r for r in read_sources()["standard-balanced"]}
-    assert of["HAM10000", "none", "none"]["jpeg_quality"] < of["MSK", "none", "none"]["jpeg_quality"] - 10
+    of = {(r.source, r.attack, r.defence): r for r in read_evaluations(kind="sources")["standard-balanced"]}
+    assert of["HAM10000", "none", "none"].jpeg_quality < of["MSK", "none", "none"].jpeg_quality - 10
     for jpeg in ("jpeg20", "jpeg30", "jpeg50"):
-        clean = {key: r["accuracy"] for key, r in of.items()}
+        clean = {key: r.accuracy.value for key, r in of.items()}
         ham, msk = (clean[name, "none", "none"] - clean[name, "none", jpeg] for name in ("HAM10000", "MSK"))
         assert ham < msk
         for attack in ("none", "pgd20"):
-            assert of["MSK", attack, "noisy-rof0.03"]["accuracy"] > of["MSK", attack, jpeg]["accuracy"]
+            assert of["MSK", attack, "noisy-rof0.03"].accuracy.value > of["MSK", attack, jpeg].accuracy.value
 
 
 def test_the_weights_are_small_enough():

@@ -13,7 +13,7 @@ import pytest
 from purifier import load_classifier, read_image
 from purifier.classifiers.classifier import bundled_classifiers
 from purifier.files import ASSETS
-from purifier.results.tables import read_evaluations
+from purifier.results.record import read_evaluations
 from purifier.wording.language import languages
 from tests.helpers.paths import ROOT
 
@@ -87,7 +87,7 @@ def test_an_installed_wheel_needs_no_checkout(installed):
         import json, purifier
         from purifier.files import ASSETS
         from purifier.classifiers.classifier import bundled_classifiers
-        from purifier.results.tables import read_evaluations
+        from purifier.results.record import read_evaluations
         from purifier.wording.language import languages
         from purifier.ui.examples import example_files
         logits = purifier.load_classifier()(purifier.read_image(ASSETS / {EXAMPLE!r}))

@@ -1,43 +1,27 @@
 import re
+from dataclasses import replace
 
 import gradio as gr
 
-from purifier.defences import get_defence
-from purifier.results.tables import EVALUATION, overview, read_evaluations, together
+from purifier.evaluation.intervals import Score
+from purifier.results.record import EVALUATION, read_evaluations, together
+from purifier.results.tables import overview
 from purifier.ui.tabs import robustness
 from purifier.ui.tabs.robustness import drawn, robustness_section
 from purifier.wording.language import catalogue, speaking
-
-
-def record(attack, eps, threat, defence, accuracy, n=64):
-    return {
-        "classifier": "augmented",
-        "attack": attack,
-        "eps": eps,
-        "threat": threat,
-        "defence": defence,
-        "n": n,
-        "attack_title": attack,
-        "defence_title": defence,
-        "mdda_ahead_by": None,
-        "melanoma_made_benign": None,
-        "draws": 3,
-        "accuracy": accuracy,
-        "accuracy_low": accuracy - 0.1,
-        "accuracy_high": accuracy + 0.1,
-    }
+from tests.helpers.records import around, record
 
 
 def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_knew():
     html = robustness_section(
         [
             [
-                record("none", None, "oblivious", "none", 0.7),
-                record("none", None, "oblivious", "mdda", 0.65),
-                record("pgd20", 2.0, "oblivious", "none", 0.1),
-                record("pgd20", 2.0, "oblivious", "mdda", 0.6),
-                record("pgd20", 8.0, "oblivious", "mdda", 0.4),
-                record("eot20x4", 2.0, "adaptive", "mdda", 0.15, n=32),
+                record("none", "none", accuracy=0.7, n=64),
+                record("mdda", "none", accuracy=0.65, n=64),
+                record("none", "pgd20", 2.0, accuracy=0.1, n=64),
+                record("mdda", "pgd20", 2.0, accuracy=0.6, n=64),
+                record("mdda", "pgd20", 8.0, accuracy=0.4, n=64),
+                record("mdda", "eot20x4", 2.0, accuracy=0.15, n=32),
             ]
         ]
     )
@@ -51,32 +35,31 @@ def test_the_table_shows_each_figure_with_its_interval_and_what_the_attacker_kne
 
 
 def test_a_row_of_the_overview_has_one_choice_of_pictures_and_the_strongest_attacker():
-    few = [{**record("pgd20", 2.0, "oblivious", "mdda", 0.9, n=100), "constant_accuracy": 0.25}]
-    too_few = [record("pgd20", 2.0, "oblivious", "mdda", 0.8, n=99)]
+    few = [record("mdda", "pgd20", 2.0, accuracy=0.9, n=100, constant_accuracy=0.25)]
+    too_few = [record("mdda", "pgd20", 2.0, accuracy=0.8, n=99)]
     many = [
-        record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=500),
-        *(record(name, 2.0, "adaptive", "mdda", p, n=500) for name, p in (("eot10x1", 0.4), ("eot20x8", 0.3))),
+        record("mdda", "pgd20", 2.0, accuracy=0.5, n=500),
+        *(record("mdda", name, 2.0, accuracy=p, n=500) for name, p in (("eot10x1", 0.4), ("eot20x8", 0.3))),
     ]
-    header, rows = overview(together([few, too_few, many]))
-    assert [len(row) for row in rows] == [len(header)] * 2
+    rows = overview(together([few, too_few, many])).to_numpy().tolist()
+    assert len(rows) == 2
     assert rows[0] == ["`augmented`", "500", "–", "–", "–", "–", "50.0 % (40–60)", "30.0 % (20–40)"]
     assert rows[1] == ["`augmented`", "100", "25.0 %", "–", "–", "–", "90.0 % (80–100)", "–"]
 
 
 def test_what_is_kept_at_equal_cost_and_what_the_strongest_attack_leaves_stand_with_their_run():
-    records = [
-        record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=200),
-        record("eot10x4", 2.0, "adaptive", "mdda", 0.2, n=200),
-    ]
-    ahead = {"mdda_ahead_by": 0.1, "mdda_ahead_by_low": 0.05, "mdda_ahead_by_high": 0.15, "budget": 5.0}
+    records = [record("mdda", "pgd20", 2.0, accuracy=0.5, n=200), record("mdda", "eot10x4", 2.0, accuracy=0.2, n=200)]
     at_equal_cost = [
-        {**record("pgd20", 2.0, "oblivious", "mdda", 0.4, n=200), "budget": 5.0},
-        {**record("pgd20", 2.0, "oblivious", "jpeg", 0.3, n=200), **ahead},
+        record("mdda", "pgd20", 2.0, accuracy=0.4, n=200, budget=5.0),
+        replace(
+            record("jpeg", "pgd20", 2.0, accuracy=0.3, n=200, budget=5.0),
+            mdda_ahead_by=Score(value=0.1, low=0.05, high=0.15),
+        ),
     ]
     text = re.sub(r"<[^>]+>", "", robustness_section([records], [at_equal_cost]))
     assert "at 2/255, giving up at most 5 points, 200 pictures: MDDA 40.0 %. It is ahead of jpeg (+10.0)" in text
     assert "What the strongest attacker who knows the defence leaves, at 2/255mdda: 20 % (10–30) (eot10x4)" in text
-    assert "equal cost" not in robustness_section([records], [[{**r, "n": 100} for r in at_equal_cost]])
+    assert "equal cost" not in robustness_section([records], [[replace(r, choice="others") for r in at_equal_cost]])
 
 
 def test_without_an_evaluation_it_says_so():
@@ -86,24 +69,24 @@ def test_without_an_evaluation_it_says_so():
 def test_what_is_committed_can_be_shown_and_has_both_threats():
     runs = read_evaluations()
     assert runs, f"{EVALUATION} holds no evaluation"
-    assert {r["threat"] for records in runs.values() for r in records} == {"oblivious", "adaptive"}
+    assert {r.attacker.threat for records in runs.values() for r in records} == {"oblivious", "adaptive"}
     assert robustness_section(runs.values()).count("<table>") == 1 + len(together(runs.values()))
 
 
 def test_runs_on_the_same_pictures_are_shown_as_one():
-    one = [record("none", None, "oblivious", "mdda", 0.7), record("pgd20", 2.0, "oblivious", "mdda", 0.5)]
-    two = [record("none", None, "oblivious", "mdda", 0.7), record("eot20x4", 2.0, "adaptive", "mdda", 0.2)]
-    other = [record("pgd20", 2.0, "oblivious", "mdda", 0.5, n=9)]
+    one = [record("mdda", "none", accuracy=0.7), record("mdda", "pgd20", 2.0, accuracy=0.5)]
+    two = [record("mdda", "none", accuracy=0.7), record("mdda", "eot20x4", 2.0, accuracy=0.2)]
+    other = [record("mdda", "pgd20", 2.0, accuracy=0.5, n=9)]
     (first, second) = together([one, two, other])
-    assert [r["attack"] for r in first] == ["none", "pgd20", "eot20x4"] and second == other
+    assert [r.attack for r in first] == ["none", "pgd20", "eot20x4"] and second == other
 
 
 def test_a_run_without_mdda_does_not_hide_its_lead():
-    with_mdda = [{**record("none", None, "oblivious", "jpeg20", 0.7), "mdda_ahead_by": 0.1}]
-    without = [record("none", None, "oblivious", "jpeg20", 0.7), record("stand-in10", 2.0, "adaptive", "jpeg20", 0.1)]
+    with_mdda = [record("jpeg20", "none", accuracy=0.7, ahead=0.1)]
+    without = [record("jpeg20", "none", accuracy=0.7), record("jpeg20", "stand-in10", 2.0, accuracy=0.1)]
     for runs in ([with_mdda, without], [without, with_mdda]):
         (group,) = together(runs)
-        assert [r["mdda_ahead_by"] for r in group] == [0.1, None]
+        assert [r.mdda_ahead_by for r in group] == [around(0.1), None]
 
 
 def test_the_section_is_sent_once_in_each_language(monkeypatch):
@@ -123,7 +106,7 @@ def test_attacks_defences_and_words_of_the_plot_are_translated(monkeypatch):
     }.items():
         monkeypatch.setitem(catalogue("de"), text, said)
     records = [
-        {**record(attack, eps, "oblivious", name, 0.5), "defence_title": get_defence(name).title}
+        record(name, attack, eps, defence_title=get_defence(name).title)
         for attack, eps in (("none", None), ("pgd20", 2.0))
         for name in ("none", "jpeg20", "mdda")
     ]

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from purifier.defences import FAMILIES, VOTES, as_jpeg, at_their_best, bit_depth, get_defence
+from purifier.defences import FAMILIES, VOTES, as_jpeg, bit_depth, get_defence
 from purifier.denoise import rof
 from purifier.pipeline import Purifier
 
@@ -139,11 +139,6 @@ def test_where_there_is_no_gradient_the_identitys_is_taken(small_network, x, nam
 def test_defences_that_do_not_exist_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         get_defence(name)
-
-
-def test_of_several_settings_the_tuned_one_is_kept():
-    names = ["none", "mdda", "mdda6", "jpeg20", "jpeg30", "jpeg20", "median3", "median5", "art-median3"]
-    assert at_their_best(names) == ["none", "mdda", "jpeg20", "median3", "median5", "art-median3"]
 
 
 def test_a_name_without_number_is_the_default_and_every_value_tuned_is_possible():

@@ -96,8 +96,8 @@ def _answers(name: str, counts: Counter, reference: str) -> Markup:
         kept=kept,
         total=total,
         percent=100 * kept / total,
-        low=100 * interval["low"],
-        high=100 * interval["high"],
+        low=100 * interval.low,
+        high=100 * interval.high,
         most=100 * counts.most_common(1)[0][1] / total,
     )
     return macros("how_often.html").answers(name, counts, reference, text)

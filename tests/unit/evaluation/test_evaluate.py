@@ -6,8 +6,7 @@ from skimage import data
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import load_classifier
 from purifier.evaluation.datasets import read_isic2019, read_pixels
-from purifier.evaluation.evaluate import choose, choose_balanced, evaluate_clean, evaluate_purifier, evaluate_robust
-from purifier.evaluation.metrics import as_text
+from purifier.evaluation.evaluate import choose, choose_balanced, evaluate_purifier, evaluate_robust, predict
 from purifier.pictures.files import centre_square, to_batch
 from purifier.pipeline import Purifier
 from tests.helpers.classifiers import save
@@ -20,7 +19,7 @@ def test_a_purifier_that_does_nothing_changes_nothing(small_isic2019, classifier
     samples = read_isic2019(small_isic2019)[:8]
     result = evaluate_purifier(classifier, NOTHING, samples, attack=ATTACK, draws=2)
     for name in ("clean", "attacked"):
-        assert result[name]["value"] == result[f"{name}_purified"]["value"]
+        assert result[name].value == result[f"{name}_purified"].value
         assert result[name] == result[f"{name}_purified_worst_draw"]
     assert (result["images"], result["draws"], result["threat"]) == (8, 2, "oblivious")
 
@@ -40,7 +39,7 @@ def test_pictures_are_chosen_by_the_seed(small_isic2019):
 def test_a_classifier_without_the_diagnosis_is_refused(small_isic2019, tmp_path):
     save(tmp_path / "seven")
     with pytest.raises(ValueError, match="does not know the diagnoses SCC"):
-        evaluate_clean(load_classifier(f"local-dir:{tmp_path}/seven"), read_isic2019(small_isic2019))
+        predict(load_classifier(f"local-dir:{tmp_path}/seven"), read_isic2019(small_isic2019))
 
 
 @pytest.mark.slow
@@ -51,11 +50,11 @@ def test_the_purifier_brings_back_half_of_what_an_oblivious_pgd_took(isic2019, c
     result = evaluate_purifier(classifier, Purifier(), samples, attack=attack, draws=2)
     with capsys.disabled():
         for name in ("clean", "clean_purified", "attacked", "attacked_purified"):
-            print(f"\n{name}: {as_text(result[name])}", end="")
-    assert result["clean"]["value"] >= 0.7
-    assert result["attacked"]["value"] < 0.05
-    lost = result["clean"]["value"] - result["attacked"]["value"]
-    assert result["attacked_purified"]["value"] - result["attacked"]["value"] >= lost / 2
+            print(f"\n{name}: {result[name].written()}", end="")
+    assert result["clean"].value >= 0.7
+    assert result["attacked"].value < 0.05
+    lost = result["clean"].value - result["attacked"].value
+    assert result["attacked_purified"].value - result["attacked"].value >= lost / 2
 
 
 @pytest.mark.slow
@@ -64,7 +63,7 @@ def test_adversarial_training_withstands_what_fools_the_others(isic2019):
     samples = choose_balanced(read_isic2019(isic2019, "test"), 4, seed=1)
     attack = AttackSettings(eps=2 / 255, steps=10)
     accuracy = {
-        name: evaluate_robust(load_classifier(name), samples, attack=attack)["accuracy"]["value"]
+        name: evaluate_robust(load_classifier(name), samples, attack=attack)["accuracy"].value
         for name in ("standard", "augmented", "robust")
     }
     assert accuracy["robust"] >= 0.1 and max(accuracy["standard"], accuracy["augmented"]) <= 0.05, accuracy

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,9 +8,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
 from purifier.evaluation import intervals
-from purifier.evaluation.intervals import bootstrap
-from purifier.evaluation.metrics import auroc, clean_scores, mean_over_draws, proportion, worst_over_draws
-from purifier.results.summary import Images
+from purifier.evaluation.intervals import Score, auroc, bootstrap, share
+from purifier.evaluation.metrics import Answers, clean_scores
+from purifier.results.summary import answers_of
 
 LABELS = ["MEL", "NV", "BCC"]
 
@@ -24,13 +26,13 @@ def answers():
 def test_scores_are_scikit_learn_s(answers):
     probabilities, y = answers
     scores, predicted = clean_scores(probabilities, y, LABELS), probabilities.argmax(1)
-    assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(y, predicted))
-    assert scores["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(y, predicted))
+    assert scores["accuracy"].value == pytest.approx(accuracy_score(y, predicted))
+    assert scores["balanced_accuracy"].value == pytest.approx(balanced_accuracy_score(y, predicted))
     recalls = recall_score(y, predicted, average=None)
     assert [scores["recall"][label]["value"] for label in LABELS] == pytest.approx(list(recalls))
-    assert scores["melanoma_auroc"]["value"] == pytest.approx(roc_auc_score(y == 0, probabilities[:, 0]))
+    assert scores["melanoma_auroc"].value == pytest.approx(roc_auc_score(y == 0, probabilities[:, 0]))
     for score in (scores["accuracy"], scores["balanced_accuracy"], scores["melanoma_auroc"]):
-        assert score["low"] < score["value"] < score["high"]
+        assert score.low < score.value < score.high
 
 
 def test_labels_that_do_not_occur_do_not_count(answers):
@@ -41,27 +43,30 @@ def test_labels_that_do_not_occur_do_not_count(answers):
 
 
 def test_wilson_s_interval():
-    score = proportion(torch.tensor([True] * 8 + [False] * 2))  # Wilson (1927): 0.490 to 0.943
-    assert (score["value"], round(score["low"], 3), round(score["high"], 3)) == (0.8, 0.490, 0.943)
+    score = share(torch.tensor([True] * 8 + [False] * 2))  # Wilson (1927): 0.490 to 0.943
+    assert (score.value, round(score.low, 3), round(score.high, 3)) == (0.8, 0.490, 0.943)
 
 
 def test_the_bootstrap_s_interval_is_that_of_the_mean():
     values = np.random.default_rng(0).normal(size=400)
     score = bootstrap(lambda chosen: values[chosen].mean(), 400)
     half = 1.96 * values.std() / 20
-    assert score["low"] == pytest.approx(values.mean() - half, abs=0.02)
-    assert score["high"] == pytest.approx(values.mean() + half, abs=0.02)
+    assert score.low == pytest.approx(values.mean() - half, abs=0.02)
+    assert score.high == pytest.approx(values.mean() + half, abs=0.02)
     assert score == bootstrap(lambda chosen: values[chosen].mean(), 400)
 
 
 def test_mean_and_worst_over_draws():
-    correct = torch.tensor([[True, True, False, False], [True, False, True, False]])
-    assert mean_over_draws(correct)["value"] == 0.5
-    assert worst_over_draws(correct)["value"] == 0.25
+    correct = np.array([[True, True, False, False], [True, False, True, False]]).T
+    answers = Answers(truth=np.ones(4, bool), predicted=correct, lesion=np.arange(4))
+    assert answers.scores()["accuracy"].value == 0.5
+    assert answers.scores()["worst_of_draws"].value == 0.25
 
 
 def flattened(scores):
     """Every number of scores but the counts of pictures."""
+    if isinstance(scores, Score):
+        scores = asdict(scores)
     if isinstance(scores, dict):
         return [number for name, part in scores.items() if name != "images" for number in flattened(part)]
     return [scores]
@@ -82,23 +87,22 @@ def test_several_pictures_of_a_lesion_count_as_one(answers, monkeypatch):
     assert again["images"] == 1500 and again["lesions"] == once["lesions"] == 300
     assert flattened(again) == pytest.approx(flattened(once))
     hits = torch.rand(3, 300, generator=torch.Generator().manual_seed(1)) < 0.7
-    for score in (mean_over_draws, worst_over_draws):
-        assert score(hits[:, times], named) == pytest.approx(score(hits, lesions))
-    assert proportion(hits[0][times], named) == pytest.approx(proportion(hits[0], lesions))
-    assert auroc((y == 0)[times], probabilities[times, 0], named) == pytest.approx(
-        auroc(y == 0, probabilities[:, 0], lesions)
+    for values in (hits.T, hits.all(dim=0), hits[0]):
+        assert flattened(share(values[times], named)) == pytest.approx(flattened(share(values, lesions)))
+    assert flattened(auroc((y == 0)[times], probabilities[times, 0], named)) == pytest.approx(
+        flattened(auroc(y == 0, probabilities[:, 0], lesions))
     )
     as_pictures = clean_scores(probabilities[times], y[times], LABELS)
     for name in ("accuracy", "balanced_accuracy", "melanoma_auroc"):
-        assert as_pictures[name]["high"] - as_pictures[name]["low"] < 0.6 * (once[name]["high"] - once[name]["low"])
+        assert as_pictures[name].high - as_pictures[name].low < 0.6 * (once[name].high - once[name].low)
 
 
 def test_the_trials_are_the_lesions():
     """SciPy's Wilson interval of as many trials as there are lesions."""
     correct = torch.tensor([True, True, True, True, False, False, True, True])
     interval = binomtest(3, 4).proportion_ci(method="wilson")  # 6 of 8 right, of 4 lesions
-    for found in (proportion(correct, list("aabbccdd")), mean_over_draws(correct[None], list("aabbccdd"))):
-        assert (found["value"], found["low"], found["high"]) == pytest.approx((0.75, interval.low, interval.high))
+    for found in (share(correct, list("aabbccdd")), share(correct[:, None], list("aabbccdd"))):
+        assert (found.value, found.low, found.high) == pytest.approx((0.75, interval.low, interval.high))
 
 
 def test_cards_and_evaluation_have_the_same_intervals(answers):
@@ -116,15 +120,15 @@ def test_cards_and_evaluation_have_the_same_intervals(answers):
             "p_MEL": probabilities[:, 0].numpy(),
         }
     )
-    found = Images(rows).scores()
+    found = {name: flattened(score) for name, score in answers_of(rows).scores().items()}
     assert scores["lesions"] == len(set(lesions)) < 300
     recall = {key: value for key, value in scores["recall"]["MEL"].items() if key not in ("images", "lesions")}
-    assert found["accuracy"] == pytest.approx(scores["accuracy"])
-    assert found["balanced_accuracy"] == pytest.approx(scores["balanced_accuracy"])
-    assert found["melanoma_sensitivity"] == pytest.approx(recall)
-    assert found["melanoma_auroc"] == pytest.approx(scores["melanoma_auroc"])
+    assert found["accuracy"] == pytest.approx(flattened(scores["accuracy"]))
+    assert found["balanced_accuracy"] == pytest.approx(flattened(scores["balanced_accuracy"]))
+    assert found["melanoma_sensitivity"] == pytest.approx(flattened(recall))
+    assert found["melanoma_auroc"] == pytest.approx(flattened(scores["melanoma_auroc"]))
 
 
 def test_rows_without_a_lesion_are_lesions_of_their_own():
     rows = pd.DataFrame({"image": list("abcd"), "lesion": "", "draw": 0, "label": "NV", "predicted": "NV"})
-    assert Images(rows).lesions == 4
+    assert answers_of(rows).lesions == 4

@@ -1,98 +1,118 @@
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
 
 from purifier.defences import FAMILIES
 from purifier.pipeline import Purifier
-from purifier.results.page import ISIC_2019, cost, masking, robustness_page
-from purifier.results.tables import EVALUATION, accuracy_table, read_evaluations, strongest, strongest_table, verdicts
+from purifier.results.page import ISIC_2019, heat_table, masking, results_csv, robustness_page, whole_dataset
+from purifier.results.record import EVALUATION, read_evaluations, strongest
+from purifier.results.tables import accuracy_table, side, verdicts
 from tests.helpers.paths import ROOT
-
-
-def record(defence, ahead=None, accuracy=0.5, attack="pgd20", eps=2.0, threat="oblivious", attack_seconds=1.0):
-    low, high = (None, None) if ahead is None else (ahead - 0.1, ahead + 0.1)
-    return {
-        "classifier": "augmented",
-        "attack": attack,
-        "eps": eps,
-        "threat": threat,
-        "defence": defence,
-        "n": 104,
-        "draws": 2,
-        "accuracy": accuracy,
-        "accuracy_low": accuracy - 0.1,
-        "accuracy_high": accuracy + 0.1,
-        "mdda_ahead_by": ahead,
-        "mdda_ahead_by_low": low,
-        "mdda_ahead_by_high": high,
-        "attack_seconds_per_image": attack_seconds,
-        "seconds_per_image": 0.25,
-    }
+from tests.helpers.records import record
 
 
 def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference():
-    (line,) = verdicts([record("none", 0.4), record("mdda"), record("a", 0.2), record("b", -0.2), record("c", 0.05)])
+    (line,) = verdicts(
+        [record(name, ahead=lead) for name, lead in {"none": 0.4, "mdda": None, "a": 0.2, "b": -0.2, "c": 0.05}.items()]
+    )
     assert "MDDA 50.0 %" in line and "pgd20, oblivious attacker at 2/255, 104 pictures" in line
     assert "**ahead of** a (+20.0); **behind** b (-20.0); **no significant difference from** c (+5.0)" in line
     assert verdicts([record("none"), record("mdda")]) == []
 
 
 def test_attackers_who_know_are_checked_for_weakness():
-    known = dict(threat="adaptive")
-    weak, strong = record("mdda", None, 0.4, "eot20x1", **known), record("mdda", None, 0.2, "eot20x8", **known)
-    square, transfer = record("mdda", None, 0.3, "defended-square300", **known), record("mdda", None, 0.1, "transfer20")
+    weak, strong = record("mdda", "eot20x1", accuracy=0.4), record("mdda", "eot20x8", accuracy=0.2)
+    square, transfer = record("mdda", "defended-square300", accuracy=0.3), record("mdda", "transfer20", accuracy=0.1)
     (line,) = masking([strong, weak, square])
-    assert "PGD through it leaves 20.0 %" in line and "20x1 40.0 % (30 to 50), 20x8 20.0 % (10 to 30)" in line
-    assert "none does better" in line
+    assert line["strongest"] == "20.0 % (10–30)†"
+    assert line["through it"] == "eot20x1 40.0 % (30–50)†, eot20x8 20.0 % (10–30)†"
+    assert line["without its gradient"].endswith("none does better")
     (line,) = masking([strong, weak, square, transfer])
-    assert "**better**: transfer20" in line
+    assert line["without its gradient"].endswith("**better**: transfer20")
     assert masking([record("none"), record("mdda")]) == []
     assert masking([strong, record("mdda")]) == []  # the oblivious attack is no check
 
 
 def test_a_stand_in_that_leaves_less_than_the_identitys_gradient_is_the_stronger_attacker():
-    known = dict(threat="adaptive")
-    identity, by_stand_in = (
-        record("jpeg20", None, 0.4, "eot10x4", **known),
-        record("jpeg20", None, 0.1, "stand-in10", **known),
-    )
-    (line,) = masking([identity, by_stand_in, record("jpeg20", None, 0.3)])
-    assert "PGD through it leaves 10.0 %" in line and "pgd20 30.0 % (20 to 40)." in line
-    assert "By the identity's gradient: 40.0 % (30 to 50); by a stand-in's: stand-in10 10.0 %" in line
+    identity, by_stand_in = record("jpeg20", "eot10x4", accuracy=0.4), record("jpeg20", "stand-in10", accuracy=0.1)
+    (line,) = masking([identity, by_stand_in, record("jpeg20", accuracy=0.3)])
+    assert line["strongest"] == "10.0 % (0–20)†" and line["without its gradient"] == "pgd20 30.0 % (20–40)†"
+    assert line["through it"] == "eot10x4 40.0 % (30–50)†" and line["by a stand-in"] == "stand-in10 10.0 % (0–20)†"
 
 
 def test_a_defence_is_as_strong_as_the_strongest_attack_on_it():
-    known = dict(threat="adaptive")
     records = [
-        record("none", None, 0.0),
-        record("jpeg20", None, 0.2),
-        record("mdda", None, 0.5),
-        record("rof0.08", None, 0.1),
-        record("jpeg20", None, 0.3, "eot10x4", **known),
-        record("mdda", None, 0.3, "eot10x4", **known),
-        record("mdda", None, 0.25, "eot10x16", **known),
-        record("mdda", None, 0.0, "fixed20", **known),
-        record("mdda", None, 0.1, "eot10x4", eps=4.0, **known),
+        record("none", "pgd20", accuracy=0.0),
+        record("jpeg20", "pgd20", accuracy=0.2),
+        record("mdda", "pgd20", accuracy=0.5),
+        record("rof0.08", "pgd20", accuracy=0.1),
+        record("jpeg20", "eot10x4", accuracy=0.3),
+        record("mdda", "eot10x4", accuracy=0.3),
+        record("mdda", "eot10x16", accuracy=0.25),
+        record("mdda", "fixed20", accuracy=0.0),
+        record("mdda", "eot10x4", accuracy=0.1, eps=4.0),
     ]
-    assert [(r["defence"], r["attack"]) for r in strongest(records, 2.0)] == [("mdda", "eot10x16"), ("jpeg20", "pgd20")]
-    table = strongest_table([records, [record("mdda")]])
-    assert table.splitlines()[0] == "| defence | `augmented`, 104 pictures |"
-    assert "| mdda | 25.0 % (15–35), eot10x16 |" in table and "| jpeg20 | 20.0 % (10–30), pgd20 |" in table
-    assert strongest_table([[{**r, "n": 99} for r in records]]) == "" == strongest_table([])
+    assert [(r.defence, r.attack) for r in strongest(records, 2.0)] == [("mdda", "eot10x16"), ("jpeg20", "pgd20")]
+    table = heat_table(records)
+    assert "| mdda | – | 50.0 % (40–60)† | 25.0 % (15–35)†, eot10x16 |" in table
+    assert "| jpeg20 | – | 20.0 % (10–30)† | 20.0 % (10–30)†, pgd20 |" in table
+    assert "104 pictures, mean of 2 draws" in table
+    known = heat_table([replace(r, lesions=80) for r in records])
+    assert "†" not in known  # intervals over lesions
 
 
 def test_an_attack_that_knows_no_defence_is_paid_for_once():
-    hours = re.search(r"([\d.]+) core-hours", cost([record("mdda"), record("a")]))[1]
-    assert float(hours) == round((1 + 2 * 2 * 0.25) * ISIC_2019 / 3600)
-    adaptive = [record(name, attack="eot1x1", threat="adaptive") for name in ("mdda", "a")]
-    assert f"{(2 + 2 * 2 * 0.25) * ISIC_2019 / 3600:,.0f} core-hours" in cost(adaptive)
+    hours = whole_dataset([record("mdda"), record("a")])["core_hours"]
+    assert hours == (1 + 2 * 2 * 0.25) * ISIC_2019 / 3600
+    adaptive = [record(name, "eot1x1") for name in ("mdda", "a")]
+    assert whole_dataset(adaptive)["core_hours"] == (2 + 2 * 2 * 0.25) * ISIC_2019 / 3600
 
 
 def test_the_page_is_what_the_command_writes_from_what_is_stored():
-    assert (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8") == robustness_page()
-    assert all(accuracy_table(records) in robustness_page() for records in read_evaluations().values())
-    links = re.findall(r"\]\((\.\./[^)]+)\)", robustness_page())
+    page = robustness_page()
+    assert (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8") == page
+    assert (ROOT / "docs" / "robustness" / "results.csv").read_text(encoding="utf-8") == results_csv()
+    links = re.findall(r"\]\(([^)]+)\)", page)
     assert links and all((ROOT / "docs" / link).is_file() for link in links)
+
+
+def test_every_stored_figure_is_in_the_csv_and_in_the_tables_of_its_run():
+    found = pd.read_csv(ROOT / "docs" / "robustness" / "results.csv")
+    kinds = {kind: read_evaluations(kind=kind) for kind in ("summary", "tradeoff", "sources")}
+    stored = [(run, r) for runs in kinds.values() for run, records in runs.items() for r in records]
+    assert list(found.run) == [run for run, _ in stored]
+    for column in ("accuracy", "mdda_ahead_by", "broken", "melanoma_auroc"):
+        scores = [getattr(r, column) for _, r in stored]
+        expected = [np.nan if score is None else score.value for score in scores]
+        np.testing.assert_allclose(found[column], expected, atol=5.1e-4)
+    assert list(found.threat) == [r.attacker.threat for _, r in stored]
+    for run, records in kinds["summary"].items():
+        assert accuracy_table(records) in (EVALUATION / run / "table.md").read_text(encoding="utf-8")
+
+
+def test_the_page_can_be_read_by_a_person():
+    lines = robustness_page().splitlines()
+    assert len(lines) < 400 and sum(len(line.encode()) for line in lines) < 40_000
+    assert all(len(line) <= 200 for line in lines if not line.startswith("|"))
+
+
+def test_what_the_page_says_in_its_own_words_was_measured():
+    runs, tradeoffs = read_evaluations(), read_evaluations(kind="tradeoff")
+    at_ten = {
+        (r.classifier, r.defence): side(r.mdda_ahead_by)
+        for records in tradeoffs.values()
+        for r in records
+        if r.budget == 10 and r.mdda_ahead_by is not None
+    }
+    assert at_ten["augmented", "jpeg"] == at_ten["standard", "jpeg"] == 0 and at_ten["surrogate", "resize"] == -1
+    effort = {r.attack: r.accuracy.value for r in runs["augmented-convergence"] if r.defence == "mdda"}
+    assert effort["eot10x16"] < effort["eot10x4"] < effort["eot10x1"] - 0.05 < effort["eot200x1"]
+    aware = {r.attack: r.accuracy for r in runs["robust-adaptive"] if (r.defence, r.eps) == ("mdda", 2)}
+    (bare,) = (r.accuracy for r in runs["robust-adaptive"] if (r.attack, r.defence) == ("pgd20", "none"))
+    assert aware["eot10x4"].low < bare.value < aware["eot10x4"].high
 
 
 def test_settings_that_ship_are_those_that_tuning_found():

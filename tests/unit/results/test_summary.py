@@ -10,6 +10,7 @@ from purifier.evaluation.plots import plot_sensitivity
 from purifier.results.plots import plot_convergence, plot_grid
 from purifier.results.summary import by_source, summarise
 from purifier.results.tables import sources_table, table
+from tests.helpers.records import record
 
 COUNT, DRAWS = 60, 3
 
@@ -69,12 +70,12 @@ def rows():
     )
 
 
-def record(records, attack, defence):
-    return next(r for r in records if (r["attack"], r["defence"]) == (attack, defence))
+def pick(records, attack, defence):
+    return next(r for r in records if (r.attack, r.defence) == (attack, defence))
 
 
 def test_scores_are_scikit_learns(rows):
-    found = record(summarise(rows), "pgd20", "mdda")
+    found = pick(summarise(rows), "pgd20", "mdda")
     draws = [g for _, g in rows[(rows.attack == "pgd20") & (rows.defence == "mdda")].groupby("draw")]
     expected = {
         "accuracy": lambda d: accuracy_score(d.label, d.predicted),
@@ -84,12 +85,13 @@ def test_scores_are_scikit_learns(rows):
         "melanoma_auroc": lambda d: roc_auc_score(d.label == "MEL", d.p_MEL),
     }
     for name, score in expected.items():
-        assert found[name] == pytest.approx(np.mean([score(d) for d in draws])), name
-        assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
+        mine = getattr(found, name)
+        assert mine.value == pytest.approx(np.mean([score(d) for d in draws])), name
+        assert mine.low < mine.value < mine.high
     right = np.stack([(d.predicted == d.label).to_numpy() for d in draws])
-    assert found["worst_of_draws"] == pytest.approx(right.all(axis=0).mean())
-    assert found["worst_of_draws"] <= found["accuracy"]
-    assert (found["n"], found["draws"]) == (COUNT, DRAWS)
+    assert found.worst_of_draws.value == pytest.approx(right.all(axis=0).mean())
+    assert found.worst_of_draws.value <= found.accuracy.value
+    assert (found.n, found.draws) == (COUNT, DRAWS)
 
 
 def test_the_majority_is_the_answer_given_most_often():
@@ -97,44 +99,45 @@ def test_the_majority_is_the_answer_given_most_often():
     rows.loc[rows.draw < 2, "predicted"] = rows.label
     rows.loc[rows.draw == 2, "predicted"] = "none of them"
     found = summarise(rows)[0]
-    assert found["majority"] == 1 and found["worst_of_draws"] == 0 and found["accuracy"] == pytest.approx(2 / 3)
+    assert (
+        found.majority.value == 1 and found.worst_of_draws.value == 0 and found.accuracy.value == pytest.approx(2 / 3)
+    )
 
 
 def test_a_tie_of_the_draws_is_half_a_right_answer():
     rows = made_up(draws=2)
     rows.loc[rows.draw == 0, "predicted"], rows.loc[rows.draw == 1, "predicted"] = rows.label, "AAA"
-    assert summarise(rows)[0]["majority"] == 0.5
+    assert summarise(rows)[0].majority.value == 0.5
 
 
 def test_several_pictures_of_a_lesion_count_as_one_in_the_intervals(rows):
-    one_each = record(summarise(rows), "pgd20", "jpeg30")
+    one_each = pick(summarise(rows), "pgd20", "jpeg30")
     five_times = pd.concat([rows.assign(image=rows.image + f"-{i}") for i in range(5)])
-    again = record(summarise(five_times), "pgd20", "jpeg30")
-    assert (again["n"], again["lesions"], one_each["lesions"]) == (5 * COUNT, COUNT, COUNT)
+    again = pick(summarise(five_times), "pgd20", "jpeg30")
+    assert (again.n, again.lesions, one_each.lesions) == (5 * COUNT, COUNT, COUNT)
     for name in ("accuracy", "balanced_accuracy", "mdda_ahead_by", "melanoma_sensitivity"):
-        for end in ("", "_low", "_high"):
-            assert again[f"{name}{end}"] == pytest.approx(one_each[f"{name}{end}"]), name
+        assert vars(getattr(again, name)) == pytest.approx(vars(getattr(one_each, name))), name
 
 
 def test_the_constant_answer_that_is_right_most_often_is_beside_the_scores(rows):
-    assert summarise(rows)[0]["constant_accuracy"] == pytest.approx(-(-COUNT // 8) / COUNT)
+    assert summarise(rows)[0].constant_accuracy == pytest.approx(-(-COUNT // 8) / COUNT)
 
 
 def test_sources_are_told_apart_where_each_has_enough_pictures(rows):
     many = pd.concat([rows.assign(image=rows.image + f"-{i}", lesion=rows.lesion + f"-{i}") for i in range(4)])
     first = many.image.str[:3].astype(int) < COUNT // 2
     many = many.assign(source=np.where(first, "A", "B"), jpeg_quality=np.where(first, 75.0, 90.0))
-    found = {(r["source"], r["attack"], r["defence"]): r for r in by_source(many)}
+    found = {(r.source, r.attack, r.defence): r for r in by_source(many)}
     own = many[first & (many.attack == "pgd20") & (many.defence == "mdda")]
     ours, theirs = found["A", "pgd20", "mdda"], found["A", "pgd20", "jpeg30"]
-    assert ours["accuracy"] == pytest.approx((own.predicted == own.label).mean()) and ours["n"] == 2 * COUNT
-    assert theirs["mdda_ahead_by"] == pytest.approx(ours["accuracy"] - theirs["accuracy"])
-    assert found["B", "none", "jpeg30"]["mdda_ahead_by"] is not None
-    assert {(r["source"], r["jpeg_quality"]) for r in found.values()} == {("A", 75.0), ("B", 90.0)}
+    assert ours.accuracy.value == pytest.approx((own.predicted == own.label).mean()) and ours.n == 2 * COUNT
+    assert theirs.mdda_ahead_by.value == pytest.approx(ours.accuracy.value - theirs.accuracy.value)
+    assert found["B", "none", "jpeg30"].mdda_ahead_by is not None
+    assert {(r.source, r.jpeg_quality) for r in found.values()} == {("A", 75.0), ("B", 90.0)}
     text = sources_table(list(found.values()))
     assert "A's were of quality 75 and B's were of quality 90" in text and "| jpeg30 | 0." in text
     without = by_source(many.assign(jpeg_quality=None))
-    assert {r["jpeg_quality"] for r in without} == {None} and "JPEG" not in sources_table(without)
+    assert {r.jpeg_quality for r in without} == {None} and "JPEG" not in sources_table(without)
     some = by_source(many.assign(jpeg_quality=np.where(first, 75.0, np.nan)))
     assert "JPEG files: A's were of quality 75, on average" in sources_table(some)
     assert by_source(rows) == [] == by_source(many.assign(source="A")) and sources_table([]) == ""
@@ -147,9 +150,9 @@ def test_harm_is_counted_where_nobody_attacks():
     melanomas = mdda.index[mdda.label == "MEL"]
     mdda.loc[melanomas[:2], "predicted"] = "NV"  # benign
     mdda.loc[melanomas[2], "predicted"] = "BCC"  # wrong, and malignant
-    found = record(summarise(pd.concat([none, mdda])), "none", "mdda")
-    assert found["broken"] == pytest.approx(3 / COUNT)
-    assert found["melanoma_made_benign"] == pytest.approx(2 / len(melanomas))
+    found = pick(summarise(pd.concat([none, mdda])), "none", "mdda")
+    assert found.broken.value == pytest.approx(3 / COUNT)
+    assert found.melanoma_made_benign.value == pytest.approx(2 / len(melanomas))
 
 
 def test_recovered_counts_the_pictures_that_the_attack_changed():
@@ -160,25 +163,25 @@ def test_recovered_counts_the_pictures_that_the_attack_changed():
     mdda["predicted"] = mdda.label
     mdda.loc[:3, "predicted"] = "nothing"
     found = summarise(pd.concat([clean, fooled, mdda]))
-    assert record(found, "pgd20", "mdda")["recovered"] == pytest.approx(6 / 10)
-    assert record(found, "pgd20", "none")["recovered"] == 0
+    assert pick(found, "pgd20", "mdda").recovered.value == pytest.approx(6 / 10)
+    assert pick(found, "pgd20", "none").recovered.value == 0
 
 
 def test_the_lead_is_paired_by_picture(rows):
     records = summarise(rows)
-    ours, theirs = (record(records, "pgd20", name) for name in ("mdda", "jpeg30"))
-    assert theirs["mdda_ahead_by"] == pytest.approx(ours["accuracy"] - theirs["accuracy"])
-    assert ours["mdda_ahead_by"] is None
+    ours, theirs = (pick(records, "pgd20", name) for name in ("mdda", "jpeg30"))
+    assert theirs.mdda_ahead_by.value == pytest.approx(ours.accuracy.value - theirs.accuracy.value)
+    assert ours.mdda_ahead_by is None
     same = rows[rows.defence == "mdda"].assign(defence="jpeg30")
-    twin = record(summarise(pd.concat([rows[rows.defence != "jpeg30"], same])), "pgd20", "jpeg30")
-    assert twin["mdda_ahead_by_low"] == twin["mdda_ahead_by_high"] == 0
+    twin = pick(summarise(pd.concat([rows[rows.defence != "jpeg30"], same])), "pgd20", "jpeg30")
+    assert twin.mdda_ahead_by.low == twin.mdda_ahead_by.high == 0
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 20), (7, 20), (20, 20), (300, 1000)])
 def test_wilson_is_scipys(hits, count):
     interval = binomtest(hits, count).proportion_ci(method="wilson")
     found = wilson(hits / count, count)
-    assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high), abs=1e-6)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-6)
 
 
 def test_the_table_holds_every_score_with_its_interval_and_says_what_the_attacker_knew(rows):
@@ -186,7 +189,7 @@ def test_the_table_holds_every_score_with_its_interval_and_says_what_the_attacke
     text = table(records)
     assert "eot20x8 2/255, adaptive, n = 60" in text and "pgd20 2/255, oblivious, n = 60" in text
     for r in records:
-        assert f"{r['accuracy']:.3f} ({r['accuracy_low']:.3f} to {r['accuracy_high']:.3f})" in text
+        assert f"{r.accuracy.value:.3f} ({r.accuracy.low:.3f} to {r.accuracy.high:.3f})" in text
 
 
 def test_plots_show_what_the_records_say(rows):
@@ -195,13 +198,13 @@ def test_plots_show_what_the_records_say(rows):
     titles = ["none\nclean pictures", "pgd20 2/255\noblivious", "eot20x8 2/255\nadaptive"]
     assert [panel.get_title() for panel in panels] == titles
     widths = [bar.get_width() for bar in panels[1].patches]
-    assert widths == [r["accuracy"] for r in records if r["attack"] == "pgd20"]
+    assert widths == [r.accuracy.value for r in records if r.attack == "pgd20"]
     assert plot_convergence(records) is None  # one number of steps and of samples
 
 
 def test_convergence_is_drawn_along_steps_and_samples():
     names = [("eot20x1", 1.0), ("eot50x1", 0.75), ("eot100x1", 0.5), ("eot20x4", 0.5), ("eot20x8", 0.25)]
-    records = [{"attack": name, "eps": 2.0, "defence": "mdda", "accuracy": value} for name, value in names]
+    records = [record("mdda", name, accuracy=value) for name, value in names]
     steps, samples = plot_convergence(records).axes
     assert steps.lines[0].get_xydata().tolist() == [[20, 1.0], [50, 0.75], [100, 0.5]]
     assert samples.lines[0].get_xydata().tolist() == [[1, 1.0], [4, 0.5], [8, 0.25]]

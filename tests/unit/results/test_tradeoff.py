@@ -57,8 +57,8 @@ def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_tru
         {"none": NOTHING, "mdda": (0.8, 0.7), "mdda8": (0.85, 0.5), "jpeg20": (0.85, 0.3), "rof0.08": (0.8, 0.7)}
     )
     records = at_equal_cost(rows, budgets=(5.0, 20.0))
-    found = {(r["budget"], r["defence"]): r for r in records}
-    assert found[5.0, "mdda"]["settings"] == ["mdda", "mdda8"] and found[5.0, "mdda"]["mdda_ahead_by"] is None
+    found = {(r.budget, r.defence): r for r in records}
+    assert found[5.0, "mdda"].settings == ["mdda", "mdda8"] and found[5.0, "mdda"].mdda_ahead_by is None
     for (budget, family), truth in {
         (5.0, "mdda"): 0.5,
         (20.0, "mdda"): 0.7,
@@ -67,9 +67,9 @@ def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_tru
         (5.0, "rof"): 0.35,
     }.items():
         r = found[budget, family]
-        assert r["accuracy_low"] < truth < r["accuracy_high"] and r["n"] == 400, (budget, family)
-    assert found[20.0, "jpeg"]["mdda_ahead_by_low"] > 0.2
-    assert found[20.0, "rof"]["mdda_ahead_by_low"] < 0 < found[20.0, "rof"]["mdda_ahead_by_high"]
+        assert r.accuracy.low < truth < r.accuracy.high and r.n == 400, (budget, family)
+    assert found[20.0, "jpeg"].mdda_ahead_by.low > 0.2
+    assert found[20.0, "rof"].mdda_ahead_by.low < 0 < found[20.0, "rof"].mdda_ahead_by.high
     five, twenty = verdicts(records)
     assert "giving up at most 5 points" in five and "**ahead of** jpeg" in twenty
     assert "**no significant difference from** rof" in twenty
@@ -79,9 +79,9 @@ def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_tru
 
 def test_mdda_at_one_scale_is_mdda_too():
     rows = made_up({"none": NOTHING, "mdda": (0.6, 0.5), "mdda8": (0.7, 0.5), "noisy-rof0.03": (0.88, 0.8)})
-    found = {r["defence"]: r for r in at_equal_cost(rows, budgets=(5.0,))}
-    assert found["mdda"]["settings"] == ["mdda", "mdda8", "noisy-rof0.03"]
-    assert found["mdda"]["accuracy"] == found["noisy-rof"]["accuracy"] > 0.75
+    found = {r.defence: r for r in at_equal_cost(rows, budgets=(5.0,))}
+    assert found["mdda"].settings == ["mdda", "mdda8", "noisy-rof0.03"]
+    assert found["mdda"].accuracy == found["noisy-rof"].accuracy and found["mdda"].accuracy.value > 0.75
 
 
 def test_one_strength_of_mdda_has_no_tradeoff():

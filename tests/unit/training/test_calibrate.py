@@ -24,8 +24,8 @@ from purifier.cli.main import main
 from purifier.evaluation import art, masking, ood
 from purifier.evaluation.datasets import LABELS, read_isic2019
 from purifier.evaluation.evaluate import choose_balanced, evaluate_robust, withstands
-from purifier.evaluation.intervals import wilson
-from purifier.evaluation.metrics import as_text, calibration_error
+from purifier.evaluation.intervals import Score, wilson
+from purifier.evaluation.metrics import calibration_error
 from purifier.evaluation.ood import distances, evade, ood_pictures, ood_scores
 from purifier.pictures.files import to_batch
 from purifier.training import card
@@ -145,13 +145,13 @@ def test_the_scores_of_the_check(folder, small_isic2019, monkeypatch):
     monkeypatch.setattr(ood, "CROPS", 1)
     classifier, samples = load_classifier(f"local-dir:{folder}"), read_isic2019(small_isic2019)
     found = ood_scores(classifier, samples, samples[:3], eps=8 / 255)
-    assert found["auroc"]["value"] > 0.9  # blots on skin against photographs and drawings
-    of_files = wilson(found["found"]["photograph"]["value"], len(ood.FILES["photograph"]["skimage.data"]) + 8)
+    assert found["auroc"].value > 0.9  # blots on skin against photographs and drawings
+    of_files = wilson(found["found"]["photograph"].value, len(ood.FILES["photograph"]["skimage.data"]) + 8)
     assert found["found"]["photograph"] == of_files and sum(found["ood_pictures"].values()) > 60
-    assert found["false_alarm"] == wilson(found["false_alarm"]["value"], 16)  # the 24 pictures' lesions
+    assert found["false_alarm"] == wilson(found["false_alarm"].value, 16)  # the 24 pictures' lesions
     assert found["lesions"] == 24 and found["attacked"] == 3 and set(found["found"]) == set(found["ood_pictures"])
-    assert found["found_evading"]["value"] <= sum(
-        found["found"][kind]["value"] * count for kind, count in found["ood_pictures"].items()
+    assert found["found_evading"].value <= sum(
+        found["found"][kind].value * count for kind, count in found["ood_pictures"].items()
     ) / sum(found["ood_pictures"].values())
 
 
@@ -174,7 +174,7 @@ def test_only_pictures_that_no_step_fools_withstand():
 def test_robust_accuracy_falls_with_epsilon_and_steps(folder, small_isic2019):
     classifier, samples = load_classifier(f"local-dir:{folder}"), read_isic2019(small_isic2019)
     accuracies = [
-        evaluate_robust(classifier, samples, attack=AttackSettings(eps=eps / 255, steps=3))["accuracy"]["value"]
+        evaluate_robust(classifier, samples, attack=AttackSettings(eps=eps / 255, steps=3))["accuracy"].value
         for eps in (0, 8)
     ]
     assert accuracies[0] > accuracies[1]
@@ -195,7 +195,7 @@ def test_the_masking_checks_compare_on_the_same_pictures(folder, small_isic2019)
     samples = read_isic2019(small_isic2019)[:4]
     found = masking.masking_checks(classifier, classifier, samples, eps=8 / 255, queries=3)
     assert found["images"] == 4 and found["transfer_from"] == classifier.source
-    assert found["pgd100"]["value"] <= found["pgd20"]["value"] <= found["transfer"]["value"]
+    assert found["pgd100"].value <= found["pgd20"].value <= found["transfer"].value
 
 
 def test_writing_what_was_measured_keeps_the_rest_of_the_config(folder):
@@ -250,11 +250,11 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
         metrics["masking"]["square"],
         metrics["out_of_distribution"]["found_evading"],
     ]
-    assert all(as_text(score) in text for score in scores)
+    assert all(Score.read(score).written() in text for score in scores)
     lesions = {sample.lesion for sample in test}
     assert metrics["clean"]["lesions"] == metrics["purified"]["lesions"] == len(lesions) < len(test)
-    assert metrics["clean"]["accuracy"] == wilson(metrics["clean"]["accuracy"]["value"], len(lesions))
-    assert metrics["out_of_distribution"]["false_alarm"] == wilson(
+    assert Score.read(metrics["clean"]["accuracy"]) == wilson(metrics["clean"]["accuracy"]["value"], len(lesions))
+    assert Score.read(metrics["out_of_distribution"]["false_alarm"]) == wilson(
         metrics["out_of_distribution"]["false_alarm"]["value"], len(lesions)
     )
     assert "intervals over lesions" in text and "over images" not in text
@@ -264,7 +264,9 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
     capsys.readouterr()
     assert main(["results"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].startswith("| `robust` |") and as_text(metrics["attacked"]["2"]["attacked"]) in lines[2]
+    assert (
+        lines[2].startswith("| `robust` |") and Score.read(metrics["attacked"]["2"]["attacked"]).written() in lines[2]
+    )
 
 
 def test_a_card_for_an_unknown_name_is_refused(small_isic2019, capsys):

@@ -22,8 +22,10 @@ from purifier.attacks import loss_gradient
 from purifier.classifiers.classifier import bundled_classifiers, load_classifier
 from purifier.cli.main import main
 from purifier.evaluation import intervals
-from purifier.evaluation.datasets import LABELS, Sample, read_isic2019
-from purifier.evaluation.evaluate import evaluate_clean
+from purifier.evaluation.datasets import LABELS, Sample, lesions_of, read_isic2019
+from purifier.evaluation.evaluate import predict
+from purifier.evaluation.intervals import Score
+from purifier.evaluation.metrics import clean_scores
 from purifier.pictures.files import centre_square, read_image, to_batch
 from purifier.training import classifier, examples, generator
 from purifier.training.augment import colour, erase, geometric, purification_like
@@ -222,8 +224,9 @@ def test_the_metrics_of_a_phase_are_those_of_its_weights(small_isic2019, tmp_pat
     assert loaded.labels == LABELS and loaded.size == (64, 64)
     written = json.loads((tmp_path / "first" / "metrics.json").read_text(encoding="utf-8"))
     assert written["logit_adjustment"] == 0.7
-    measured = evaluate_clean(loaded, read_isic2019(small_isic2019, "val"))
-    assert written["accuracy"] == measured["accuracy"] and written["recall"] == measured["recall"]
+    samples = read_isic2019(small_isic2019, "val")
+    measured = clean_scores(*predict(loaded, samples), LABELS, lesions_of(samples))
+    assert Score.read(written["accuracy"]) == measured["accuracy"] and written["recall"] == measured["recall"]
 
 
 @pytest.mark.parametrize(

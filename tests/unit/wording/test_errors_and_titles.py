@@ -18,7 +18,7 @@ from purifier.evaluation.attackers import examples, get_attacker
 from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.results.plots import plot_convergence, plot_epsilon
-from purifier.results.tables import read_evaluations, read_tradeoffs
+from purifier.results.record import read_evaluations
 from purifier.runs import Attack, Settings, attack_steps
 from purifier.texts import Text
 from purifier.ui import api
@@ -133,8 +133,7 @@ def test_a_defence_s_title_is_translated(name):
 
 def test_titles_of_what_was_measured_are_translated():
     records = [record for records in read_evaluations().values() for record in records]
-    titles = {record[f"{kind}_title"] for record in records for kind in ("attack", "defence")}
-    titles |= {record["attack_title"] for records in read_tradeoffs().values() for record in records}
+    titles = {title for record in records for title in (record.attacker.title, record.defence_title)}
     titles |= {get_attacker(name).title for name in examples()}
     unknown = {title for title in titles if not is_translated(title)}
     assert not {title for title in unknown if title != "MDDA" and title.template not in PROPER}

@@ -1,0 +1,33 @@
+import json
+
+from purifier.results.record import at_their_best, read_evaluations, write_records
+from tests.helpers.records import around, record
+
+
+def test_of_several_settings_the_tuned_one_is_kept():
+    names = ["none", "mdda", "mdda6", "jpeg20", "jpeg30", "median3", "median5", "art-median3"]
+    kept = [r.defence for r in at_their_best(map(record, names))]
+    assert kept == ["none", "mdda", "jpeg20", "median3", "median5", "art-median3"]
+
+
+def test_what_is_stored_is_read_back(tmp_path):
+    records = [record("mdda", "none"), record("jpeg20", "eot10x4", accuracy=0.3, ahead=0.2, broken=around(0.4))]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_bytes(write_records(records))
+    settings = {"classifier": "augmented", "images": ["a"], "weights": {}, "purifier": {}}
+    (tmp_path / "run" / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    (found,) = read_evaluations(tmp_path).values()
+    assert [r.row() | {"choice": ""} for r in found] == [
+        r.row() | {"choice": "", "attack_title": read.attacker.title, "defence_title": read.defence_title}
+        for r, read in zip(records, found, strict=True)
+    ]
+    attacker = found[1].attacker
+    assert (attacker.kind, attacker.steps, attacker.samples, attacker.adaptive) == ("eot", 10, 4, True)
+    assert (found[1].family, found[1].number) == ("jpeg", 20)
+
+
+def test_the_same_choice_of_pictures_is_known_by_its_hash():
+    runs = read_evaluations()
+    choices = {name: {r.choice for r in records} for name, records in runs.items()}
+    assert all(len(found) == 1 for found in choices.values())
+    assert choices["augmented-adaptive"] == choices["augmented-stand-in"] != choices["augmented-balanced"]
