@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import gradio as gr
 
+from purifier.defences import get_defence
 from purifier.evaluation.intervals import Score
 from purifier.results.record import EVALUATION, read_evaluations, together
 from purifier.results.tables import overview
