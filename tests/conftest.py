@@ -9,6 +9,7 @@ from torch import nn
 
 from purifier.classifiers.classifier import SURROGATE, load_classifier
 from purifier.evaluation.datasets import LABELS
+from purifier.reports import can_print
 from tests.helpers.paths import CHROMIUM, DATA
 from tests.helpers.pictures import lesion_like
 
@@ -44,6 +45,12 @@ def chromium() -> str:
     if CHROMIUM is None:
         pytest.skip("needs a browser: install chromium")
     return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def pango() -> None:
+    if not can_print():
+        pytest.skip("needs Pango to print: install what packages.txt names")
 
 
 @pytest.fixture(scope="session")

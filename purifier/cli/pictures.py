@@ -155,8 +155,11 @@ def _line(row: dict) -> str:
 def _reports(formats: list[str]) -> Extra:
     """What makes the files of a report."""
 
-    from purifier.reports import html_report, pdf_report, record, stages_zip
+    from purifier.reports import NEEDS_PANGO, can_print, html_report, pdf_report, record, stages_zip
 
+    if "pdf" in formats and not can_print():
+        print(f"purifier: {NEEDS_PANGO} The other files are written.", file=sys.stderr)
+        formats = [kind for kind in formats if kind != "pdf"]
     makers = {
         "html": ("report.html", lambda done, classifier: html_report(done, classifier).encode()),
         "pdf": ("report.pdf", pdf_report),

@@ -6,6 +6,6 @@ Pictures are batches of one, (1, 3, H, W), with 8-bit values. The words are in t
 from purifier.reports.archive import stages_zip
 from purifier.reports.facts import NOTICE, record
 from purifier.reports.page import html_report
-from purifier.reports.paper import NEEDS_PANGO, pdf_report
+from purifier.reports.paper import NEEDS_PANGO, can_print, pdf_report
 
-__all__ = ["NEEDS_PANGO", "NOTICE", "html_report", "pdf_report", "record", "stages_zip"]
+__all__ = ["NEEDS_PANGO", "NOTICE", "can_print", "html_report", "pdf_report", "record", "stages_zip"]

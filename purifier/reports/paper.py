@@ -31,18 +31,27 @@ code, pre {{ font-family: fixed, chinese }}
 """
 
 
+def can_print() -> bool:
+    """Whether WeasyPrint finds Pango, which pip does not bring."""
+    try:
+        import weasyprint  # noqa: F401
+    except OSError:
+        return False
+    return True
+
+
 def pdf_report(
     run: Run, classifier: Classifier, *, attacker: Classifier | None = None, made: datetime | None = None
 ) -> bytes:
     """The report as a PDF file, with the record attached as run.json. Arguments as of ``record``.
 
-    Raises ``FileNotFoundError`` where Pango, which pip does not bring, is not installed.
+    Raises ``FileNotFoundError`` without Pango, see ``can_print``.
     """
-    try:
-        from weasyprint import HTML, Attachment  # its import takes a second, and needs Pango
-        from weasyprint.text.fonts import FontConfiguration
-    except OSError as error:
-        raise FileNotFoundError(NEEDS_PANGO) from error
+    if not can_print():
+        raise FileNotFoundError(NEEDS_PANGO)
+    from weasyprint import HTML, Attachment  # its import takes a second
+    from weasyprint.text.fonts import FontConfiguration
+
     facts = facts_of(run, classifier, attacker, made)
     time, fonts = datetime.fromisoformat(facts.record["made"]), FontConfiguration()
     faces = FACES.format(dejavu=FONTS.as_uri(), chinese=sans_path().as_uri())

@@ -19,12 +19,14 @@ from purifier.cli.batch import find_pictures
 from purifier.cli.main import main
 from purifier.pictures.files import read_image
 from purifier.readings import read
+from purifier.reports import can_print
 from purifier.runs import hash_of
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import lesion_like
 
 EXAMPLES = ROOT / "assets" / "examples"
 ONE, OUT = str(EXAMPLES / "NV-1.png"), ("--out", "OUT")  # OUT stands for a folder of the test's own
+PAPER = {"report.pdf"} if can_print() else set()
 QUICK = ["--steps", "2", "--blocks", "1", "--scales", "1"]
 
 
@@ -174,7 +176,7 @@ def test_a_report_s_settings_give_the_same_run_again(folder, tmp_path):
     arguments = ["report", picture, "--knows-purifier", "--attack-seed", "3", "--noise-seed", "4", *QUICK, "--out"]
     assert main([*arguments, str(first)]) == 0
     files = {path.name for path in (first / "b.png").iterdir()}
-    assert files == {"attacked.png", "purified.png", "report.html", "report.pdf", "stages.zip", "run.json"}
+    assert files == {"attacked.png", "purified.png", "report.html", "stages.zip", "run.json", *PAPER}
     stored = str(first / "b.png" / "run.json")
     assert main(["report", picture, "--settings", stored, "--formats", "json", "--out", str(second)]) == 0
     for kind in ("attacked", "purified"):
@@ -186,12 +188,20 @@ def test_a_report_s_settings_give_the_same_run_again(folder, tmp_path):
     assert one["pictures"]["attacked"]["sha256"] == hash_of(adv)
 
 
+def test_without_pango_the_other_files_are_written(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("purifier.reports.can_print", lambda: False)
+    assert main(["report", str(folder / "b.png"), *QUICK, "--out", str(tmp_path / "out")]) == 0
+    found = {path.name for path in (tmp_path / "out" / "b.png").iterdir()}
+    assert found == {"attacked.png", "purified.png", "report.html", "stages.zip", "run.json"}
+    assert "needs the library Pango" in capsys.readouterr().err
+
+
 def test_a_report_of_nothing_done_is_one_of_the_original(folder, tmp_path):
     settings, out = tmp_path / "run.json", tmp_path / "out"
     nothing = {"settings": {"classifier": "augmented", "attack": None, "purifier": None, "seed": 0}}
     settings.write_text(json.dumps(nothing), encoding="utf-8-sig")  # as Notepad saves it
     assert main(["report", str(folder / "b.png"), "--settings", str(settings), "--out", str(out)]) == 0
-    assert {path.name for path in (out / "b.png").iterdir()} == {"report.html", "report.pdf", "stages.zip", "run.json"}
+    assert {path.name for path in (out / "b.png").iterdir()} == {"report.html", "stages.zip", "run.json", *PAPER}
     told = json.loads((out / "b.png" / "run.json").read_text(encoding="utf-8"))
     assert list(told["pictures"]) == ["original"] and told["settings"] == nothing["settings"]
     assert told["pictures"]["original"]["top"] == rows_of(out)[0]["original_read_as"]

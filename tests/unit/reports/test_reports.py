@@ -86,7 +86,7 @@ def page(whole, classifier) -> Page:
 
 
 @pytest.fixture(scope="module")
-def paper(whole, classifier) -> PdfReader:
+def paper(whole, classifier, pango) -> PdfReader:
     return PdfReader(io.BytesIO(pdf_report(whole, classifier, made=MADE)))
 
 
@@ -215,7 +215,7 @@ def test_the_page_s_json_repeats_the_run_to_the_bit(page, classifier, whole):
     }
 
 
-def test_what_comes_from_outside_stays_text(whole, classifier):
+def test_what_comes_from_outside_stays_text(whole, classifier, pango):
     evil = copy.copy(classifier)
     evil.labels, evil.source = [EVIL, *classifier.labels[1:]], f"hf-hub:{EVIL}@main"
     settings = replace(whole.settings, classifier=EVIL, attack=replace(whole.settings.attack, target=EVIL))
@@ -228,7 +228,7 @@ def test_what_comes_from_outside_stays_text(whole, classifier):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_run_may_lack_attack_or_purification(name, picture, classifier):
+def test_a_run_may_lack_attack_or_purification(name, picture, classifier, pango):
     done = run(PARTS[name], picture, classifier)
     page = Page(html_report(done, classifier))
     reader = PdfReader(io.BytesIO(pdf_report(done, classifier)))
@@ -284,14 +284,14 @@ def test_the_paper_has_every_picture_to_the_bit(paper, whole):
     assert found == {hash_of(x) for x in shown(whole)}
 
 
-def test_the_paper_s_pictures_have_alternative_texts(whole, classifier):
+def test_the_paper_s_pictures_have_alternative_texts(whole, classifier, pango):
     reader = PdfReader(io.BytesIO(pdf_report(whole, classifier)))
     objects = [reader.get_object(i) for i in range(1, reader.trailer["/Size"])]
     figures = [found for found in objects if isinstance(found, dict) and found.get("/S") == "/Figure"]
     assert len(figures) == 20 and all(figure["/Alt"] for figure in figures)
 
 
-def test_german_umlauts_come_out(whole, classifier, monkeypatch):
+def test_german_umlauts_come_out(whole, classifier, monkeypatch, pango):
     words_of = {NOTICE: "Für Forschung und Übung; kein Medizinprodukt.", "Limits": "Größte Schwächen"}
     for text, translated in words_of.items():
         monkeypatch.setitem(catalogue("de"), text, translated)
@@ -304,7 +304,7 @@ def test_german_umlauts_come_out(whole, classifier, monkeypatch):
     assert "黑色素瘤" in words(reader)
 
 
-def test_chinese_is_on_the_page_and_on_the_paper(whole, classifier, monkeypatch):
+def test_chinese_is_on_the_page_and_on_the_paper(whole, classifier, monkeypatch, pango):
     for text, translated in {NOTICE: "仅供研究和教学；不是医疗器械。", "Melanocytic nevus": "黑色素细胞痣"}.items():
         monkeypatch.setitem(catalogue("zh"), text, translated)
     with speaking("zh"):
@@ -320,7 +320,7 @@ def test_chinese_is_on_the_page_and_on_the_paper(whole, classifier, monkeypatch)
 
 
 @pytest.mark.parametrize("language", languages())
-def test_the_paper_s_fonts_are_embedded(whole, classifier, language):
+def test_the_paper_s_fonts_are_embedded(whole, classifier, language, pango):
     with speaking(language):
         reader = PdfReader(io.BytesIO(pdf_report(whole, classifier)))
     fonts = [font.get_object() for page in reader.pages for font in page["/Resources"]["/Font"].values()]
