@@ -103,8 +103,8 @@ def resize_and_pad(x: Tensor, least: float, generator: torch.Generator | None) -
     """Each picture resized to between ``least`` and all of its size and put somewhere on grey (Xie et al., 2018)."""
     height, width = x.shape[-2:]
     out = []
-    for image, own in zip(x, split_generator(generator, len(x)), strict=True):
-        share, top, left = torch.rand(3, generator=own, device=own.device).tolist()
+    for image, noise in zip(x, split_generator(generator, len(x)), strict=True):
+        share, top, left = torch.rand(3, generator=noise, device=noise.device).tolist()
         share = least + (1 - least) * share
         tall, wide = round(height * share), round(width * share)
         top, left = round(top * (height - tall)), round(left * (width - wide))

@@ -319,7 +319,7 @@ def _card(options: argparse.Namespace) -> None:
 
 def _results(options: argparse.Namespace) -> None:
     from purifier.results.page import write_robustness_page
-    from purifier.results.record import read_evaluations, together
+    from purifier.results.record import pooled, read_evaluations
     from purifier.results.tables import accuracy_table, markdown, overview
     from purifier.training.card import report
 
@@ -327,7 +327,7 @@ def _results(options: argparse.Namespace) -> None:
         write_robustness_page(options.docs)
         return
     print(report())
-    print(f"\n{markdown(overview(together(read_evaluations().values())))}")
+    print(f"\n{markdown(overview(pooled(read_evaluations().values())))}")
     for name, records in read_evaluations().items():
         print(f"\n{name}\n\n{accuracy_table(records)}")
 

@@ -53,18 +53,18 @@ def read_split(folder: str | Path, split: str) -> tuple[list[Sample], dict[str, 
     """
     _check_split(split)
     folder = Path(folder)
-    samples, own = _all_samples(folder), not _is_official(folder)
-    wanted = [split] if split != "all" else ["val", "test"] if own else SPLITS
+    samples, by_diagnosis = _all_samples(folder), not _is_official(folder)
+    wanted = [split] if split != "all" else ["val", "test"] if by_diagnosis else SPLITS
     kept, left_out = [sample for sample in samples if sample.split in wanted], defaultdict(list)
     for sample in samples:
         if sample.split not in wanted:
             left_out[_kind(sample)].append(sample.image)
-    if own and (loose := diagnosis_folders.loose_pictures(folder)):
+    if by_diagnosis and (loose := diagnosis_folders.loose_pictures(folder)):
         left_out["pictures in no diagnosis's folder"] = loose
     if not kept:
         counts = Counter(sample.split for sample in samples)
         there = ", ".join(f"{counts[name]} in {name}" for name in SPLITS if counts[name]) or "none in any other"
-        but = ", which leaves out what the bundled classifiers were trained on (--split train)" if own else ""
+        but = ", which leaves out what the bundled classifiers were trained on (--split train)" if by_diagnosis else ""
         raise ValueError(f"{folder} has no pictures in the split {split}, and {there}. Use --split all{but}.")
     return kept, dict(left_out)
 

@@ -11,9 +11,9 @@ def plot_tradeoff(points: list[tuple[str, float, float]], attacked: str) -> Figu
     families = sorted({family for family, _, _ in points}, key=lambda family: (family != "mdda", family))
     for i, family in enumerate(families):
         colour, marker = COLOURS[i % len(COLOURS)], "osD^v<>pPX*h"[i % 12]
-        own = sorted({(clean, robust) for of, clean, robust in points if of == family})
-        best = [p for p in own if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in own)]
-        axis.plot(*zip(*own, strict=True), marker, color=colour, alpha=0.35, markersize=4, linestyle="none")
+        of_family = sorted({(clean, robust) for of, clean, robust in points if of == family})
+        best = [p for p in of_family if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in of_family)]
+        axis.plot(*zip(*of_family, strict=True), marker, color=colour, alpha=0.35, markersize=4, linestyle="none")
         axis.plot(
             *zip(*best, strict=True),
             marker + ("-" if i < len(COLOURS) else "--"),

@@ -83,5 +83,5 @@ def is_hidden(name: str) -> bool:
 
 def own_name(name: str) -> str:
     """A picture's name without folder and suffix, however its path is written."""
-    own = PurePosixPath(name.replace("\\", "/"))
-    return own.stem if own.suffix.lower() in PICTURES else own.name
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.stem if path.suffix.lower() in PICTURES else path.name

@@ -289,10 +289,10 @@ def _values(page: Directory, layout: Layout) -> np.ndarray:
     """Numbers of (height, width, samples), as the file holds them."""
     order, bits = page.order, layout.bits
     planes = layout.samples if layout.is_separate else 1
-    together = 1 if layout.is_separate else layout.samples
+    interleaved = 1 if layout.is_separate else layout.samples
     (across, down), (width, height) = layout.factors, layout.block
     if layout.factors == (1, 1):
-        row_bytes, rows_each = -(-width * together * bits // 8), height
+        row_bytes, rows_each = -(-width * interleaved * bits // 8), height
     else:  # each row is of groups: some brightnesses, and the two colours that they share
         row_bytes, rows_each = -(-width // across) * (across * down + 2), -(-height // down)
     per_plane = -(-layout.width // width) * -(-layout.height // height)
@@ -311,7 +311,7 @@ def _values(page: Directory, layout: Layout) -> np.ndarray:
         if layout.factors != (1, 1):
             values = _ungrouped(unpacked, layout)
         else:
-            values = _numbers(unpacked, bits, order, width * together).reshape(rows, width, together)
+            values = _numbers(unpacked, bits, order, width * interleaved).reshape(rows, width, interleaved)
         if has_predictor:
             if bits not in (8, 16) or layout.factors != (1, 1):
                 raise _unread(page, Text("differences between such values"))

@@ -19,9 +19,9 @@ from purifier.results.record import (
     at_their_best,
     find,
     pictures,
+    pooled,
     read_evaluations,
     strongest,
-    together,
 )
 from purifier.results.tables import by_condition, markdown, overview, purifier_text, side, table
 
@@ -69,7 +69,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
     """The page in Markdown; ``shown_as`` is how it reaches ``folder``."""
     runs, tradeoffs = read_evaluations(folder), read_evaluations(folder, "tradeoff")
     sources = read_evaluations(folder, "sources")[BALANCED["standard"]]
-    groups, of = together(runs.values()), on_their_choices(runs)
+    groups, of = pooled(runs.values()), on_their_choices(runs)
     attacks, balanced = of[ATTACKS], of[BALANCED["augmented"]]
     return TEMPLATE.read_text(encoding="utf-8").format(
         evaluation=shown_as,
@@ -97,7 +97,7 @@ def robustness_page(folder: Path = EVALUATION, shown_as: str = "../assets/evalua
 
 def on_their_choices(runs: Runs) -> Runs:
     """For the name of each run all records on its choice of pictures."""
-    groups = {records[0].choice: records for records in together(runs.values())}
+    groups = {records[0].choice: records for records in pooled(runs.values())}
     return {name: groups[records[0].choice] for name, records in runs.items()}
 
 

@@ -139,7 +139,7 @@ def read_evaluations(folder: Path = EVALUATION, kind: str = "summary") -> dict[s
     return runs
 
 
-def together(runs: Iterable[list[Record]]) -> list[list[Record]]:
+def pooled(runs: Iterable[list[Record]]) -> list[list[Record]]:
     """The records of runs of one classifier on one choice of pictures as if they were one run, each thing once."""
     groups: dict[tuple, dict] = {}
     for records in runs:

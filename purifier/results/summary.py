@@ -83,9 +83,9 @@ def by_source(rows: pd.DataFrame) -> list[Record]:
     sources = [source for source, count in counts.items() if source and count >= ENOUGH]
     records = []
     for source in sources if len(sources) > 1 else []:
-        own = rows[(rows.source == source) & (rows.threat == "oblivious")]
-        quality = own.drop_duplicates("image").jpeg_quality.astype(float).mean()
-        groups = dict(_groups(own))
+        of_source = rows[(rows.source == source) & (rows.threat == "oblivious")]
+        quality = of_source.drop_duplicates("image").jpeg_quality.astype(float).mean()
+        groups = dict(_groups(of_source))
         answers = {key: answers_of(group) for key, group in groups.items()}
         for (attack, eps, defence), found in answers.items():
             about = {"source": source, "jpeg_quality": None if np.isnan(quality) else float(quality)}

@@ -58,7 +58,7 @@ def run_title(records: Sequence[Record]) -> str:
 def overview(groups: Iterable[Sequence[Record]], eps: float = 2.0) -> pd.DataFrame:
     """With and without MDDA, on clean pictures, under PGD by an attacker at ``eps``/255 who does not know it, and by
     one who does, beside the constant answer that is right most often: a row for each classifier and choice of at least
-    ``ENOUGH`` pictures of ``together``, so that a row can be compared along it; the largest choice of a classifier
+    ``ENOUGH`` pictures of ``pooled``, so that a row can be compared along it; the largest choice of a classifier
     first."""
     header = [
         say("classifier"),

@@ -42,8 +42,8 @@ def in_language(
 
         @functools.wraps(handler)
         def wrapped(*args):
-            language, own = split(args)
-            with closing(handler(*own)) as steps:
+            language, rest = split(args)
+            with closing(handler(*rest)) as steps:
                 while True:
                     with speaking(language), around():  # around each step: Gradio takes them in threads of their own
                         step = next(steps, END)
@@ -55,14 +55,14 @@ def in_language(
 
         @functools.wraps(handler)
         def wrapped(*args):
-            language, own = split(args)
+            language, rest = split(args)
             with speaking(language), around():
-                return answer(handler(*own))
+                return answer(handler(*rest))
 
     # Gradio looks for the request in the signature, which functools.wraps takes from the handler.
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
-    own = inspect.signature(handler)
-    wrapped.__signature__ = own.replace(parameters=[request, *own.parameters.values()])
+    plain = inspect.signature(handler)
+    wrapped.__signature__ = plain.replace(parameters=[request, *plain.parameters.values()])
     wrapped.__annotations__ = {**inspect.get_annotations(handler), "request": gr.Request}
     return wrapped
 

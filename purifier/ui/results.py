@@ -9,7 +9,7 @@ from purifier.runs import amplified
 from purifier.templates import Markup, render, say_html
 from purifier.ui.session import Session
 from purifier.wording.language import say
-from purifier.wording.readings import change, together
+from purifier.wording.readings import agreement, change
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -48,7 +48,7 @@ def result_cards(session: Session, classifier: Classifier) -> Markup:
         readings=readings,
         labels=list(dict.fromkeys(top for name, top in found.items() if name != "purified")),
         differ=len(set(found.values())) > 1,
-        together=together(*readings.values()),
+        agreement=agreement(*readings.values()),
         cards=[
             ("original", names["original"], x, seen),
             ("attacked", names["attacked"], adv, made),

@@ -18,8 +18,8 @@ def headline(reading: Reading) -> str:
     return say("{diagnosis}, {percent:.0f} %", diagnosis=diagnosis(reading.top), percent=percent)
 
 
-def together(original: Reading | None, attacked: Reading | None, purified: Reading | None) -> str:
-    """What the readings say together; never that one is right, which nobody here can know. Empty for a single one."""
+def agreement(original: Reading | None, attacked: Reading | None, purified: Reading | None) -> str:
+    """Whether the readings agree, in a sentence; never that one is right, which nobody here can know. Empty for one."""
     found = [reading.top for reading in (original, attacked, purified) if reading is not None]
     if len(found) < 2:
         return ""

@@ -13,7 +13,7 @@ from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
 from purifier.wording.language import say
-from purifier.wording.readings import change, diagnosis, headline, together
+from purifier.wording.readings import agreement, change, diagnosis, headline
 
 COMMAND = "purifier report FILE --settings run.json"
 Row = tuple[str, str]  # what, and its value
@@ -75,7 +75,7 @@ def panels(run: Run, readings: dict[str, Reading]) -> list[Panel]:
 
 def verdict(readings: dict[str, Reading]) -> str:
     """What the readings of a run, by picture, say together."""
-    return together(*(readings.get(name) for name in ("original", "attacked", "purified")))
+    return agreement(*(readings.get(name) for name in ("original", "attacked", "purified")))
 
 
 def yes_or_no(value: bool) -> str:

@@ -13,7 +13,7 @@ import purifier
 from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_classifier
 from purifier.defences import get_defence
 from purifier.pipeline import Purifier
-from purifier.results.record import read_evaluations, together
+from purifier.results.record import pooled, read_evaluations
 from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
 from purifier.training.recipes import read_recipe, recipe_names
@@ -68,7 +68,7 @@ def test_the_figures_of_a_card_are_those_that_the_command_measured(name):
 def test_the_documents_hold_what_was_measured():
     measured = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
     assert report() in measured
-    table = markdown(overview(together(read_evaluations().values())))
+    table = markdown(overview(pooled(read_evaluations().values())))
     assert table in measured
     text = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in text if line.startswith("| `")]

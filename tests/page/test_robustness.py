@@ -5,7 +5,7 @@ import gradio as gr
 
 from purifier.defences import get_defence
 from purifier.evaluation.intervals import Score
-from purifier.results.record import EVALUATION, read_evaluations, together
+from purifier.results.record import EVALUATION, pooled, read_evaluations
 from purifier.results.tables import overview
 from purifier.ui.tabs import robustness
 from purifier.ui.tabs.robustness import drawn, robustness_section
@@ -42,7 +42,7 @@ def test_a_row_of_the_overview_has_one_choice_of_pictures_and_the_strongest_atta
         record("mdda", "pgd20", 2.0, accuracy=0.5, n=500),
         *(record("mdda", name, 2.0, accuracy=p, n=500) for name, p in (("eot10x1", 0.4), ("eot20x8", 0.3))),
     ]
-    rows = overview(together([few, too_few, many])).to_numpy().tolist()
+    rows = overview(pooled([few, too_few, many])).to_numpy().tolist()
     assert len(rows) == 2
     assert rows[0] == ["`augmented`", "500", "–", "–", "–", "–", "50.0 % (40–60)", "30.0 % (20–40)"]
     assert rows[1] == ["`augmented`", "100", "25.0 %", "–", "–", "–", "90.0 % (80–100)", "–"]
@@ -71,14 +71,14 @@ def test_what_is_committed_can_be_shown_and_has_both_threats():
     runs = read_evaluations()
     assert runs, f"{EVALUATION} holds no evaluation"
     assert {r.attacker.threat for records in runs.values() for r in records} == {"oblivious", "adaptive"}
-    assert robustness_section(runs.values()).count("<table>") == 1 + len(together(runs.values()))
+    assert robustness_section(runs.values()).count("<table>") == 1 + len(pooled(runs.values()))
 
 
 def test_runs_on_the_same_pictures_are_shown_as_one():
     one = [record("mdda", "none", accuracy=0.7), record("mdda", "pgd20", 2.0, accuracy=0.5)]
     two = [record("mdda", "none", accuracy=0.7), record("mdda", "eot20x4", 2.0, accuracy=0.2)]
     other = [record("mdda", "pgd20", 2.0, accuracy=0.5, n=9)]
-    (first, second) = together([one, two, other])
+    (first, second) = pooled([one, two, other])
     assert [r.attack for r in first] == ["none", "pgd20", "eot20x4"] and second == other
 
 
@@ -86,7 +86,7 @@ def test_a_run_without_mdda_does_not_hide_its_lead():
     with_mdda = [record("jpeg20", "none", accuracy=0.7, ahead=0.1)]
     without = [record("jpeg20", "none", accuracy=0.7), record("jpeg20", "stand-in10", 2.0, accuracy=0.1)]
     for runs in ([with_mdda, without], [without, with_mdda]):
-        (group,) = together(runs)
+        (group,) = pooled(runs)
         assert [r.mdda_ahead_by for r in group] == [around(0.1), None]
 
 

@@ -108,10 +108,10 @@ def certified(session: Session, smoothing: float, samples: int, *settings) -> It
     need_picture(session)
     sigma, samples = SMOOTHING.check(smoothing) / 255, CERTIFY_SAMPLES.check(samples)
     classifier, purifier = classifier_for_page(session.classifier), purifier_from(*settings)
-    own = torch.Generator().manual_seed(0)
+    noise = torch.Generator().manual_seed(0)
 
     def base(z: Tensor) -> Tensor:
-        return classifier(purifier(z.clamp(0, 1), own))  # a base classifier may do anything to the noisy picture
+        return classifier(purifier(z.clamp(0, 1), noise))  # a base classifier may do anything to the noisy picture
 
     x, generator = session.source.to(classifier.mean.device), torch.Generator().manual_seed(1)
     started, counts, found = time.monotonic(), [], None

@@ -22,7 +22,7 @@ from purifier.readings import MOST_BARS, Reading, bars, distance, read
 from purifier.reports import NOTICE, html_report, pdf_report, record, stages_zip
 from purifier.runs import Attack, Run, Settings, amplified, hash_of, run
 from purifier.wording.language import catalogue, languages, speaking
-from purifier.wording.readings import change, headline, together
+from purifier.wording.readings import agreement, change, headline
 from purifier.wording.runs import COMMAND, limits
 from tests.helpers.pictures import lesion_like
 
@@ -185,7 +185,7 @@ def test_the_page_has_every_picture_to_the_bit(page, whole):
 
 def test_the_page_says_what_was_done_and_what_came_of_it(page, whole, classifier):
     readings = read(classifier, *whole.pictures().values())
-    said = [together(*readings), f"{FACTOR} times as strong", "4/255", "to be read as Melanocytic nevus", COMMAND]
+    said = [agreement(*readings), f"{FACTOR} times as strong", "4/255", "to be read as Melanocytic nevus", COMMAND]
     said += [headline(reading) for reading in readings] + [hash_of(x) for x in whole.pictures().values()]
     said += [*limits(), "did not know of the purifier", "Block 2 of 2", "Scale 1/2", "2026-03-01 12:30:00 UTC"]
     said += [digest_of(MODELS / "augmented"), str(torch.__version__).partition("+")[0]]
@@ -270,7 +270,7 @@ def test_archives_of_one_run_differ_in_the_time_alone(whole, classifier):
 
 def test_the_paper_says_what_the_page_says(paper, whole, classifier):
     text, readings = words(paper), read(classifier, *whole.pictures().values())
-    said = [NOTICE, together(*readings), f"{FACTOR} times as strong", COMMAND, "Scale 1/2", "2026-03-01 12:30:00 UTC"]
+    said = [NOTICE, agreement(*readings), f"{FACTOR} times as strong", COMMAND, "Scale 1/2", "2026-03-01 12:30:00 UTC"]
     said += [headline(reading) for reading in readings] + [hash_of(x) for x in whole.pictures().values()]
     said += [*limits(), "Basal cell carcinoma", f"Page 1 of {len(paper.pages)}", digest_of(MODELS / "augmented")]
     assert [part for part in said if part not in text] == []
@@ -359,7 +359,7 @@ def reading(top: str) -> Reading:
     ],
 )
 def test_what_readings_say_together(tops, said):
-    text = together(*(None if top is None else reading(top) for top in tops))
+    text = agreement(*(None if top is None else reading(top) for top in tops))
     assert said in text and bool(said) == bool(text)
 
 
