@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from purifier.pictures.bmp import open_bmp
@@ -55,6 +55,7 @@ def open_picture(source: str | PathLike | bytes) -> Image.Image:
     """
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise NotFound("There is no picture at {path}.", path=source)
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # which other libraries set as they are imported, such as WeasyPrint
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PIL and pydicom warn about odd metadata, which is dropped anyway
         if is_dicom(source):

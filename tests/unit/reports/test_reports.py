@@ -330,6 +330,12 @@ def test_the_paper_s_fonts_are_embedded(whole, classifier, language, pango):
     assert {"paper", "fixed"} <= names <= {"paper", "fixed", "chinese"} and ("chinese" in names) == (language == "zh")
 
 
+def test_after_printing_damaged_pictures_are_refused_as_before(whole, classifier):
+    pdf_report(whole, classifier)  # whose library allows them, as it is imported, in the whole process
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        read_image(to_png(whole.original)[:2000])
+
+
 def test_without_pango_the_paper_says_what_is_missing(whole, classifier, monkeypatch):
     def without(name, *rest, found=builtins.__import__):
         if name.startswith("weasyprint"):
