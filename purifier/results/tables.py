@@ -153,7 +153,7 @@ def verdicts(records: Sequence[Record], titles: bool = False) -> list[str]:
         if behind:
             found.append(say("**behind** {names}", names=_leads(behind, titles)))
         if level:
-            found.append(say("**no significant difference from** {names}", names=_leads(level, titles)))
+            found.append(say("**not significantly different from** {names}", names=_leads(level, titles)))
         text = say(
             "`{classifier}`, {condition}, {n} pictures: MDDA {percent:.1f} %. It is {found} (points of accuracy on the "
             "same pictures).",

@@ -12,6 +12,7 @@ import torch
 import purifier
 from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_classifier
 from purifier.defences import get_defence
+from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
 from purifier.pipeline import Purifier
 from purifier.results.record import pooled, read_evaluations
 from purifier.results.tables import markdown, overview
@@ -74,6 +75,20 @@ def test_the_documents_hold_what_was_measured():
     rows = [line for line in text if line.startswith("| `")]
     assert len(rows) == len(bundled_classifiers()) and set(rows) <= set(table.splitlines())
     assert set(bundled_classifiers()) <= set(recipe_names())
+
+
+def test_the_readme_s_sentences_were_measured():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    recall = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]["recall"]["MEL"]
+    (mdda,) = [r for r in read_evaluations()["augmented-balanced"] if r.clean and r.defence == "mdda"]
+    of_melanomas = Score.read(recall).written(WHOLE_PERCENT)
+    assert f"Of {recall['images']} melanomas that nobody attacked, `augmented` recognises {of_melanomas}" in text
+    cost = [score.written(PERCENT) for score in (mdda.broken, mdda.melanoma_made_benign)]
+    assert f"On {mdda.n} other pictures, purification makes {cost[0]} of its right readings wrong" in text
+    assert f"and {cost[1]} of the melanomas that it recognised benign" in text
+    (standard,) = [r for r in read_evaluations()["standard-balanced"] if r.clean and r.defence == "mdda"]
+    measured = " ".join((ROOT / "docs" / "measured.md").read_text(encoding="utf-8").split())
+    assert f"({100 * standard.melanoma_made_benign.value:.0f} % of the melanomas" in measured
 
 
 LEADS = {  # points of accuracy by which docs/measured.md has MDDA ahead, on the same pictures
