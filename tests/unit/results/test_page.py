@@ -19,7 +19,7 @@ def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference():
         [record(name, ahead=lead) for name, lead in {"none": 0.4, "mdda": None, "a": 0.2, "b": -0.2, "c": 0.05}.items()]
     )
     assert "MDDA 50.0 %" in line and "pgd20, oblivious attacker at 2/255, 104 pictures" in line
-    assert "**ahead of** a (+20.0); **behind** b (-20.0); **no significant difference from** c (+5.0)" in line
+    assert "**ahead of** a (+20.0); **behind** b (-20.0); **not significantly different from** c (+5.0)" in line
     assert verdicts([record("none"), record("mdda")]) == []
 
 

@@ -72,7 +72,7 @@ def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_tru
     assert found[20.0, "rof"].mdda_ahead_by.low < 0 < found[20.0, "rof"].mdda_ahead_by.high
     five, twenty = verdicts(records)
     assert "giving up at most 5 points" in five and "**ahead of** jpeg" in twenty
-    assert "**no significant difference from** rof" in twenty
+    assert "**not significantly different from** rof" in twenty
     table = at_equal_cost_table(records)
     assert "| jpeg | jpeg20 | 0." in table and "at most 20 points given up" in table
 
