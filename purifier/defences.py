@@ -1,4 +1,4 @@
-"""The defences that people use already, and MDDA's own parts, called as a Purifier is. The home of OpenCV.
+"""The defences that people use already, and MDDA's own parts, called as a Purifier is.
 
 Images are (B, 3, H, W) in [0, 1].
 """
@@ -146,6 +146,7 @@ class Family:
     exact: bool = True
     copies: int = 1
     whole: bool = False  # the number is a whole one
+    odd: bool = False  # and odd: the side of a window
     of_mdda: bool = False  # MDDA with settings of its own, see ``OF_MDDA``
 
 
@@ -163,7 +164,7 @@ FAMILIES: dict[str, Family] = {
     "median": Family(
         short="median", title="median, {number} pixels a side", exact=False,
         function=lambda x, side, g: by_opencv(x, lambda image: cv2.medianBlur(image, int(side))),
-        whole=True, low=3, high=31, default=7, values=(3, 5, 7, 9, 11),
+        odd=True, whole=True, low=3, high=31, default=7, values=(3, 5, 7, 9, 11),
     ),
     "gaussian": Family(
         short="Gaussian", title="Gaussian of {number} pixels",
@@ -254,7 +255,7 @@ def get_defence(
         raise ValueError(f"The number of {kind} must lie between {family.low} and {family.high}, and is {value:g}.")
     if family.whole and value % 1:
         raise ValueError(f"The number of {kind} must be a whole one, and is {value:g}.")
-    if kind == "median" and value % 2 != 1:
+    if family.odd and value % 2 != 1:
         raise ValueError(f"A median takes an odd number of pixels a side, and not {value:g}.")
     return Defence(
         name=f"{kind}{value:g}",

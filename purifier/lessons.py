@@ -1,4 +1,4 @@
-"""Six short lessons on adversarial pictures: what each sets, runs, asks and claims. The page shows them.
+"""Short lessons on adversarial pictures: what each sets, runs, asks and claims. The page shows them.
 
 A claim is checked on the bundled examples by the tests; a lesson whose claim does not hold must be changed.
 """

@@ -1,5 +1,5 @@
-"""Pictures to batches and back: the only place, with the modules of single kinds of files, that knows uint8,
-height-width-channel and PIL.
+"""Pictures to batches and back, with the modules of single kinds of files beside this one. What else needs 8-bit arrays
+(OpenCV's defences, data sets kept as uint8) converts for itself.
 
 A batch is a float32 tensor (B, 3, H, W) in [0, 1], sRGB as stored.
 """

@@ -287,9 +287,7 @@ def tuning(folder: Path) -> dict[str, object]:
         for choice in best.values()
     )
     left_out = ", ".join(f"{name}{family.default:g}" for name, family in FAMILIES.items() if name not in best)
-    text = (
-        f"Not searched in this run: {left_out}, whose number stands from an earlier, smaller one." if left_out else ""
-    )
+    text = f" Not searched in this run: {left_out}; the default was chosen otherwise." if left_out else ""
     return {"tuning_images": len(settings["images"]), "tuning_table": markdown(body), "not_searched": text}
 
 

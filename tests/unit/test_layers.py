@@ -33,6 +33,7 @@ HOMES = {  # of libraries that one module or package has to itself
     "huggingface_hub": ("classifiers",), "matplotlib": ("figures", "evaluation"), "pydicom": ("pictures",),
     "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "weasyprint": ("reports",),
     "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
+    "cv2": ("pictures", "defences"),
     "jinja2": ("templates",), "markupsafe": ("templates",), "pylopdf_fonts_zh_cn": ("reports",),
 }  # fmt: skip
 MODULES = sorted((ROOT / "purifier").rglob("*.py"))

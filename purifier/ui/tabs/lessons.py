@@ -1,4 +1,4 @@
-"""The tab 'Lessons': six guided lessons that set the controls of 'Try it', run, and say what to look at."""
+"""The tab 'Lessons': guided lessons that set the controls of 'Try it', run, and say what to look at."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from purifier.ui.view import ZOOM
 from purifier.wording.language import say
 
 INTRO = (
-    "<p>Six short lessons. Each sets the controls of <b>Try it</b>, runs, and says what to look at; there you can go "
+    "<p>Short lessons. Each sets the controls of <b>Try it</b>, runs, and says what to look at; there you can go "
     "on "
     "by yourself. The pictures are drawn by a generative model, of no patient.</p>"
 )
