@@ -1,4 +1,4 @@
-"""The tab 'About': method, classifiers, limits, privacy, citation, versions. Its words are wording/catalogues/about.*.md."""
+"""The tab 'About': method, classifiers, limits, privacy, citation, versions. See wording/catalogues/about.*.md."""
 
 import functools
 
