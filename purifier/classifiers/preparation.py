@@ -53,6 +53,7 @@ class Preparation:
     flip: bool = False  # blue, green, red
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] as the network wants them, before mean and deviation."""
         x = resample(x, self.resized(*x.shape[-2:]), self.interpolation)
         x = x if self.crop is None else self._middle(x, *self.crop)
         return x.flip(-3) if self.flip else x

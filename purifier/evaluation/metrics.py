@@ -26,6 +26,7 @@ class Answers:
 
     @cached_property
     def right(self) -> np.ndarray:
+        """Which readings are right, (images, draws)."""
         return self.predicted == self.truth[:, None]
 
     @property
@@ -38,12 +39,15 @@ class Answers:
         return share(values[among], self.lesion[among]) if among.any() else None
 
     def accuracy(self) -> Score:
+        """The share of right readings."""
         return share(self.right, self.lesion)
 
     def recall(self, code: str) -> Score | None:
+        """Of the pictures of a diagnosis, the share read as it."""
         return self.share(self.predicted == code, self.truth == code)
 
     def specificity(self, code: str) -> Score | None:
+        """Of the pictures of other diagnoses, the share not read as it."""
         return self.share(self.predicted != code, self.truth != code)
 
     def made_benign(self, among: np.ndarray) -> Score | None:
@@ -51,6 +55,7 @@ class Answers:
         return self.share(np.isin(self.predicted, BENIGN), among & (self.truth == MELANOMA))
 
     def melanoma_auroc(self) -> Score | None:
+        """Area under the ROC curve of melanoma against the rest."""
         is_melanoma = self.truth == MELANOMA
         if self.p_melanoma is None or is_melanoma.all() or not is_melanoma.any():
             return None

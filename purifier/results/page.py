@@ -184,10 +184,12 @@ def equal_cost_table(tradeoffs: Runs) -> str:
 
 
 def lead_row(ours: Record, peers: Iterable[Record]) -> dict[str, str]:
+    """MDDA's accuracy, and by how much it is ahead of each peer."""
     return {"MDDA": f"{100 * ours.accuracy.value:.1f} %", **{r.defence: points(r.mdda_ahead_by) for r in peers}}
 
 
 def lead_table(rows: dict[str, dict[str, str]]) -> str:
+    """Rows by their name, as Markdown; a dash where a row lacks a column."""
     return markdown(pd.DataFrame(rows).T.fillna("–").rename_axis("of").reset_index())
 
 

@@ -66,6 +66,7 @@ class Record:
 
     @property
     def clean(self) -> bool:
+        """Whether nobody attacked."""
         return self.attacker.kind == "none"
 
     @property

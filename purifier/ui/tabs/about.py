@@ -15,6 +15,7 @@ CARDS = "<!-- The cards stand here. -->"  # where the text is cut
 
 
 def add_about(page: gr.Blocks) -> None:
+    """Add the tab's components and events to the page that is being built."""
     text, versions = about()
     before = gr.Markdown(text, latex_delimiters=DELIMITERS)
     for name in bundled_classifiers():

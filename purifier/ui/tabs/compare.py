@@ -34,6 +34,7 @@ TYPES = ["html", "str", "str", "number", "number", "number", "number", "number"]
 
 
 def headers() -> list[str]:
+    """Of the table's columns, in the language spoken."""
     return [
         say("Picture"),
         say("Defence"),
@@ -47,6 +48,7 @@ def headers() -> list[str]:
 
 
 def add_compare(page: gr.Blocks, session: gr.State, purifier: list[Component]) -> None:
+    """Add the tab's components and events to the page that is being built."""
     gr.HTML(label(INTRO))
     with gr.Row(elem_classes="lp-run"):
         draws = slider(COMPARE_DRAWS, 20, "Of each defence that draws noise.")

@@ -36,6 +36,7 @@ ABOUT_RADIUS = (
 
 
 def add_how_often(session: gr.State, purifier: list[Component]) -> None:
+    """Add the tab's components and events to the page that is being built."""
     gr.HTML(label(INTRO))
     with gr.Row(elem_classes="lp-run"):
         draws = slider(DRAWS, 50)

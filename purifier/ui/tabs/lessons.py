@@ -73,6 +73,7 @@ def switch(i: int) -> LessonUpdate:
 
 
 def lesson_intro(i: int) -> Markup:
+    """What stands above a lesson before it is run."""
     return macros("lessons.html").intro(LESSONS[i], i + 1, len(LESSONS))
 
 

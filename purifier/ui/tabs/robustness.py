@@ -32,6 +32,7 @@ AT_EQUAL_COST = (
 
 
 def add_robustness(tab: gr.Tab) -> None:
+    """Add the tab's components and events to the page that is being built."""
     # All of it takes seconds to draw, which the page's start is spared.
     section, shown = gr.HTML(robustness_section(read_evaluations().values(), most=1)), gr.State("")
     tab.select(in_language(drawn), shown, [section, shown], api_visibility="private", show_progress="hidden")

@@ -40,6 +40,7 @@ class Cell:
 
 
 def add_theatre(session: gr.State, purifier: Sequence[Component], seed: Component, tab: gr.Tab) -> None:
+    """Add the tab's components and events to the page that is being built."""
     stage, shown = gr.HTML(label(HINT), js_on_load=SCRIPTS), gr.State(None)
     tab.select(errors_as_messages(perform), [session, shown, *purifier, seed], [stage, shown], **PRIVATE)
 
