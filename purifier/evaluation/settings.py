@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from torch import Generator, Tensor
 
@@ -61,7 +62,7 @@ class Grid:
         defences = {defence.name: defence for defence in map(find_defence, self.defences)}
         object.__setattr__(self, "defences", tuple(defences))  # by their full names, each once
         if any(name.startswith("art-") for name in defences):
-            pass  # noqa: F401  where it is missing, that is said before anything runs
+            import_module("purifier.evaluation.art")  # where ART is missing, that is said before anything runs
         if "stand-in" in kinds:
             from purifier.evaluation.stand_ins import stand_in_for  # kornia's import takes seconds
 

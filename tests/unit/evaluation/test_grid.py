@@ -290,3 +290,10 @@ def test_a_changed_picture_and_changed_weights_are_no_resumption(small_isic2019,
     lesion_like(99).save(samples[0].path)
     with pytest.raises(ValueError, match=r"\(pixels differ\)"):
         run(grid, samples, out)
+
+
+def test_a_missing_art_is_noticed_before_anything_runs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "art", None)
+    monkeypatch.delitem(sys.modules, "purifier.evaluation.art", raising=False)
+    with pytest.raises(ModuleNotFoundError):
+        Grid(defences=("art-median3",))
