@@ -19,7 +19,8 @@ STOPPED = 130  # exit code after Ctrl-C, as shells have it
 # What each number may be, in the unit in which it is given; None: anything above.
 LIMITS: dict[str, tuple[float, float | None]] = {
     "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1),
-    "steps": (1, None), "blocks": (1, None), "draws": (1, None), "trials": (1, None), "limit": (1, None),
+    "steps": (1, None), "crop_steps": (1, None), "blocks": (1, None), "draws": (1, None), "trials": (1, None),
+    "limit": (1, None),
     "threads": (1, None),
     "seed": (0, MAX_SEED), "attack_seed": (0, MAX_SEED), "noise_seed": (0, MAX_SEED),
 }  # fmt: skip
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, run, what in (
         ("classifier", _train_classifier, "train a classifier by its recipe"),
+        ("denoiser", _train_denoiser, "train a denoiser of dermoscopy"),
         ("generator", _train_generator, "train the generator of example pictures"),
     ):
         command = train.add_parser(name, help=what)
@@ -117,9 +119,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file of your own")
         _device_option(command)
         command.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
-        command.add_argument(
-            "--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added"
-        )
+        if name != "denoiser":
+            command.add_argument(
+                "--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added"
+            )
         command.add_argument(
             "--work", type=Path, required=True, help="checkpoints, log and weights; resumes from there"
         )
@@ -129,6 +132,16 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if name == "generator":
             command.add_argument("--steps", type=int, default=4000)
+        if name == "denoiser":
+            command.add_argument("--crop-steps", type=int, default=16_000, help="on crops (default %(default)s)")
+            command.add_argument("--steps", type=int, default=5000, help="on whole pictures (default %(default)s)")
+            command.add_argument(
+                "--classifiers",
+                nargs="+",
+                default=["surrogate", "robust"],
+                metavar="CLASSIFIER",
+                help="whose readings are to stay, in turn (default surrogate robust)",
+            )
 
     card = commands.add_parser("card", help="write a bundled classifier's model card from its measurements")
     card.add_argument("--classifier", default=DEFAULT)
@@ -283,6 +296,22 @@ def _train_classifier(options: argparse.Namespace) -> None:
         options.data,
         options.work,
         thumbnails=options.thumbnails,
+        seed=options.seed,
+        limit=options.limit,
+        device=options.device,
+    )
+
+
+def _train_denoiser(options: argparse.Namespace) -> None:
+    from purifier.training import denoiser
+
+    _set_threads(options.threads)
+    denoiser.train(
+        options.data,
+        options.work,
+        classifiers=options.classifiers,
+        crop_steps=options.crop_steps,
+        steps=options.steps,
         seed=options.seed,
         limit=options.limit,
         device=options.device,

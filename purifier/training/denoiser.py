@@ -1,0 +1,189 @@
+"""Train the learned denoiser: on crops at every scale, then on whole pictures, attacked ones among them, so that a
+classifier's reading stays (a stability loss: Salman, Sun, Yang, Kapoor & Kolter, 2020, "Denoised smoothing")."""
+
+import copy
+import functools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from purifier.attacks import loss_gradient
+from purifier.classifiers.classifier import Classifier, load_classifier
+from purifier.denoise import rof
+from purifier.denoiser import Denoiser
+from purifier.evaluation.datasets import digest_of_samples, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.evaluate import choose
+from purifier.files import begin, write_atomically
+from purifier.pictures.files import SIZE
+from purifier.pyramid import resample
+from purifier.training.augment import geometric, uniform
+from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
+from purifier.training.classifier import sampling_weights
+
+CROP, CROPS = 64, 32  # pixels a side, and how many a batch
+PICTURES = 8  # whole ones a batch
+MOST_NOISE = 0.15  # standard deviation
+SCALES = (2.0, 1.0, 0.5, 2 / 7)  # of the crops; the last shows the whole picture
+RATES = {"crops": (1e-3, 1e-4), "whole": (2e-4, 1e-5)}  # learning rates from and to, half a cosine
+STABILITY = 0.1  # weight of the readings beside the pixels
+MOST_ATTACK = 8 / 255
+CHECKPOINT_EVERY, LOG_EVERY = 200, 20  # steps
+MEASURED_ON = 48  # validation pictures
+ROF_WEIGHTS = (0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.3)  # times the noise's standard deviation
+AVERAGED = 0.999  # decay of the weights' average
+
+
+def crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Crops (CROPS, 3, CROP, CROP) in [0, 1] of pictures (N, 3, SIZE, SIZE), uint8, all at one random scale, turned and
+    mirrored."""
+    scale = SCALES[int(torch.randint(len(SCALES), (), generator=generator))]
+    side, size = round(CROP / scale), pixels.shape[-1]
+    found = []
+    for i in torch.randint(len(pixels), (CROPS,), generator=generator).tolist():
+        top, left = torch.randint(size - side + 1, (2,), generator=generator).tolist()
+        found.append(pixels[i, :, top : top + side, left : left + side])
+    x = torch.stack(found).float() / 255
+    return turned(resample(x, (CROP, CROP)).clamp(0, 1), generator)
+
+
+def turned(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The batch under one of the eight symmetries of the square."""
+    turns = int(torch.randint(8, (), generator=generator))
+    x = x.rot90(turns % 4, (2, 3))
+    return x if turns < 4 else x.flip(3)
+
+
+def noised(x: Tensor, generator: torch.Generator, least: float = 0.0) -> tuple[Tensor, Tensor]:
+    """``x`` with noise of a strength of its own for each picture, and the strengths (B,)."""
+    sigma = uniform(len(x), least, MOST_NOISE, generator).to(x)
+    return x + sigma * torch.randn(x.shape, generator=generator).to(x), sigma.flatten()
+
+
+def denoised(model: nn.Module, y: Tensor, sigma: Tensor) -> Tensor:
+    """What the model makes of ``y``, in half precision inside."""
+    with torch.autocast(y.device.type, torch.bfloat16):
+        return model(y, sigma).float()
+
+
+def loss_on_crops(model: nn.Module, pixels: Tensor, generator: torch.Generator, device: str) -> Tensor:
+    """The mean absolute error; of strong noise no more than of weak."""
+    x = crops(pixels, generator).to(device)
+    y, sigma = noised(x, generator)
+    error = (denoised(model, y, sigma) - x).abs().mean(dim=(1, 2, 3))
+    return (error / (sigma + 0.02)).mean() * 0.05
+
+
+def loss_on_pictures(
+    model: nn.Module, x: Tensor, y: Tensor, classifier: Classifier, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Pixels' error and the Kullback-Leibler divergence of the classifier's reading from that of the clean picture, of
+    pictures that are, half of them attacked, diffused and denoised once or twice."""
+    with torch.no_grad():
+        clean = classifier(x).log_softmax(1)
+    z = attacked(classifier, x, y, generator)
+    for _ in range(1 + int(torch.randint(2, (), generator=generator))):
+        z = denoised(model, *noised(z, generator, least=0.02))
+    read = classifier(z.clamp(0, 1)).log_softmax(1)
+    return (z - x).abs().mean(), F.kl_div(read, clean, log_target=True, reduction="batchmean")
+
+
+def attacked(classifier: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the batch after one or two signed steps from a random start, of up to ``MOST_ATTACK``."""
+    half = len(x) // 2
+    eps = uniform(half, 1 / 255, MOST_ATTACK, generator).to(x)
+    adv = (x[:half] + eps * (2 * torch.rand(x[:half].shape, generator=generator).to(x) - 1)).clamp(0, 1)
+    for _ in range(1 + int(torch.randint(2, (), generator=generator))):
+        step = eps * loss_gradient(classifier, adv, y[:half]).sign()
+        adv = (x[:half] + (adv + step - x[:half]).clamp(-eps, eps)).clamp(0, 1)
+    return torch.cat([adv, x[half:]])
+
+
+def gains(model: nn.Module, x: Tensor, levels: Sequence[int] = (4, 8, 16)) -> dict[str, dict[str, float]]:
+    """By the noise's level in 1/255, the mean PSNR in dB of pictures ``x`` (B, 3, H, W) with noise, of what the
+    denoiser makes of them, and of ROF with the weight of ``ROF_WEIGHTS`` that is best for them."""
+    found = {}
+    for level in levels:
+        sigma, generator = level / 255, torch.Generator().manual_seed(level)
+        y = x + sigma * torch.randn(x.shape, generator=generator).to(x)
+        with torch.no_grad():
+            learned = model(y, y.new_full((len(y),), sigma))
+        by_rof = {weight: psnr(rof(y, weight * sigma, steps=100), x) for weight in ROF_WEIGHTS}
+        found[str(level)] = {"noisy": psnr(y, x), "learned": psnr(learned, x), "rof": max(by_rof.values())}
+    return found
+
+
+def psnr(z: Tensor, x: Tensor) -> float:
+    """The mean over the pictures, in dB."""
+    return (-10 * (z.clamp(0, 1) - x).square().mean(dim=(1, 2, 3)).log10()).mean().item()
+
+
+def train(
+    data: Path,
+    work: Path,
+    *,
+    classifiers: Sequence[str] = ("surrogate", "robust"),
+    crop_steps: int = 16_000,
+    steps: int = 5_000,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "cpu",
+) -> None:
+    """Train on the training split of ``data``: ``crop_steps`` on crops, then ``steps`` on whole pictures read by
+    ``classifiers`` in turn; resumes from ``work/checkpoint.pt``.
+
+    The averaged weights go to ``work/weights`` (a folder of the Hub's format), with their ``gains`` on validation
+    lesions in metrics.json."""
+    samples, validation = (read_isic2019(data, split)[:limit] for split in ("train", "val"))
+    begin(work, {"seed": seed, "train": digest_of_samples(samples), "classifiers": list(classifiers)})
+    pixels, y = read_pixels(samples, SIZE), label_indices(samples)
+    odds, readers = sampling_weights(y, balance=0.5), [load_classifier(name, device=device) for name in classifiers]
+    torch.manual_seed(seed)
+    model = Denoiser().train().to(device, memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    first = 1
+    if state := load_checkpoint(work / "checkpoint.pt"):
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["done"] + 1
+    loss_of_crops = functools.partial(loss_on_crops, model, pixels, device=device)
+    total = crop_steps + steps
+    for done in tqdm(range(first, total + 1), initial=first - 1, total=total, unit="step"):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
+        row, whole = {"step": done}, done > crop_steps
+        loss = loss_of_crops(generator)
+        row["crops"] = loss.item()
+        if whole:
+            chosen = torch.multinomial(odds, PICTURES, replacement=True, generator=generator)
+            x = geometric(pixels[chosen].float() / 255, SIZE, generator, strength=0.5).to(device)
+            reader = readers[done % len(readers)]
+            error, apart = loss_on_pictures(model, x, y[chosen].to(device), reader, generator)
+            loss = loss + error + STABILITY * apart
+            row |= {"pixels": error.item(), "reading": apart.item(), "classifier": classifiers[done % len(readers)]}
+        at = (done - crop_steps) / steps if whole else done / crop_steps
+        start, end = RATES["whole" if whole else "crops"]
+        for group in optimizer.param_groups:
+            group["lr"] = min(1, done / 200) * (end + (start - end) * (1 + math.cos(math.pi * at)) / 2)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), max(1 - AVERAGED, 1 / done))
+        if done % LOG_EVERY == 0:
+            append_row(work / ("whole.csv" if whole else "crops.csv"), row)
+        if done % CHECKPOINT_EVERY == 0 or done == total:
+            trained = {"model": model.state_dict(), "average": average.state_dict()}
+            save_checkpoint(work / "checkpoint.pt", trained | {"optimizer": optimizer.state_dict(), "done": done})
+            if done == crop_steps:
+                save_checkpoint(work / "crops.pt", {"average": average.state_dict(), "done": done})
+    average.save_pretrained(work / "weights")
+    shown = read_pixels(choose(validation, MEASURED_ON, seed=0), SIZE).float() / 255
+    text = json.dumps({"psnr": gains(average.eval(), shown.to(device)), "images": len(shown), "steps": total}, indent=2)
+    write_atomically(work / "weights" / "metrics.json", f"{text}\n".encode())
