@@ -136,7 +136,7 @@ def test_a_download_reports_its_bytes_and_the_cache_none(client, hub):
 
 def test_the_page_says_where_a_classifier_came_from(client, hub):
     log_in(client)("augmented", "someone/page")
-    statuses = [client("page", "hf-hub:someone/page")[-1] for _ in range(2)]
+    statuses = [unescape(client("page", "hf-hub:someone/page")[-1]) for _ in range(2)]
     assert all("Classifier: hf-hub:someone/page@" in text for text in statuses)
     assert "(downloaded)" in statuses[0] and "(from this machine's cache)" in statuses[1]
     assert client("page", "augmented")[-1].endswith("Classifier: augmented</p>")
