@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import threading
+from html import unescape
 from types import SimpleNamespace
 
 import httpx2
