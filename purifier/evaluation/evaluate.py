@@ -1,7 +1,5 @@
-"""Clean accuracy, accuracy under attack, and what the purifier brings back, on a split of ISIC 2019.
-
-The attacker here is oblivious: it attacks the classifier and does not know the purifier.
-"""
+"""Which pictures are measured on; what a classifier reads of them; and whether any step of an attack fools it. Attacks
+against defences are measured by ``grid.py``."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -122,44 +120,3 @@ def withstands(
                 break
         left = left[~fooled]
     return torch.zeros(len(y), dtype=torch.bool, device=x.device).index_fill(0, left, True)
-
-
-def evaluate_purifier(
-    classifier: Classifier,
-    purifier: Purifier,
-    samples: Sequence[Sample],
-    *,
-    attack: AttackSettings,
-    draws: int = 3,
-    seed: int = 0,
-) -> dict:
-    """Accuracy clean, attacked, and both purified; attacks start from 8-bit pictures and are not rounded."""
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, and is {draws}.")
-
-    def right(x: Tensor, y: Tensor, i: int) -> Tensor:
-        """(B, 2, 1 + draws): of the clean and of the attacked picture, as it is and in each draw."""
-        adv = attack(classifier, x, y, generator=torch.Generator().manual_seed(seed_of(seed, "attack", i)))
-        seeds = [seed_of(seed, "noise", i, draw) for draw in range(draws)]
-        found = []
-        for z in (x, adv):
-            pictures = [z, *(purifier(z, torch.Generator().manual_seed(s)) for s in seeds)]
-            found.append(torch.stack([classifier(picture).argmax(1) == y for picture in pictures], dim=1))
-        return torch.stack(found, dim=1)
-
-    lesions, hits = lesions_of(samples), over_batches(classifier, samples, right, "attack, purify")
-    result = {
-        "images": len(samples),
-        "lesions": len(set(lesions)),
-        "draws": draws,
-        "threat": "oblivious",
-        "classifier": classifier.source,
-        "attack": asdict(attack),
-        "purifier": asdict(purifier),
-        "seed": seed,
-    }
-    for i, name in enumerate(("clean", "attacked")):
-        result[name] = share(hits[:, i, 0], lesions)
-        result[f"{name}_purified"] = share(hits[:, i, 1:], lesions)
-        result[f"{name}_purified_worst_draw"] = share(hits[:, i, 1:].all(dim=1), lesions)
-    return result

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
@@ -19,12 +20,16 @@ from purifier.classifiers.classifier import (
 from purifier.classifiers.hub import CONFIG, WEIGHTS, card_metadata
 from purifier.classifiers.taxonomy import full_name
 from purifier.evaluation.datasets import LABELS, Sample, lesions_of, read_isic2019
-from purifier.evaluation.evaluate import choose_balanced, evaluate_purifier, evaluate_robust, predict, predict_purified
+from purifier.evaluation.evaluate import choose_balanced, evaluate_robust, predict, predict_purified
+from purifier.evaluation.grid import run
 from purifier.evaluation.intervals import Score, share
 from purifier.evaluation.masking import masking_checks
 from purifier.evaluation.metrics import calibration_error, clean_scores
 from purifier.evaluation.ood import ood_scores
+from purifier.evaluation.settings import Grid
 from purifier.pipeline import Purifier
+from purifier.results.record import find
+from purifier.results.summary import summarise
 from purifier.results.tables import purifier_text
 
 EPSILONS = (1, 2, 4, 8)  # in 1/255
@@ -198,20 +203,46 @@ def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: 
         "clean": clean(classifier, probabilities, y, lesions),
         "purified": clean_scores(purified, y, classifier.labels, lesions),
         "robust": {},
-        "attacked": {},
     }
     for eps in EPSILONS:
         attack = AttackSettings(eps=eps / 255)
         metrics["robust"][str(eps)] = evaluate_robust(classifier, balanced, attack=attack)
-    for eps in PURIFIED_EPSILONS:
-        metrics["attacked"][str(eps)] = evaluate_purifier(
-            classifier, Purifier(), balanced, attack=AttackSettings(eps=eps / 255), draws=DRAWS
-        )
+    metrics["attacked"] = attacked(name, balanced)
     metrics["out_of_distribution"] = ood_scores(classifier, samples, balanced[:OOD_IMAGES], eps=OOD_EPS)
     if name == "robust":
         surrogate = load_classifier(SURROGATE, device=default_device())
         metrics["masking"] = masking_checks(classifier, surrogate, balanced[:MASKING_IMAGES], eps=2 / 255)
     return metrics
+
+
+def attacked(name: str, samples: list[Sample]) -> dict[str, dict]:
+    """By epsilon in 1/255, accuracy clean, attacked by who does not know the purifier, and both purified: a run of
+    ``grid.py`` that is not kept."""
+    grid = Grid(classifier=name, attacks=("pgd",), eps=PURIFIED_EPSILONS, draws=DRAWS, surrogate=SURROGATE)
+    with TemporaryDirectory() as folder:
+        records = summarise(run(grid, samples, Path(folder), device=default_device()))
+    attacker = grid.attackers()[-1]
+    found = {}
+    for eps in PURIFIED_EPSILONS:
+        by = {"clean": ("none", None), "attacked": (attacker.name, eps)}
+        pairs = {key: [find(records, *what, defence) for defence in ("none", "mdda")] for key, what in by.items()}
+        found[str(eps)] = {
+            "images": len(samples),
+            "lesions": pairs["clean"][0].lesions,
+            "draws": DRAWS,
+            "threat": attacker.threat,
+            "classifier": name,
+            "attack": asdict(AttackSettings(eps=eps / 255, steps=attacker.steps)),
+            "purifier": asdict(Purifier()),
+            "seed": grid.seed,
+        }
+        for key, (plain, purified) in pairs.items():
+            found[str(eps)] |= {
+                key: plain.accuracy,
+                f"{key}_purified": purified.accuracy,
+                f"{key}_purified_worst_draw": purified.worst_of_draws,
+            }
+    return found
 
 
 def clean(classifier: Classifier, probabilities: Tensor, y: Tensor, lesions: list[str]) -> dict:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -5,29 +7,31 @@ from skimage import data
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import load_classifier
+from purifier.defences import get_defence
+from purifier.evaluation import settings
 from purifier.evaluation.datasets import read_isic2019, read_pixels
-from purifier.evaluation.evaluate import choose, choose_balanced, evaluate_purifier, evaluate_robust, predict
+from purifier.evaluation.evaluate import choose, choose_balanced, evaluate_robust, predict
+from purifier.evaluation.grid import run
+from purifier.evaluation.settings import Grid
 from purifier.pictures.files import centre_square, to_batch
 from purifier.pipeline import Purifier
+from purifier.results.record import Record, find
+from purifier.results.summary import summarise
 from tests.helpers.classifiers import save
 
-ATTACK = AttackSettings(eps=2 / 255, steps=3)
-NOTHING = Purifier(scales=(1,), blocks=1, sigma=0, weight=0)
+
+def measured(folder, samples, **what) -> list[Record]:
+    return summarise(run(Grid(eps=(2.0,), draws=2, **what), samples, folder))
 
 
-def test_a_purifier_that_does_nothing_changes_nothing(small_isic2019, classifier):
-    samples = read_isic2019(small_isic2019)[:8]
-    result = evaluate_purifier(classifier, NOTHING, samples, attack=ATTACK, draws=2)
-    for name in ("clean", "attacked"):
-        assert result[name].value == result[f"{name}_purified"].value
-        assert result[name] == result[f"{name}_purified_worst_draw"]
-    assert (result["images"], result["draws"], result["threat"]) == (8, 2, "oblivious")
-
-
-def test_the_same_seed_gives_the_same_figures(small_isic2019, classifier):
-    samples = read_isic2019(small_isic2019)[:4]
-    runs = [evaluate_purifier(classifier, Purifier(), samples, attack=ATTACK, draws=1, seed=5) for _ in range(2)]
-    assert runs[0] == runs[1]
+def test_a_purifier_that_does_nothing_changes_nothing(small_isic2019, tmp_path, monkeypatch):
+    nothing = replace(get_defence("mdda"), function=Purifier(scales=(1,), blocks=1, sigma=0, weight=0))
+    monkeypatch.setattr(settings, "get_defence", lambda name, **more: nothing if name == "mdda" else get_defence(name))
+    records = measured(tmp_path, read_isic2019(small_isic2019)[:8], attacks=("pgd3",))
+    for attack, eps in (("none", None), ("pgd3", 2.0)):
+        plain, purified = (find(records, attack, eps, defence) for defence in ("none", "mdda"))
+        assert plain.accuracy == purified.accuracy == purified.worst_of_draws
+        assert (purified.n, purified.draws, purified.adaptive) == (8, 2, False)
 
 
 def test_pictures_are_chosen_by_the_seed(small_isic2019):
@@ -43,18 +47,19 @@ def test_a_classifier_without_the_diagnosis_is_refused(small_isic2019, tmp_path)
 
 
 @pytest.mark.slow
-def test_the_purifier_brings_back_half_of_what_an_oblivious_pgd_took(isic2019, classifier, capsys):
+def test_the_purifier_brings_back_half_of_what_an_oblivious_pgd_took(isic2019, tmp_path, capsys):
     """200 held-out pictures, PGD-20 at 2/255 on the classifier, the default purifier, 2 draws."""
-    samples = choose(read_isic2019(isic2019, "test"), 200, seed=0)
-    attack = AttackSettings(method="pgd", eps=2 / 255, steps=20)
-    result = evaluate_purifier(classifier, Purifier(), samples, attack=attack, draws=2)
+    records = measured(tmp_path, choose(read_isic2019(isic2019, "test"), 200, seed=0), attacks=("pgd20",))
+    (clean, clean_purified), (attacked, attacked_purified) = (
+        [find(records, attack, eps, defence).accuracy for defence in ("none", "mdda")]
+        for attack, eps in (("none", None), ("pgd20", 2.0))
+    )
     with capsys.disabled():
-        for name in ("clean", "clean_purified", "attacked", "attacked_purified"):
-            print(f"\n{name}: {result[name].written()}", end="")
-    assert result["clean"].value >= 0.7
-    assert result["attacked"].value < 0.05
-    lost = result["clean"].value - result["attacked"].value
-    assert result["attacked_purified"].value - result["attacked"].value >= lost / 2
+        print(f"\nclean: {clean.written()}, purified: {clean_purified.written()}")
+        print(f"attacked: {attacked.written()}, purified: {attacked_purified.written()}", end="")
+    assert clean.value >= 0.7
+    assert attacked.value < 0.05
+    assert attacked_purified.value - attacked.value >= (clean.value - attacked.value) / 2
 
 
 @pytest.mark.slow
