@@ -136,8 +136,7 @@ LESSONS = (
             "Compare the original and the attacked picture: click one of them and wipe. Do you see a difference?",
             "Look at the readings: another diagnosis, and more confident than before.",
             "The third picture shows what was added, made many times stronger. It looks like noise; yet random noise "
-            "of "
-            "the same size does not change the reading.",
+            "of the same size does not change the reading.",
         ),
         question=(
             "The attacked picture is read with nearly 100 %. Why is a high confidence no sign that a reading can be "
@@ -145,9 +144,8 @@ LESSONS = (
         ),
         answer=(
             "Confidence says how far a picture lies from the border between two diagnoses in the classifier's own "
-            "view. "
-            "The attack pushes the picture far across that border; the classifier has no other view to notice it with. "
-            "Calibration, which makes confidence honest on ordinary pictures, says nothing about chosen ones."
+            "view. The attack pushes the picture far across that border; the classifier has no other view to notice it "
+            "with. Calibration, which makes confidence honest on ordinary pictures, says nothing about chosen ones."
         ),
         sources=(SZEGEDY, GOODFELLOW, MADRY),
         claim=_fools_unseen,
@@ -159,8 +157,7 @@ LESSONS = (
         settings=Settings(attack=Attack(settings=OBLIVIOUS, target=NEVUS)),
         intro=(
             "The attacker now has an aim: a melanoma is to be read as a melanocytic nevus. This is the error that "
-            "harms "
-            "a patient most, because nobody would look again."
+            "harms a patient most, because nobody would look again."
         ),
         look=(
             "Before the attack the classifier recognises the melanoma.",
@@ -170,10 +167,9 @@ LESSONS = (
         question="Who could want such a change, and where between camera and record could it be made?",
         answer=(
             "Whoever gains from a reading: an insurer or a provider who is paid by diagnosis, a sponsor whose trial "
-            "needs "
-            "clean lesions, or malware that only does harm. It takes access to the picture on its way from camera to "
-            "classifier: an app, an archive, a network. Protecting that way is the first defence; what happens on this "
-            "page is a second one."
+            "needs clean lesions, or malware that only does harm. It takes access to the picture on its way from "
+            "camera to classifier: an app, an archive, a network. Protecting that way is the first defence; what "
+            "happens on this page is a second one."
         ),
         sources=(FINLAYSON,),
         claim=_makes_benign,
@@ -186,8 +182,7 @@ LESSONS = (
         intro=(
             "A basal cell carcinoma is attacked and then purified: at several scales Gaussian noise drowns the fine "
             "pattern of the attack, total-variation denoising takes noise and pattern away together, and the scales "
-            "are "
-            "mixed. The purifier knows neither the classifier nor the attack, and the attacker does not know the "
+            "are mixed. The purifier knows neither the classifier nor the attack, and the attacker does not know the "
             "purifier."
         ),
         look=(
@@ -199,8 +194,7 @@ LESSONS = (
         answer=(
             "The perturbation works because every pixel moves in exactly the direction that matters. Noise of several "
             "times its size makes that pattern a small part of a random one, and the denoiser, which keeps what is "
-            "smooth "
-            "and has edges, removes both. The lesion's coarse shapes are much larger than either, and stay."
+            "smooth and has edges, removes both. The lesion's coarse shapes are much larger than either, and stay."
         ),
         sources=(MDDA, NIE),
         claim=_returns,
@@ -212,8 +206,7 @@ LESSONS = (
         settings=Settings(purifier=Purifier()),
         intro=(
             "No attack this time. A melanoma that the classifier recognises is purified all the same, as it would be "
-            "in "
-            "practice, where nobody knows which pictures were attacked."
+            "in practice, where nobody knows which pictures were attacked."
         ),
         look=(
             "The purified melanoma is read as something benign.",
@@ -256,11 +249,9 @@ LESSONS = (
         question="A paper reports that its defence restores 90 % of attacked pictures. What is the first thing to ask?",
         answer=(
             "Whether the attacker knew the defence. A defence that was only tested against attackers who did not know "
-            "it "
-            "has shown little: most such defences fell as soon as somebody attacked them knowingly. Ask also whether "
-            "the "
-            "attack averaged over the noise, whether more steps were tried, and whether attacks without gradients did "
-            "better, which would show that the gradient was hidden and not the weakness gone."
+            "it has shown little: most such defences fell as soon as somebody attacked them knowingly. Ask also "
+            "whether the attack averaged over the noise, whether more steps were tried, and whether attacks without "
+            "gradients did better, which would show that the gradient was hidden and not the weakness gone."
         ),
         sources=(ATHALYE, TRAMER),
         claim=_defeats,
@@ -283,9 +274,8 @@ LESSONS = (
         question="A company keeps its classifier secret. Is it safe from attacks that need its gradient?",
         answer=(
             "No. An attacker can train a classifier of the same kind on similar pictures and attack that: the more "
-            "alike "
-            "the two are, the better the attack transfers. Secrecy makes attacks more laborious, not impossible; and "
-            "attacks that only ask the classifier for its readings need no copy at all."
+            "alike the two are, the better the attack transfers. Secrecy makes attacks more laborious, not impossible; "
+            "and attacks that only ask the classifier for its readings need no copy at all."
         ),
         sources=(PAPERNOT, DEMONTIS),
         claim=_transfers_to_its_like,

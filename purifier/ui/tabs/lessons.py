@@ -20,9 +20,8 @@ from purifier.ui.view import ZOOM
 from purifier.wording.language import say
 
 INTRO = (
-    "<p>Short lessons. Each sets the controls of <b>Try it</b>, runs, and says what to look at; there you can go "
-    "on "
-    "by yourself. The pictures are drawn by a generative model, of no patient.</p>"
+    "<p>Short lessons. Each sets the controls of <b>Try it</b>, runs, and says what to look at; there you can go on by "
+    "yourself. The pictures are drawn by a generative model, of no patient.</p>"
 )
 
 
