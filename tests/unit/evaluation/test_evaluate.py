@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from PIL import Image
@@ -7,14 +5,11 @@ from skimage import data
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import load_classifier
-from purifier.defences import get_defence
-from purifier.evaluation import settings
 from purifier.evaluation.datasets import read_isic2019, read_pixels
 from purifier.evaluation.evaluate import choose, choose_balanced, evaluate_robust, predict
 from purifier.evaluation.grid import run
 from purifier.evaluation.settings import Grid
 from purifier.pictures.files import centre_square, to_batch
-from purifier.pipeline import Purifier
 from purifier.results.record import Record, find
 from purifier.results.summary import summarise
 from tests.helpers.classifiers import save
@@ -24,14 +19,13 @@ def measured(folder, samples, **what) -> list[Record]:
     return summarise(run(Grid(eps=(2.0,), draws=2, **what), samples, folder))
 
 
-def test_a_purifier_that_does_nothing_changes_nothing(small_isic2019, tmp_path, monkeypatch):
-    nothing = replace(get_defence("mdda"), function=Purifier(scales=(1,), blocks=1, sigma=0, weight=0))
-    monkeypatch.setattr(settings, "get_defence", lambda name, **more: nothing if name == "mdda" else get_defence(name))
-    records = measured(tmp_path, read_isic2019(small_isic2019)[:8], attacks=("pgd3",))
+def test_a_defence_that_does_nothing_changes_nothing(small_isic2019, tmp_path):
+    samples = read_isic2019(small_isic2019)[:8]
+    records = measured(tmp_path, samples, attacks=("pgd3",), defences=("none", "noise0"))
     for attack, eps in (("none", None), ("pgd3", 2.0)):
-        plain, purified = (find(records, attack, eps, defence) for defence in ("none", "mdda"))
-        assert plain.accuracy == purified.accuracy == purified.worst_of_draws
-        assert (purified.n, purified.draws, purified.adaptive) == (8, 2, False)
+        plain, defended = (find(records, attack, eps, defence) for defence in ("none", "noise0"))
+        assert plain.accuracy == defended.accuracy == defended.worst_of_draws
+        assert (defended.n, defended.draws, defended.adaptive) == (8, 2, False)
 
 
 def test_pictures_are_chosen_by_the_seed(small_isic2019):
