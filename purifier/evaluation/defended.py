@@ -21,8 +21,7 @@ class Defended:
 
     def psnr(self, originals: Tensor) -> Tensor:
         """In dB, (B,); infinity where nothing was changed."""
-        originals = originals.to(self.pictures.device)
-        return peak_signal_noise_ratio(self.pictures, originals, data_range=1.0, reduction="none", dim=(1, 2, 3))
+        return psnr(self.pictures, originals.to(self.pictures.device))
 
     def ssim(self, originals: Tensor) -> Tensor:
         """Structural similarity, (B,). It takes longer than all the rest."""
@@ -30,6 +29,11 @@ class Defended:
         return structural_similarity_index_measure(self.pictures, originals, data_range=1.0, reduction="none").reshape(
             -1
         )
+
+
+def psnr(x: Tensor, originals: Tensor) -> Tensor:
+    """Of each picture, in dB, (B,); infinity where nothing was changed."""
+    return peak_signal_noise_ratio(x, originals, data_range=1.0, reduction="none", dim=(1, 2, 3))
 
 
 def apply_defence(defence: Defence, classifier: Callable[[Tensor], Tensor], x: Tensor, seed: int) -> Defended:

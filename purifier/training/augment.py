@@ -37,6 +37,12 @@ def geometric(x: Tensor, size: int, generator: torch.Generator, strength: float 
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
+def turned(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The batch under one of the eight symmetries of the square."""
+    turns = int(torch.randint(8, (), generator=generator))
+    return x.rot90(turns % 4, (2, 3)) if turns < 4 else x.flip(3).rot90(turns % 4, (2, 3))
+
+
 def colour(x: Tensor, generator: torch.Generator) -> Tensor:
     """Brightness, contrast, saturation and the gains of the three channels, each by up to a quarter or less."""
     count = len(x)

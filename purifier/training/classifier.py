@@ -89,8 +89,12 @@ def imagenet_network() -> nn.Module:
 
 def learning_rate(phase: Phase, step: int) -> float:
     """At a step of the phase: half a cosine from ``lr[0]`` to ``lr[1]``."""
-    start, end = phase.lr
-    return end + (start - end) * (1 + math.cos(math.pi * step / phase.steps)) / 2
+    return half_cosine(*phase.lr, step / phase.steps)
+
+
+def half_cosine(start: float, end: float, share: float) -> float:
+    """From ``start`` to ``end`` as ``share`` goes from 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 def epsilon(phase: Phase, step: int) -> float:

@@ -2,9 +2,7 @@
 classifier's reading stays (a stability loss: Salman, Sun, Yang, Kapoor & Kolter, 2020, "Denoised smoothing")."""
 
 import copy
-import functools
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +16,14 @@ from purifier.classifiers.classifier import Classifier, load_classifier
 from purifier.denoise import rof
 from purifier.denoiser import Denoiser
 from purifier.evaluation.datasets import digest_of_samples, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.defended import psnr
 from purifier.evaluation.evaluate import choose
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE
 from purifier.pyramid import resample
-from purifier.training.augment import geometric, uniform
+from purifier.training.augment import geometric, turned, uniform
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
-from purifier.training.classifier import sampling_weights
+from purifier.training.classifier import half_cosine, sampling_weights
 
 CROP, CROPS = 64, 32  # pixels a side, and how many a batch
 PICTURES = 8  # whole ones a batch
@@ -50,13 +49,6 @@ def crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
         found.append(pixels[i, :, top : top + side, left : left + side])
     x = torch.stack(found).float() / 255
     return turned(resample(x, (CROP, CROP)).clamp(0, 1), generator)
-
-
-def turned(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch under one of the eight symmetries of the square."""
-    turns = int(torch.randint(8, (), generator=generator))
-    x = x.rot90(turns % 4, (2, 3))
-    return x if turns < 4 else x.flip(3)
 
 
 def noised(x: Tensor, generator: torch.Generator, least: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -107,29 +99,28 @@ def attacked(classifier: Classifier, x: Tensor, y: Tensor, generator: torch.Gene
 def gains(model: nn.Module, x: Tensor, levels: Sequence[int] = (4, 8, 16)) -> dict[str, dict[str, float]]:
     """By the noise's level in 1/255, the mean PSNR in dB of pictures ``x`` (B, 3, H, W) with noise, of what the
     denoiser makes of them, and of ROF with the weight of ``ROF_WEIGHTS`` that is best for them."""
+
+    def gain(z: Tensor) -> float:
+        return psnr(z.clamp(0, 1), x).mean().item()
+
     found = {}
     for level in levels:
         sigma, generator = level / 255, torch.Generator().manual_seed(level)
         y = x + sigma * torch.randn(x.shape, generator=generator).to(x)
         with torch.no_grad():
             learned = model(y, y.new_full((len(y),), sigma))
-        by_rof = {weight: psnr(rof(y, weight * sigma, steps=100), x) for weight in ROF_WEIGHTS}
-        found[str(level)] = {"noisy": psnr(y, x), "learned": psnr(learned, x), "rof": max(by_rof.values())}
+        by_rof = max(gain(rof(y, weight * sigma, steps=100)) for weight in ROF_WEIGHTS)
+        found[str(level)] = {"noisy": gain(y), "learned": gain(learned), "rof": by_rof}
     return found
-
-
-def psnr(z: Tensor, x: Tensor) -> float:
-    """The mean over the pictures, in dB."""
-    return (-10 * (z.clamp(0, 1) - x).square().mean(dim=(1, 2, 3)).log10()).mean().item()
 
 
 def train(
     data: Path,
     work: Path,
     *,
-    classifiers: Sequence[str] = ("surrogate", "robust"),
-    crop_steps: int = 16_000,
-    steps: int = 5_000,
+    classifiers: Sequence[str],
+    crop_steps: int,
+    steps: int,
     seed: int = 0,
     limit: int | None = None,
     device: str = "cpu",
@@ -153,12 +144,11 @@ def train(
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["done"] + 1
-    loss_of_crops = functools.partial(loss_on_crops, model, pixels, device=device)
     total = crop_steps + steps
     for done in tqdm(range(first, total + 1), initial=first - 1, total=total, unit="step"):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
         row, whole = {"step": done}, done > crop_steps
-        loss = loss_of_crops(generator)
+        loss = loss_on_crops(model, pixels, generator, device)
         row["crops"] = loss.item()
         if whole:
             chosen = torch.multinomial(odds, PICTURES, replacement=True, generator=generator)
@@ -170,7 +160,7 @@ def train(
         at = (done - crop_steps) / steps if whole else done / crop_steps
         start, end = RATES["whole" if whole else "crops"]
         for group in optimizer.param_groups:
-            group["lr"] = min(1, done / 200) * (end + (start - end) * (1 + math.cos(math.pi * at)) / 2)
+            group["lr"] = min(1, done / 200) * half_cosine(start, end, at)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -25,6 +25,7 @@ from purifier.evaluation.datasets import (
     source_of,
 )
 from purifier.files import begin
+from purifier.training.augment import turned
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.classifier import sampling_weights
 
@@ -148,9 +149,7 @@ def train(
     for done in tqdm(range(first, steps + 1), initial=first - 1, total=steps, unit="step"):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
         chosen = torch.multinomial(odds, BATCH, replacement=True, generator=generator)
-        x = pixels[chosen].float() / 127.5 - 1
-        turns = int(torch.randint(8, (), generator=generator))  # the eight symmetries of the square
-        x = x.rot90(turns % 4, (2, 3)) if turns < 4 else x.flip(3).rot90(turns % 4, (2, 3))
+        x = turned(pixels[chosen].float() / 127.5 - 1, generator)
         loss = loss_of(model, *(t.to(device) for t in (x, y[chosen], origins[chosen])), generator)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, done / 200, 0.05 + 2 * (1 - done / steps))
