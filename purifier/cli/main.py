@@ -5,6 +5,8 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, find_device
@@ -290,54 +292,30 @@ def _tune(options: argparse.Namespace) -> None:
 def _train_classifier(options: argparse.Namespace) -> None:
     from purifier.training import classifier
 
-    _set_threads(options.threads)
-    classifier.train(
-        read_recipe(options.recipe),
-        options.data,
-        options.work,
-        thumbnails=options.thumbnails,
-        seed=options.seed,
-        limit=options.limit,
-        device=options.device,
-    )
+    train = partial(classifier.train, read_recipe(options.recipe))
+    _train(train, options, thumbnails=options.thumbnails)
 
 
 def _train_denoiser(options: argparse.Namespace) -> None:
     from purifier.training import denoiser
 
-    _set_threads(options.threads)
-    denoiser.train(
-        options.data,
-        options.work,
-        classifiers=options.classifiers,
-        crop_steps=options.crop_steps,
-        steps=options.steps,
-        seed=options.seed,
-        limit=options.limit,
-        device=options.device,
-    )
+    steps = dict(crop_steps=options.crop_steps, steps=options.steps)
+    _train(denoiser.train, options, classifiers=options.classifiers, **steps)
 
 
 def _train_generator(options: argparse.Namespace) -> None:
     from purifier.training import generator
 
-    _set_threads(options.threads)
-    generator.train(
-        options.data,
-        options.work,
-        thumbnails=options.thumbnails,
-        steps=options.steps,
-        seed=options.seed,
-        limit=options.limit,
-        device=options.device,
-    )
+    _train(generator.train, options, thumbnails=options.thumbnails, steps=options.steps)
 
 
-def _set_threads(count: int | None) -> None:
+def _train(train: Callable[..., None], options: argparse.Namespace, **more: object) -> None:
+    """Call a training with the options that all have, and ``more``."""
     import torch
 
-    if count is not None:
-        torch.set_num_threads(count)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    train(options.data, options.work, seed=options.seed, limit=options.limit, device=options.device, **more)
 
 
 def _card(options: argparse.Namespace) -> None:
