@@ -7,7 +7,7 @@ from dataclasses import replace
 import gradio as gr
 from gradio.components import Component
 
-from purifier.reports import NEEDS_PANGO, html_report, pdf_report, record, stages_zip
+from purifier.reports import NEEDS_PANGO, can_print, html_report, pdf_report, record, stages_zip
 from purifier.runs import Settings, purify_run
 from purifier.templates import macros
 from purifier.ui.actions import without_pyramid
@@ -62,10 +62,10 @@ def report_links(session: Session) -> Iterator[Update]:
         (say("All pictures (ZIP)"), "stages.zip", "application/zip", stages_zip(done, classifier, **made)),
         (say("Settings (JSON)"), "run.json", "application/json", json.dumps(about, indent=2)),
     ]
-    try:
+    if can_print():
         paper = pdf_report(done, classifier, **made)
         files.insert(1, (say("Report to print (PDF)"), "report.pdf", "application/pdf", paper))
-    except FileNotFoundError:
+    else:
         said = say(NEEDS_PANGO)
     yield Update(report=macros("links.html").links(files), report_status=status(said))
 
