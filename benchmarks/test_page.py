@@ -1,16 +1,9 @@
 """How long a visitor waits: for the page, and after each click. Seconds are reported, and nothing fails by them."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-
 import pytest
 
 from tests.helpers.browser import card, choose_example, press
-from tests.helpers.paths import ROOT
+from tests.helpers.server import start_app
 
 ROUNDS = 5
 
@@ -18,31 +11,12 @@ ROUNDS = 5
 def test_start(benchmark, tmp_path):
     """A cold start of ``python app.py`` in a new process, to the page's first answer."""
     started = []
-
-    def start() -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-        with (tmp_path / "log").open("w", encoding="utf-8") as log:
-            started.append(subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=log))
-        while started[-1].poll() is None:
-            try:
-                return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).close()
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError((tmp_path / "log").read_text(encoding="utf-8"))
-
     try:
-        benchmark.pedantic(start, rounds=ROUNDS)
+        benchmark.pedantic(lambda: started.append(start_app(tmp_path / "log")), rounds=ROUNDS)
     finally:
-        for server in started:
+        for server, _ in started:
             server.terminate()
             server.wait()
-
-
-def _example(page) -> None:
-    choose_example(page)
 
 
 def _first_attack_step(page) -> None:
@@ -67,11 +41,11 @@ def _purified(page) -> None:
 
 
 CLICKS = {
-    "example": ([], _example),
-    "first step of the attack": ([_example], _first_attack_step),
-    "attacked": ([_example], _attacked),
-    "first stage": ([_example, _attacked], _first_stage),
-    "purified": ([_example, _attacked], _purified),
+    "example": ([], choose_example),
+    "first step of the attack": ([choose_example], _first_attack_step),
+    "attacked": ([choose_example], _attacked),
+    "first stage": ([choose_example, _attacked], _first_stage),
+    "purified": ([choose_example, _attacked], _purified),
 }
 
 

@@ -5,11 +5,6 @@ import asyncio
 import base64
 import gc
 import json
-import os
-import subprocess
-import sys
-import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -29,8 +24,8 @@ from purifier.pictures.files import quantise, to_batch
 from purifier.readings import is_out_of_distribution, read
 from purifier.runs import Attack, attack_steps
 from purifier.ui.page import LAUNCH, build_page
-from tests.helpers.paths import ROOT
 from tests.helpers.pictures import lesion_like
+from tests.helpers.server import start_app
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
 
@@ -254,26 +249,7 @@ def test_real_pictures_work(client, isic2019, classifier):
 
 
 def test_app_py_starts_where_it_is_told_to(tmp_path):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    started = time.monotonic()
-    with (tmp_path / "log").open("w", encoding="utf-8") as log:
-        server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=log)
-    try:
-        while True:
-            assert server.poll() is None and time.monotonic() - started < 120, (tmp_path / "log").read_text(
-                encoding="utf-8"
-            )
-            try:
-                body = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
-                break
-            except OSError:
-                time.sleep(0.2)
-    finally:
-        server.terminate()
-        server.wait()
+    server, body = start_app(tmp_path / "log")
+    server.terminate()
+    server.wait()
     assert "Lesion Purifier" in body
