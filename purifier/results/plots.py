@@ -12,6 +12,7 @@ from purifier.results.record import Record, at_their_best, frame, strongest
 from purifier.texts import Text
 from purifier.wording.language import say
 
+MARKERS = "osD^v<>pPX*h"
 TITLES = {"oblivious": Text("{attack}: oblivious attacker"), "adaptive": Text("{attack}: adaptive attacker")}
 
 
@@ -67,7 +68,7 @@ def plot_epsilon(records: Sequence[Record]) -> Figure | None:
         return None
     names = {r.defence: r.defence_title for shown in panels.values() for r in shown}
     defences = sorted(names, key=lambda name: name != "mdda")
-    style = {name: (COLOURS[i % len(COLOURS)], "osD^v<>pPX*h"[i % 12]) for i, name in enumerate(defences)}
+    style = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(defences)}
     figure = Figure(figsize=(1 + 4 * len(panels), 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (threat, shown) in zip(axes, panels.items(), strict=True):
@@ -203,7 +204,7 @@ def plot_budgets(tradeoffs: Iterable[Sequence[Record]]) -> Figure:
             axis.plot(
                 of_it.budget,
                 [score.value for score in of_it.accuracy],
-                "osD^v<>pPX*h"[i % 12] + "-",
+                MARKERS[i % len(MARKERS)] + "-",
                 color=COLOURS[i % len(COLOURS)],
                 label=family,
                 linewidth=2.5 if family == "mdda" else 1,
