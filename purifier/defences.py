@@ -124,6 +124,7 @@ def noisy(x: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:
 
 
 VOTES = 8  # copies of the noisy vote
+MOST_COPIES = 64  # of any vote
 BILATERAL_SIDE, BILATERAL_SIGMA = 7, 3  # pixels
 
 
@@ -222,23 +223,39 @@ FAMILIES: dict[str, Family] = {
 OF_MDDA = ("mdda", *(kind for kind, family in FAMILIES.items() if family.of_mdda))
 
 
-def split_name(name: str) -> tuple[str, float | None]:
-    """The family that a defence's name begins with, and the number that it ends with, if any."""
-    kind, number = re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)?", name).groups()
-    return kind, None if number is None else float(number)
+def split_name(name: str) -> tuple[str, float | None, int | None]:
+    """The family that a defence's name begins with, its number, and how many copies vote, where it says so:
+    ``noise24x8``."""
+    kind, number, copies = re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)?(?:x(\d+))?", name).groups()
+    return kind, None if number is None else float(number), None if copies is None else int(copies)
 
 
 def get_defence(
     name: str, purifier: Purifier | None = None, families: Mapping[str, Family] = MappingProxyType(FAMILIES)
 ) -> Defence:
     """``none``, ``mdda`` (with ``purifier``'s settings; ``mdda10``: weaker or stronger, with noise of 10/255 and a
-    weight in proportion), or a name of ``families`` with a number or, without one, its default: ``jpeg30``.
+    weight in proportion), or a name of ``families`` with a number or, without one, its default: ``jpeg30``. With
+    ``x4`` at its end a defence that draws noise is a vote of so many copies: ``mddax4``.
 
     Raises ``ValueError`` for other names and for numbers out of range.
     """
+    kind, number, copies = split_name(name)
+    if copies is None:
+        return _one(name, kind, number, purifier, families)
+    one = _one(name.removesuffix(f"x{copies}"), kind, number, purifier, families)
+    if not one.random or one.copies > 1:
+        raise ValueError(f"{one.name} is no defence that draws noise and could vote: leave the x{copies} out.")
+    if not 1 < copies <= MOST_COPIES:
+        raise ValueError(f"A vote has 2 to {MOST_COPIES} copies, and not {copies}.")
+    title = Text("{defence}, mean of {copies} draws", defence=one.title, copies=copies)
+    return replace(one, name=f"{one.name}x{copies}", title=title, copies=copies)
+
+
+def _one(
+    name: str, kind: str, number: float | None, purifier: Purifier | None, families: Mapping[str, Family]
+) -> Defence:
     if name == "none":
         return Defence(name=name, family=name, title=Text("nothing"), function=lambda x, generator: x)
-    kind, number = split_name(name)
     if kind == "mdda":
         purifier, title = purifier or Purifier(), "MDDA"
         if number is not None:

@@ -81,8 +81,8 @@ class Record:
 
     @property
     def is_tuned(self) -> bool:
-        """Whether the number is the one that tuning found."""
-        return self.number == (FAMILIES[self.family].default if self.family in FAMILIES else None)
+        """Whether the number is the one that tuning found, and there is no vote."""
+        return split_name(self.defence)[2] is None and self.number == (FAMILIES[self.family].default if self.family in FAMILIES else None)
 
     @property
     def is_peer(self) -> bool:
@@ -105,7 +105,7 @@ class Record:
     @classmethod
     def read(cls, stored: dict) -> "Record":
         """From a ``row``, also from one of a version that stored less."""
-        family, number = split_name(stored["defence"])
+        family, number, _ = split_name(stored["defence"])
         scores = {
             name: Score(value=stored[name], low=stored[f"{name}_low"], high=stored[f"{name}_high"])
             for name in SCORES

@@ -115,6 +115,15 @@ def test_a_vote_is_the_mean_of_the_copies_probabilities(small_network, x):
     assert_close(defence.read(small_network, x, generator()).exp(), sum(copies) / VOTES)
 
 
+def test_any_defence_that_draws_noise_may_vote(small_network, x):
+    one, vote = get_defence("mdda10"), get_defence("mdda10x3")
+    assert (vote.name, vote.family, vote.number, vote.copies) == ("mdda10x3", "mdda", 10, 3)
+    noise = generator()
+    copies = [small_network(one(x, noise)).softmax(dim=1) for _ in range(3)]
+    assert_close(vote.read(small_network, x, generator()).exp(), sum(copies) / 3)
+    assert vote.title == "MDDA, noise 10/255, mean of 3 draws"
+
+
 @pytest.mark.parametrize("name", ["jpeg30", "bits3", "median3"])
 def test_where_there_is_no_gradient_the_identitys_is_taken(small_network, x, name):
     defence = get_defence(name)
@@ -134,6 +143,10 @@ def test_where_there_is_no_gradient_the_identitys_is_taken(small_network, x, nam
         ("median4", "odd number"),
         ("bits1.5", "whole one"),
         ("rof2", "between 0 and 1"),
+        ("jpeg30x4", "jpeg30 is no defence that draws noise"),
+        ("vote8x4", "vote8 is no defence that draws noise"),
+        ("mddax1", "2 to 64 copies, and not 1"),
+        ("nonex4", "none is no defence that draws noise"),
     ],
 )
 def test_defences_that_do_not_exist_are_refused(name, message):
