@@ -14,7 +14,7 @@ Model = Callable[[Tensor], Tensor]
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # ART's imports of optional frameworks
-    from art.attacks.evasion import AutoAttack, CarliniL2Method, DeepFool, SquareAttack
+    from art.attacks.evasion import CarliniL2Method, DeepFool, SquareAttack
     from art.defences.preprocessor import SpatialSmoothing, TotalVarMin
     from art.estimators.classification import PyTorchClassifier
 
@@ -36,16 +36,6 @@ def square(model: Model, x: Tensor, y: Tensor, *, classes: int, eps: float, quer
 
     def make(estimator: PyTorchClassifier) -> SquareAttack:
         return SquareAttack(estimator, norm=np.inf, max_iter=queries, eps=eps, batch_size=len(x), verbose=False)
-
-    return _generate(make, model, x, y, classes, seed)
-
-
-def auto_attack(model: Model, x: Tensor, y: Tensor, *, classes: int, eps: float, seed: int = 0) -> Tensor:
-    """AutoAttack (Croce & Hein, 2020) with ART's settings: AutoPGD on two losses, DeepFool and Square, in the
-    L-infinity ball. It takes minutes for an image that it cannot fool."""
-
-    def make(estimator: PyTorchClassifier) -> AutoAttack:
-        return AutoAttack(estimator, norm=np.inf, eps=eps, eps_step=eps / 4, batch_size=len(x))
 
     return _generate(make, model, x, y, classes, seed)
 

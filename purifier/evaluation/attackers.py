@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from purifier.attacks import ATTACKS, AttackSettings, Model, identity
+from purifier.attacks import ATTACKS, AttackSettings, Model, identity, loss_gradient
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import Defence
 from purifier.texts import Text
+
+COARSENESS = 8  # pixels from one point of a coarse perturbation's grid to the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +142,38 @@ def _by_art(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
         case "square" | "defended-square":
             model = task.model() if how.adaptive else task.classifier
             return art.square(model, x, y, eps=task.eps, queries=how.steps, **given)
-        case "autoattack":
-            return art.auto_attack(task.classifier, x, y, eps=task.eps, **given)
         case "cw":
             return art.carlini_l2(task.classifier, x, y, steps=how.steps, **given)
         case _:
             return art.deepfool(task.classifier, x, y, steps=how.steps, **given)
+
+
+def _by_autoattack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
+    """AutoAttack on the classifier, or its APGD through the defence."""
+    from purifier.evaluation import autoattack  # its package is of the evaluation alone
+
+    if not how.adaptive:
+        classes = len(task.classifier.labels)
+        return autoattack.auto_attack(task.classifier, x, y, classes=classes, eps=task.eps, seed=task.seed)
+    samples = how.samples if task.defence.random else 1
+    return autoattack.apgd(task.model(), x, y, eps=task.eps, steps=how.steps, samples=samples, seed=task.seed)
+
+
+def _in_coarse_shapes(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
+    """PGD through the defence whose perturbation is interpolated from a coarse grid, so that no smoothing takes it
+    away; within epsilon."""
+    model, samples = task.model(), how.samples if task.defence.random else 1
+    size, generator = x.shape[-2:], task.generator()
+    grid = torch.zeros(len(x), x.shape[1], *(side // COARSENESS for side in size), device=x.device)
+    grid += task.eps * (2 * torch.rand(grid.shape, generator=generator).to(x) - 1)
+
+    def attacked(grid: Tensor) -> Tensor:
+        return (x + F.interpolate(grid, size, mode="bilinear")).clamp(0, 1)
+
+    for _ in range(how.steps):
+        gradient = loss_gradient(lambda z: model(attacked(z)), grid, y, samples=samples)
+        grid = (grid + 2.5 * task.eps / how.steps * gradient.sign()).clamp(-task.eps, task.eps)
+    return attacked(grid)
 
 
 # Each kind with its usual numbers. Through the defence a step costs three passes: the defence costs more than the
@@ -169,10 +198,18 @@ KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
     Attacker(kind="square", words="Square ({steps} queries)", attack=_by_art, steps=300),
     Attacker(kind="cw", words="Carlini & Wagner L2 ({steps})", attack=_by_art, steps=20, bounded=False, cost=3),
     Attacker(kind="deepfool", words="DeepFool ({steps})", attack=_by_art, steps=50, bounded=False),
-    Attacker(kind="autoattack", words="AutoAttack", attack=_by_art, cost=1000),
+    Attacker(kind="autoattack", words="AutoAttack", attack=_by_autoattack, cost=1000),
     Attacker(  # with the defence's exact gradient where it has one
         kind="eot", words="PGD through the defence ({steps} steps of {samples} samples)",
         attack=_by_gradient(lambda task: task.model()), steps=20, samples=8, adaptive=True, cost=3,
+    ),
+    Attacker(
+        kind="apgd", words="APGD through the defence ({steps} steps of {samples} samples)",
+        attack=_by_autoattack, steps=20, samples=8, adaptive=True, cost=3,
+    ),
+    Attacker(
+        kind="coarse", words="coarse shapes through the defence ({steps} steps of {samples} samples)",
+        attack=_in_coarse_shapes, steps=20, samples=8, adaptive=True, cost=3,
     ),
     Attacker(  # with the identity's
         kind="bpda", words="BPDA through the defence ({steps} steps of {samples} samples)",

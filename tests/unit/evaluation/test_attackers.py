@@ -49,7 +49,7 @@ def test_an_oblivious_attacker_does_not_look_at_the_defence(batch, classifier):
 
 def test_an_adaptive_attacker_goes_through_the_defence(classifier):
     x, y = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
-    for name in ("eot2x2", "bpda2x2", "fixed2"):
+    for name in ("eot2x2", "apgd2x2", "coarse2x2", "bpda2x2", "fixed2"):
         attacker = get_attacker(name)
         assert attacker.threat == "adaptive"
         one, two = (attacker.run(task(classifier, defence), x, y) for defence in ("none", "mdda"))
@@ -125,6 +125,23 @@ def test_autoattack_leaves_nothing_that_can_be_fooled(batch):
     x, y = batch[0][:2], batch[1][:2]
     adv = get_attacker("autoattack").run(task(fake_classifier()), x, y)
     assert Brightness()(adv).argmax(1).tolist() == [0, 0] and (adv - x).abs().max() <= EPS + 1e-6
+
+
+def test_autoattack_takes_classifiers_of_many_classes(classifier):
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    y = classifier(x).argmax(1)
+    before = torch.random.get_rng_state()
+    adv = get_attacker("autoattack").run(task(classifier), x, y)
+    assert (adv - x).abs().max() <= EPS + 1e-6 and classifier(adv).argmax(1) != y
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_coarse_shapes_survive_smoothing():
+    x = torch.full((1, 3, 64, 64), 0.505)
+    adv = get_attacker("coarse4x1").run(task(fake_classifier()), x, torch.tensor([1]))
+    change = adv - x
+    smooth = get_defence("gaussian2")(adv) - get_defence("gaussian2")(x)
+    assert smooth.norm() > 0.9 * change.norm() > 0
 
 
 @pytest.mark.parametrize("name", ["art-median3", "art-tvm0.3"])
