@@ -82,7 +82,9 @@ class Record:
     @property
     def is_tuned(self) -> bool:
         """Whether the number is the one that tuning found, and there is no vote."""
-        return split_name(self.defence)[2] is None and self.number == (FAMILIES[self.family].default if self.family in FAMILIES else None)
+        return split_name(self.defence)[2] is None and self.number == (
+            FAMILIES[self.family].default if self.family in FAMILIES else None
+        )
 
     @property
     def is_peer(self) -> bool:

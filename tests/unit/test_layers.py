@@ -31,9 +31,9 @@ ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 HOMES = {  # of libraries that one module or package has to itself
     "gradio": ("ui",), "timm": ("classifiers", "training"), "transformers": ("classifiers",),
     "huggingface_hub": ("classifiers", "denoiser"), "matplotlib": ("figures", "evaluation"), "pydicom": ("pictures",),
-    "optuna": ("evaluation",), "ray": ("evaluation",), "pyautoattack": ("evaluation",), "diffusers": ("training",), "weasyprint": ("reports",),
+    "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "weasyprint": ("reports",),
     "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
-    "cv2": ("pictures", "defences"),
+    "cv2": ("pictures", "defences"), "pyautoattack": ("evaluation",),
     "jinja2": ("templates",), "markupsafe": ("templates",), "pylopdf_fonts_zh_cn": ("reports",),
 }  # fmt: skip
 MODULES = sorted((ROOT / "purifier").rglob("*.py"))
