@@ -5,7 +5,7 @@ Images are (B, 3, H, W) in [0, 1].
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
 import cv2
@@ -225,7 +225,10 @@ OF_MDDA = ("mdda", *(kind for kind, family in FAMILIES.items() if family.of_mdda
 
 def split_name(name: str) -> tuple[str, float | None, int | None]:
     """The family that a defence's name begins with, its number, and how many copies vote, where it says so:
-    ``noise24x8``."""
+    ``noise24x8``. Of ``mdda:`` with settings, the family and the copies."""
+    if name.startswith("mdda:"):
+        copies = re.search(r"x(\d+)$", name)
+        return "mdda", None, copies and int(copies[1])
     kind, number, copies = re.fullmatch(r"(.*?)(\d+(?:\.\d+)?)?(?:x(\d+))?", name).groups()
     return kind, None if number is None else float(number), None if copies is None else int(copies)
 
@@ -234,7 +237,7 @@ def get_defence(
     name: str, purifier: Purifier | None = None, families: Mapping[str, Family] = MappingProxyType(FAMILIES)
 ) -> Defence:
     """``none``, ``mdda`` (with ``purifier``'s settings; ``mdda10``: weaker or stronger, with noise of 10/255 and a
-    weight in proportion), or a name of ``families`` with a number or, without one, its default: ``jpeg30``. With
+    weight in proportion; ``mdda:blocks=1,sigma=8``: with these changed, see ``changed``), or a name of ``families`` with a number or, without one, its default: ``jpeg30``. With
     ``x4`` at its end a defence that draws noise is a vote of so many copies: ``mddax4``.
 
     Raises ``ValueError`` for other names and for numbers out of range.
@@ -251,6 +254,31 @@ def get_defence(
     return replace(one, name=f"{one.name}x{copies}", title=title, copies=copies)
 
 
+def changed(purifier: Purifier, settings: str) -> Purifier:
+    """``purifier`` with settings as a name has them, ``blocks=1,sigma=8,scales=1+0.5``: noise in 1/255, scales joined
+    by ``+``, ``true`` or ``false``. Raises ``ValueError`` for what is none."""
+    known, values = {field.name: field.default for field in fields(Purifier)}, {}
+    for setting in settings.split(","):
+        name, _, text = setting.partition("=")
+        if name not in known:
+            raise ValueError(f"MDDA has no setting {name!r}. It has {', '.join(known)}.")
+        try:
+            values[name] = _value(name, text, type(known[name]))
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no value of MDDA's {name}.") from error
+    return replace(purifier, **values)
+
+
+def _value(name: str, text: str, kind: type) -> object:
+    if name == "sigma":
+        return float(text) / 255
+    if kind is tuple:
+        return tuple(float(part) for part in text.split("+"))
+    if kind is bool:
+        return bool(("false", "true").index(text))
+    return kind(text)
+
+
 def _one(
     name: str, kind: str, number: float | None, purifier: Purifier | None, families: Mapping[str, Family]
 ) -> Defence:
@@ -258,7 +286,10 @@ def _one(
         return Defence(name=name, family=name, title=Text("nothing"), function=lambda x, generator: x)
     if kind == "mdda":
         purifier, title = purifier or Purifier(), "MDDA"
-        if number is not None:
+        if ":" in name:
+            settings = name.removeprefix("mdda:")
+            purifier, title = changed(purifier, settings), Text("MDDA, {settings}", settings=settings)
+        elif number is not None:
             sigma = number / 255
             purifier = replace(purifier, sigma=sigma, weight=purifier.weight * sigma / purifier.sigma)
             title = Text("MDDA, noise {number}/255", number=f"{number:g}")

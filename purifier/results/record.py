@@ -3,6 +3,7 @@ package, ``assets/evaluation/<run>/{summary,tradeoff,sources}.json``."""
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -81,10 +82,9 @@ class Record:
 
     @property
     def is_tuned(self) -> bool:
-        """Whether the number is the one that tuning found, and there is no vote."""
-        return split_name(self.defence)[2] is None and self.number == (
-            FAMILIES[self.family].default if self.family in FAMILIES else None
-        )
+        """Whether the number is the one that tuning found, and there is no vote and no other setting."""
+        default = FAMILIES[self.family].default if self.family in FAMILIES else None
+        return self.number == default and not re.search(r":|x\d+$", self.defence)
 
     @property
     def is_peer(self) -> bool:

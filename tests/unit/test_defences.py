@@ -124,6 +124,13 @@ def test_any_defence_that_draws_noise_may_vote(small_network, x):
     assert vote.title == "MDDA, noise 10/255, mean of 3 draws"
 
 
+def test_mdda_with_any_settings_has_a_name(x):
+    defence = get_defence("mdda:scales=1,blocks=1,sigma=8,weight=0.03,coupled=falsex2")
+    expected = Purifier(scales=(1.0,), blocks=1, sigma=8 / 255, weight=0.03, coupled=False)
+    assert (defence.family, defence.number, defence.copies) == ("mdda", None, 2)
+    assert_close(defence(x, generator()), expected(x, generator()))
+
+
 @pytest.mark.parametrize("name", ["jpeg30", "bits3", "median3"])
 def test_where_there_is_no_gradient_the_identitys_is_taken(small_network, x, name):
     defence = get_defence(name)
@@ -145,6 +152,10 @@ def test_where_there_is_no_gradient_the_identitys_is_taken(small_network, x, nam
         ("rof2", "between 0 and 1"),
         ("jpeg30x4", "jpeg30 is no defence that draws noise"),
         ("vote8x4", "vote8 is no defence that draws noise"),
+        ("mdda:blocks=1,speed=2", "MDDA has no setting 'speed'"),
+        ("mdda:blocks=two", "'two' is no value of MDDA's blocks"),
+        ("mdda:coupled=yes", "'yes' is no value of MDDA's coupled"),
+        ("mdda:blocks=0", "blocks must be"),
         ("mddax1", "2 to 64 copies, and not 1"),
         ("nonex4", "none is no defence that draws noise"),
     ],
