@@ -1,9 +1,13 @@
 """A learned denoiser of dermoscopy, to take ROF's place once it is trained well enough. Images are (B, 3, H, W)."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
+
+from purifier.files import ASSETS
 
 WIDTHS = (32, 64, 128, 128)  # of the levels, each half as wide and high as the one before
 DEPTHS = (1, 1, 2, 1)  # residual blocks of each level, going down and going up
@@ -56,6 +60,17 @@ class Denoiser(nn.Module, PyTorchModelHubMixin):
             x = level(larger(x) + across)
         noise = F.pixel_shuffle(self.tail(x), 2)[..., :height, :width]
         return y - strength * noise
+
+
+def denoise(y: Tensor, sigma: float) -> Tensor:
+    """``y`` (B, 3, H, W) without its noise of standard deviation ``sigma``, by the bundled weights; not clamped."""
+    return bundled_denoiser(str(y.device))(y, y.new_full((len(y),), sigma))
+
+
+@functools.cache
+def bundled_denoiser(device: str) -> Denoiser:
+    """The denoiser of ``assets/denoiser``, ready to use on ``device``."""
+    return Denoiser.from_pretrained(ASSETS / "denoiser").eval().requires_grad_(False).to(device)
 
 
 def _level(width: int, depth: int) -> nn.Sequential:

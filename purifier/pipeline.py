@@ -8,15 +8,17 @@ examples by multiscale diffusive and denoising aggregation mechanism", Computers
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from purifier.denoise import rof
+from purifier.denoiser import denoise
 from purifier.diffusion import diffuse
 from purifier.pixels import check_pixels
-from purifier.pyramid import build_pyramid, merge_pyramid, resample
+from purifier.pyramid import as_seen_by, build_pyramid, merge_pyramid
 from purifier.seeds import split_generator
 from purifier.strict import strict
 from purifier.texts import UserError
@@ -45,18 +47,21 @@ class Stage:
 class Purifier:
     """Diffuse and denoise every scale of a pyramid and mix neighbouring scales, block after block.
 
-    Call it with a batch and a generator. It has no learned part, does not know the classifier, and is
-    differentiable from end to end. The defaults are what ``purifier tune`` found (assets/evaluation/tuning). Raises
-    ``ValueError`` for settings out of range.
+    Call it with a batch and a generator. It does not know the classifier, is differentiable from end to end and, with
+    ROF, has no learned part. ``denoiser="learned"`` puts a network in ROF's place (see ``denoiser.py``), for which
+    ``weight``, ``steps`` and ``coupled`` do not count. The defaults are what ``purifier tune`` found
+    (assets/evaluation/tuning). Raises ``ValueError`` for settings out of range.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5)  # descending, 1 among them
     blocks: int = 2
     sigma: float = 14 / 255  # standard deviation of the noise, in units of the pixel range
     weight: float = 0.06  # of the total variation, see rof; 0 does not denoise
+    denoiser: Literal["rof", "learned"] = "rof"
     own: float = 0.6  # a scale's own share when neighbours are mixed; 1 does not mix
     decay: float = 0.0  # sigma and weight are multiplied by scale ** decay; 0: the same at every scale
     tilt: float = 0.0  # the scales are merged with shares of scale ** tilt; 0: equal ones
+    bands: bool = False  # a coarser scale gives a finer one only its low frequencies (a Laplacian pyramid)
     smooth: float = 0.0  # standard deviation of the last Gaussian, in pixels; 0 is none
     steps: int = 8  # iterations of ROF
     coupled: bool = True  # ROF sees the three channels together
@@ -102,17 +107,21 @@ class Purifier:
         levels, strength = build_pyramid(x, self.scales), [scale**self.decay for scale in self.scales]
         for block in range(1, self.blocks + 1):
             diffused = [diffuse(x, self.sigma * p, generators) for x, p in zip(levels, strength, strict=True)]
-            denoised = [
-                rof(y, self.weight * p, self.steps, self.coupled) for y, p in zip(diffused, strength, strict=True)
-            ]
-            mixed = aggregate(denoised, self.own)
+            denoised = [self._denoise(y, p) for y, p in zip(diffused, strength, strict=True)]
+            mixed = aggregate(denoised, self.own, bands=self.bands)
             for stage in zip(self.scales, levels, diffused, denoised, mixed, strict=True):
                 yield Stage(block, *stage)
             levels = mixed
 
+    def _denoise(self, y: Tensor, strength: float) -> Tensor:
+        if self.denoiser == "learned":
+            return denoise(y, self.sigma * strength)
+        return rof(y, self.weight * strength, self.steps, self.coupled)
+
     def merge(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The purified picture, of ``size`` = (height, width), from the scales that the last block left."""
-        x = merge_pyramid(levels, size, [scale**self.tilt for scale in self.scales])
+        shares, reference = [scale**self.tilt for scale in self.scales], levels[self.scales.index(1)]
+        x = merge_pyramid(levels, size, shares, reference if self.bands else None)
         if self.smooth > 0:
             x = gaussian_blur(x, kernel_size=2 * math.ceil(3 * self.smooth) + 1, sigma=self.smooth)
         return x.clamp(0, 1)
@@ -123,10 +132,12 @@ class Purifier:
         return self.merge(last, x.shape[-2:])
 
 
-def aggregate(levels: Sequence[Tensor], own: float) -> list[Tensor]:
-    """Mix each scale with the mean of the next finer and next coarser one, ``own`` being its own share."""
+def aggregate(levels: Sequence[Tensor], own: float, *, bands: bool = False) -> list[Tensor]:
+    """Mix each scale with the mean of the next finer and next coarser one, ``own`` being its own share.
+
+    With ``bands`` a coarser one keeps the scale's own details (see ``as_seen_by``)."""
     mixed = []
     for i, level in enumerate(levels):
-        neighbours = [resample(levels[j], level.shape[-2:]) for j in (i - 1, i + 1) if 0 <= j < len(levels)]
+        neighbours = [as_seen_by(level, levels[j], bands=bands) for j in (i - 1, i + 1) if 0 <= j < len(levels)]
         mixed.append(own * level + (1 - own) * sum(neighbours) / len(neighbours) if neighbours else level)
     return mixed

