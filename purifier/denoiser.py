@@ -1,4 +1,4 @@
-"""A learned denoiser of dermoscopy, to take ROF's place once it is trained well enough. Images are (B, 3, H, W)."""
+"""A learned denoiser of dermoscopy, which may take ROF's place. Images are (B, 3, H, W)."""
 
 import functools
 
@@ -64,7 +64,8 @@ class Denoiser(nn.Module, PyTorchModelHubMixin):
 
 def denoise(y: Tensor, sigma: float) -> Tensor:
     """``y`` (B, 3, H, W) without its noise of standard deviation ``sigma``, by the bundled weights; not clamped."""
-    return bundled_denoiser(str(y.device))(y, y.new_full((len(y),), sigma))
+    found = bundled_denoiser(str(y.device))(y.float(), y.new_full((len(y),), sigma, dtype=torch.float32))
+    return found.to(y.dtype)
 
 
 @functools.cache

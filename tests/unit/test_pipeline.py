@@ -136,6 +136,40 @@ def test_the_last_smoothing_is_a_gaussian_of_that_width():
     assert abs((out.sum(0) * offset**2).sum().item() - 4.0) < 0.15
 
 
+@pytest.mark.parametrize("own", [0.0, 0.5])
+def test_with_bands_coarse_scales_take_no_details_away(own):
+    x = torch.rand(1, 3, 48, 64, generator=seeded())
+    nothing = dict(scales=(1, 0.5, 0.25), blocks=2, sigma=0.0, weight=0.0, own=own)
+    assert_close(Purifier(**nothing, bands=True)(x), x, atol=0.01, rtol=0)
+    assert (Purifier(**nothing)(x) - x).abs().mean() > 0.05
+
+
+def test_with_bands_a_coarse_scale_gives_its_low_frequencies():
+    fine, coarse = torch.full((1, 3, 64, 64), 0.5), torch.full((1, 3, 32, 32), 0.7)
+    mixed, _ = aggregate([fine, coarse], own=0.5, bands=True)
+    assert_close(mixed, torch.full_like(fine, 0.6))
+
+
+def test_a_learned_denoiser_takes_the_place_of_rof(monkeypatch):
+    seen = []
+
+    def denoise(y, sigma):
+        seen.append((y.shape[-1], sigma))
+        return y.clamp(0, 1) * 0.5
+
+    monkeypatch.setattr("purifier.pipeline.denoise", denoise)
+    purifier = Purifier(denoiser="learned", scales=(1, 0.5), blocks=1, sigma=0.1, decay=1.0)
+    x = torch.rand(1, 3, 64, 64, generator=seeded())
+    stages = list(purifier.stages(x, seeded()))
+    assert seen == [(64, pytest.approx(0.1)), (32, pytest.approx(0.05))]
+    assert all(torch.equal(s.denoised, s.diffused.clamp(0, 1) * 0.5) for s in stages)
+
+
+def test_a_denoiser_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="denoiser"):
+        Purifier(denoiser="magic")
+
+
 def test_a_single_scale_has_no_neighbours():
     x = torch.rand(1, 3, 20, 20)
     assert aggregate([x], own=0.2)[0] is x
