@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
-from purifier.readings import is_out_of_distribution, read
+from purifier.readings import is_out_of_distribution
 from purifier.runs import amplified
 from purifier.templates import Markup, render, say_html
 from purifier.ui.session import Session
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change
+from purifier.wording.readings import agreement, change, of_draws
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -21,13 +21,10 @@ def titles() -> dict[str, str]:
 
 def result_cards(session: Session, classifier: Classifier) -> Markup:
     """One line with the readings so far and what they say together; then each picture beside its reading."""
-    pictures = {"original": session.original, "attacked": session.attacked, "purified": session.purified}
-    present = {name: x for name, x in pictures.items() if x is not None}
-    readings = dict.fromkeys(pictures)
-    if present:
-        readings |= zip(present, read(classifier, *present.values()), strict=True)
-    x, adv, clean = pictures.values()
+    x, adv, clean = session.original, session.attacked, session.purified
+    readings = dict.fromkeys(("original", "attacked", "purified"))
     if x is not None:
+        readings |= session.run.readings(classifier)
         readings["original"] = replace(readings["original"], out_of_distribution=is_out_of_distribution(classifier, x))
     seen, made, purified = say("Choose a picture in step 1."), say("Press Attack."), say("Press Purify.")
     shown, added = None, say("What an attack adds, made visible.")
@@ -39,7 +36,7 @@ def result_cards(session: Session, classifier: Classifier) -> Markup:
         shown = amplified(x, adv, factor)
         added = say("What the attack added, {factor} times as strong; grey is no change.", factor=factor)
     if clean is not None:
-        purified = change(x, clean)
+        purified = f"{change(x, clean)} {of_draws(readings['purified'])}"
     names = titles()
     found = {name: reading.top for name, reading in readings.items() if reading is not None}
     return render(

@@ -13,7 +13,7 @@ from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, diagnosis, headline
+from purifier.wording.readings import agreement, change, diagnosis, headline, of_draws
 
 COMMAND = "purifier report FILE --settings run.json"
 Row = tuple[str, str]  # what, and its value
@@ -69,7 +69,8 @@ def panels(run: Run, readings: dict[str, Reading]) -> list[Panel]:
         found.append(Panel(say("Attacked"), adv, change(x, adv), readings["attacked"]))
         found.append(Panel(say("Perturbation"), perturbation(run), note))
     if clean is not None:
-        found.append(Panel(say("Purified"), clean, change(x, clean), readings["purified"]))
+        note = f"{change(x, clean)} {of_draws(readings['purified'])}".strip()
+        found.append(Panel(say("Purified"), clean, note, readings["purified"]))
     return found
 
 
@@ -176,7 +177,8 @@ def settings_tables(run: Run) -> list[tuple[str, list[Row]]]:
         rows = purifier_rows(settings.attack.known, settings.attack.seed + 1)
         found.append((say("Purifier that the attacker knew"), rows))
     if settings.purifier is not None:
-        found.append((say("Purifier"), purifier_rows(settings.purifier, settings.seed)))
+        rows = purifier_rows(settings.purifier, settings.seed)
+        found.append((say("Purifier"), [*rows, (say("Draws averaged"), str(settings.draws))]))
     return found
 
 
