@@ -9,7 +9,7 @@ from purifier.runs import amplified
 from purifier.templates import Markup, render, say_html
 from purifier.ui.session import Session
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, of_draws
+from purifier.wording.readings import agreement, change
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -36,7 +36,7 @@ def result_cards(session: Session, classifier: Classifier) -> Markup:
         shown = amplified(x, adv, factor)
         added = say("What the attack added, {factor} times as strong; grey is no change.", factor=factor)
     if clean is not None:
-        purified = f"{change(x, clean)} {of_draws(readings['purified'])}"
+        purified = change(x, clean)
     names = titles()
     found = {name: reading.top for name, reading in readings.items() if reading is not None}
     return render(

@@ -13,7 +13,7 @@ from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, diagnosis, headline, of_draws
+from purifier.wording.readings import agreement, change, diagnosis, headline
 
 COMMAND = "purifier report FILE --settings run.json"
 Row = tuple[str, str]  # what, and its value
@@ -69,8 +69,7 @@ def panels(run: Run, readings: dict[str, Reading]) -> list[Panel]:
         found.append(Panel(say("Attacked"), adv, change(x, adv), readings["attacked"]))
         found.append(Panel(say("Perturbation"), perturbation(run), note))
     if clean is not None:
-        note = f"{change(x, clean)} {of_draws(readings['purified'])}".strip()
-        found.append(Panel(say("Purified"), clean, note, readings["purified"]))
+        found.append(Panel(say("Purified"), clean, change(x, clean), readings["purified"]))
     return found
 
 
