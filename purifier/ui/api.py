@@ -39,7 +39,7 @@ def classify(picture: str, classifier: str) -> Told:
         classifier: a bundled name, or 'hf-hub:owner/name@revision'.
 
     Returns:
-        The reading: diagnosis, probabilities, unsure, unlike_dermoscopy, malignant and recognition_rate.
+        The reading: diagnosis, probabilities, draws, agreeing, unsure, unlike_dermoscopy, malignant, recognition_rate.
     """
     x, loaded = _batch(picture), _classifier(classifier)
     return _told(loaded, x, read(loaded, x)[0], classifier)
