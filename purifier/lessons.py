@@ -40,11 +40,13 @@ class Lesson:
 
 def seen_by(done: Run, names: tuple[str, ...]) -> Seen:
     """What classifiers, bundled or on the Hub, read in the pictures of a run."""
-    pictures = done.pictures()
-    return {
+    own, pictures = done.settings.classifier, done.pictures()
+    others = {
         name: dict(zip(pictures, read(load_classifier(name), *pictures.values()), strict=True))
-        for name in dict.fromkeys((done.settings.classifier, *names))
+        for name in names
+        if name != own
     }
+    return {own: done.readings(load_classifier(own)), **others}
 
 
 def teach(lesson: Lesson, path: str) -> tuple[Run, Seen]:
@@ -203,7 +205,7 @@ LESSONS = (
         title="What it costs on clean pictures",
         minutes=4,
         example=f"{MELANOMA}-1.png",
-        settings=Settings(purifier=Purifier()),
+        settings=Settings(purifier=Purifier(), draws=1),
         intro=(
             "No attack this time. A melanoma that the classifier recognises is purified all the same, as it would be "
             "in practice, where nobody knows which pictures were attacked."

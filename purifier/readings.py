@@ -1,7 +1,8 @@
 """A picture as a classifier reads it, in numbers. Pictures are batches of one, (1, 3, H, W) in [0, 1]."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ class Reading:
     probabilities: Tensor  # (len(labels),)
     abstain_below: float = 0.0  # a reading with less confidence is unsure
     out_of_distribution: bool = False  # it does not look like a dermoscopic picture
+    draws: int = 1  # of a purification, whose mean it is
+    agreeing: int = 1  # draws that alone have the same likeliest label
 
     @property
     def top(self) -> str:
@@ -52,6 +55,13 @@ def read(classifier: Classifier, *pictures: Tensor) -> list[Reading]:
     with torch.no_grad():
         probabilities = classifier.probabilities(torch.cat(pictures).to(classifier.mean.device)).cpu()
     return [Reading(classifier.labels, row, classifier.calibration.abstain_below) for row in probabilities]
+
+
+def mean_of(draws: Sequence[Reading]) -> Reading:
+    """The mean of the readings of several draws of one purification."""
+    probabilities = torch.stack([reading.probabilities for reading in draws]).mean(dim=0)
+    mean = replace(draws[0], probabilities=probabilities, draws=len(draws))
+    return replace(mean, agreeing=sum(reading.top == mean.top for reading in draws))
 
 
 def is_out_of_distribution(classifier: Classifier, x: Tensor) -> bool:

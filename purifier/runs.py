@@ -19,7 +19,7 @@ from purifier.classifiers.classifier import DEFAULT, Classifier, default_device
 from purifier.classifiers.taxonomy import code_of
 from purifier.pictures.files import quantise, to_picture
 from purifier.pipeline import Purifier, Stage
-from purifier.readings import Reading, read
+from purifier.readings import Reading, mean_of, read
 from purifier.strict import built, strict
 from purifier.texts import Text, UserError
 
@@ -27,6 +27,7 @@ AT_ONCE = 4  # purifications, of many
 SAMPLES = 4  # of the purifier's noise, at each step of an attacker who knows it
 ANY = "any other"  # in place of a target: get away from the present reading
 MAX_SEED = 2**32 - 1
+MOST_DRAWS = 64  # that are averaged
 Cell = tuple[Tensor, Reading]  # a picture and its reading
 
 
@@ -47,7 +48,7 @@ class Attack:
     stopped_after: int | None = None  # steps, where it did not go to its end
 
     def __post_init__(self) -> None:
-        _check_seed(self.seed)
+        _check(Text("Seed"), self.seed, 0, MAX_SEED)
         if self.levels < 1:
             raise UserError(
                 "Epsilon is {value}/255. A picture's values are whole numbers of 1/255, so with less than 1/255 "
@@ -65,28 +66,34 @@ class Attack:
         return math.floor(255 * self.settings.eps + 1e-6)  # 255 * (2 / 255) may come out below 2
 
 
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed <= MAX_SEED:
+def _check(name: Text, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
         raise UserError(
             "{name} must be a whole number from {low} to {high}, and is {value}.",
-            name=Text("Seed"),
-            low=0,
-            high=MAX_SEED,
-            value=seed,
+            name=name,
+            low=low,
+            high=high,
+            value=value,
         )
 
 
 @strict
 class Settings:
-    """All that a run depends on besides its picture. None for what was not done."""
+    """All that a run depends on besides its picture. None for what was not done.
+
+    ``draws``, from 1 to ``MOST_DRAWS``, is how many purifications the reading of the purified picture is the mean of.
+    Raises ``ValueError`` for numbers out of range.
+    """
 
     classifier: str = DEFAULT
     attack: Attack | None = None
     purifier: Purifier | None = None
     seed: int = 0  # of the purifier's noise
+    draws: int = 4
 
     def __post_init__(self) -> None:
-        _check_seed(self.seed)
+        _check(Text("Seed"), self.seed, 0, MAX_SEED)
+        _check(Text("Draws averaged"), self.draws, 1, MOST_DRAWS)
 
     def to_json(self) -> str:
         """As text that ``from_json`` reads."""
@@ -94,26 +101,30 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Settings":
-        """Settings as ``to_json`` wrote them, or as they lie under "settings" in a report's JSON.
+        """Settings as ``to_json`` wrote them, or as they lie under "settings" in a report's JSON. Those that do not say
+        how many draws are from before draws were averaged, and mean one.
 
         Raises ``ValueError`` for anything else.
         """
         try:
             values = json.loads(text)
-            return built(cls, values.get("settings", values) if isinstance(values, dict) else values)
+            values = values.get("settings", values) if isinstance(values, dict) else values
+            return built(cls, {"draws": 1, **values} if isinstance(values, dict) else values)
         except ValueError as error:
             raise UserError("These are not the settings of a run: {reason}", reason=str(error)) from error
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What was done to a picture and what came of it. ``stages`` are those of the purification, each with its four
-    pictures (before, diffused, denoised, aggregated) and their readings."""
+    """What was done to a picture and what came of it. ``purified`` is the first of the draws, and ``purified_reading``
+    the mean of them all. ``stages`` are those of the first, each with its four pictures (before, diffused, denoised,
+    aggregated) and their readings."""
 
     settings: Settings
     original: Tensor
     attacked: Tensor | None = None
     purified: Tensor | None = None
+    purified_reading: Reading | None = None
     stages: tuple[tuple[Stage, list[Cell]], ...] = ()
 
     @property
@@ -125,6 +136,12 @@ class Run:
         """The pictures that there are, by name."""
         found = {"original": self.original, "attacked": self.attacked, "purified": self.purified}
         return {name: x for name, x in found.items() if x is not None}
+
+    def readings(self, classifier: Classifier) -> dict[str, Reading]:
+        """How the run's classifier reads the pictures that there are, by name; ``purified`` has its mean reading."""
+        found = {name: x for name, x in self.pictures().items() if name != "purified"}
+        readings = dict(zip(found, read(classifier, *found.values()), strict=True))
+        return readings if self.purified is None else {**readings, "purified": self.purified_reading}
 
 
 def run(settings: Settings, x: Tensor, classifier: Classifier, attacker: Classifier | None = None) -> Run:
@@ -141,13 +158,16 @@ def run(settings: Settings, x: Tensor, classifier: Classifier, attacker: Classif
 
 
 def purify_run(begun: Run, classifier: Classifier) -> Run:
-    """``begun`` with its purification, if its settings ask for one."""
-    purifier = begun.settings.purifier
+    """``begun`` with its purification, if its settings ask for one. A mean reading that it has already stays."""
+    purifier, seed = begun.settings.purifier, begun.settings.seed
     if purifier is None:
         return begun
-    stages = tuple(purify_stages(classifier, purifier, begun.source, seed=begun.settings.seed))
+    stages = tuple(purify_stages(classifier, purifier, begun.source, seed=seed))
     purified = merged_picture(purifier, [s for s, _ in stages if s.block == purifier.blocks], begun.source)
-    return replace(begun, stages=stages, purified=purified)
+    reading = begun.purified_reading
+    if reading is None:
+        reading = mean_reading(classifier, purifier, begun.source, draws=begun.settings.draws, seed=seed)
+    return replace(begun, stages=stages, purified=purified, purified_reading=reading)
 
 
 def attack_steps(classifier: Classifier, x: Tensor, attack: Attack) -> Iterator[Tensor]:
@@ -204,14 +224,23 @@ def purified_picture(purifier: Purifier, x: Tensor, *, seed: int = 0) -> Tensor:
     return quantise(clean).cpu()
 
 
-def purified_labels(classifier: Classifier, purifier: Purifier, x: Tensor, *, draws: int) -> Iterator[list[str]]:
-    """What the classifier reads in each of many purified pictures of one, a few at a time; always the same ones."""
-    generator = torch.Generator().manual_seed(0)
+def mean_reading(classifier: Classifier, purifier: Purifier, x: Tensor, *, draws: int, seed: int = 0) -> Reading:
+    """The mean of the calibrated probabilities over ``draws`` purified pictures of ``x`` (1, 3, H, W)."""
+    found = purified_readings(classifier, purifier, x, draws=draws, seed=seed)
+    return mean_of([reading for some in found for reading in some])
+
+
+def purified_readings(
+    classifier: Classifier, purifier: Purifier, x: Tensor, *, draws: int, seed: int = 0
+) -> Iterator[list[Reading]]:
+    """The reading of each of ``draws`` purified pictures of one, at most ``AT_ONCE`` at a time. The first picture is
+    what ``purified_picture`` gives for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
     for done in range(0, draws, AT_ONCE):
         many = x.to(classifier.mean.device).expand(min(AT_ONCE, draws - done), -1, -1, -1)
         with torch.no_grad():
             clean = quantise(purifier(many, generator))
-        yield [reading.top for reading in read(classifier, clean)]
+        yield read(classifier, clean)
 
 
 def merged_picture(purifier: Purifier, last_block: list[Stage], x: Tensor) -> Tensor:

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from torch import Tensor
-
 from purifier import __version__
 from purifier.classifiers.classifier import Classifier
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SUFFIXES, quantise, read_image, to_png
 from purifier.pictures.folders import files_in, is_picture, printable
-from purifier.readings import is_out_of_distribution, read
+from purifier.readings import is_out_of_distribution
 from purifier.runs import Run, Settings, run
 
 Row = dict[str, str | float | bool]
@@ -119,15 +117,16 @@ def kinds(settings: Settings) -> list[str]:
 def columns(classifier: Classifier, settings: Settings) -> list[str]:
     """The names of the columns of ``results.csv``."""
     scores = ("read_as", "unsure", "malignant", *(f"p_{label}" for label in classifier.labels))
-    of_kinds = (f"{kind}_{score}" for kind in kinds(settings) for score in scores)
-    return ["file", "sha256", "weights", "error", "dermoscopic", *of_kinds]
+    of_kinds = [f"{kind}_{score}" for kind in kinds(settings) for score in scores]
+    of_draws = ["purified_draws", "purified_agreeing"] if settings.purifier is not None else []
+    return ["file", "sha256", "weights", "error", "dermoscopic", *of_kinds, *of_draws]
 
 
 def readings_row(done: Run, classifier: Classifier) -> Row:
-    """What is read in every picture of a run."""
-    pictures: dict[str, Tensor] = done.pictures()
+    """What is read in every picture of a run, and in how many of the draws alone the purified one is read so."""
     row: Row = {"dermoscopic": not is_out_of_distribution(classifier, quantise(done.original))}
-    for kind, reading in zip(pictures, read(classifier, *pictures.values()), strict=True):
+    readings = done.readings(classifier)
+    for kind, reading in readings.items():
         malignant = reading.malignant()
         row |= {
             f"{kind}_read_as": reading.top,
@@ -135,6 +134,8 @@ def readings_row(done: Run, classifier: Classifier) -> Row:
             f"{kind}_malignant": "" if malignant is None else round(malignant, 4),
             **{f"{kind}_p_{label}": round(reading.probability(label), 4) for label in classifier.labels},
         }
+    if "purified" in readings:
+        row |= {"purified_draws": readings["purified"].draws, "purified_agreeing": readings["purified"].agreeing}
     return row
 
 

@@ -43,7 +43,7 @@ def add_picture_commands(commands: argparse._SubParsersAction, device_option: Ca
         if attacks:
             _attack_options(command)
         if purifies or attacks:  # an attacker may know the purifier
-            _purifier_options(command)
+            _purifier_options(command, reads=purifies)
         if name == "report":
             command.add_argument("--no-attack", action="store_true", help="purify the pictures as they are")
             command.add_argument(
@@ -72,7 +72,7 @@ def _attack_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--attack-seed", type=int, default=0)
 
 
-def _purifier_options(command: argparse.ArgumentParser) -> None:
+def _purifier_options(command: argparse.ArgumentParser, *, reads: bool) -> None:
     purifier = Purifier()
     group = command.add_argument_group("purifier")
     group.add_argument("--blocks", type=int, default=purifier.blocks, help="(default %(default)s)")
@@ -90,6 +90,10 @@ def _purifier_options(command: argparse.ArgumentParser) -> None:
         help=f"some of {', '.join(f'{scale:g}' for scale in ALL_SCALES)} (default {_listed(purifier.scales)})",
     )
     group.add_argument("--noise-seed", type=int, default=0)
+    if reads:
+        group.add_argument(
+            "--draws", type=int, default=Settings().draws, help="purifications whose mean is read (default %(default)s)"
+        )
 
 
 def _listed(scales: tuple[float, ...]) -> str:
@@ -113,7 +117,9 @@ def settings_from(options: argparse.Namespace) -> Settings:
             seed=options.attack_seed,
         )
     settings = Settings(classifier=options.classifier, attack=attack)
-    return replace(settings, purifier=purifier, seed=options.noise_seed) if options.purifies else settings
+    if options.purifies:
+        settings = replace(settings, purifier=purifier, seed=options.noise_seed, draws=options.draws)
+    return settings
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -148,7 +154,8 @@ def _line(row: dict) -> str:
         if label := row.get(f"{kind}_read_as"):
             unsure = " (unsure)" if str(row[f"{kind}_unsure"]) == "True" else ""
             percent = f"{100 * float(row[f'{kind}_p_{label}']):.0f} %"
-            said.append(("" if kind == "original" else f"{kind}: ") + f"{full_name(label)} {percent}{unsure}")
+            draws = f" ({row['purified_agreeing']} of {row['purified_draws']} draws)" if kind == "purified" else ""
+            said.append(("" if kind == "original" else f"{kind}: ") + f"{full_name(label)} {percent}{unsure}{draws}")
     return f"{row['file']}: {' -> '.join(said)}"
 
 

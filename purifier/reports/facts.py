@@ -10,7 +10,7 @@ from torch import Tensor
 
 from purifier import __version__
 from purifier.classifiers.classifier import Classifier, digest_of, folder_of
-from purifier.readings import Reading, distance, is_out_of_distribution, read
+from purifier.readings import Reading, distance, is_out_of_distribution
 from purifier.runs import Run, hash_of
 
 NOTICE = "Research and teaching; not a medical device."
@@ -39,8 +39,7 @@ def record(
 
 def facts_of(run: Run, classifier: Classifier, attacker: Classifier | None, made: datetime | None) -> Facts:
     """What a report tells. Arguments as of ``record``."""
-    pictures = run.pictures()
-    readings = dict(zip(pictures, read(classifier, *pictures.values()), strict=True))
+    readings = run.readings(classifier)
     readings["original"] = replace(
         readings["original"], out_of_distribution=is_out_of_distribution(classifier, run.original)
     )
@@ -65,6 +64,9 @@ def _record(
     if settings.attack is not None and settings.attack.classifier != settings.classifier:
         name = settings.attack.classifier
         found["attacker"] = _origin(name, name if attacker is None else attacker.source)
+    if run.purified is not None:
+        reading = readings["purified"]
+        found["pictures"]["purified"] |= {"draws": reading.draws, "agreeing": reading.agreeing}
     for key, x in (("perturbation", run.attacked), ("purified_against_original", run.purified)):
         if x is not None:
             found[key] = distance(run.original, x)

@@ -14,7 +14,7 @@ from torch import Tensor
 from purifier.pictures.files import to_png
 from purifier.readings import bars, is_malignant
 from purifier.wording.language import say, spoken
-from purifier.wording.readings import diagnosis, headline
+from purifier.wording.readings import diagnosis, headline, of_draws
 from purifier.wording.runs import likeness, scale_name, step_names
 
 
@@ -49,7 +49,8 @@ _environment = Environment(
 )
 _environment.filters |= {f.__name__: f for f in (data_url, diagnosis, png, say, unbroken)}
 _environment.globals |= {
-    f.__name__: f for f in (say, say_html, spoken, bars, is_malignant, headline, likeness, scale_name, step_names)
+    f.__name__: f
+    for f in (say, say_html, spoken, bars, is_malignant, headline, likeness, of_draws, scale_name, step_names)
 }
 
 

@@ -9,11 +9,11 @@ import gradio as gr
 
 from purifier.classifiers.classifier import Classifier
 from purifier.pictures.files import quantise, read_image, to_picture
-from purifier.readings import read
-from purifier.runs import ANY, Attack, attack_steps, merged_picture, purify_stages
+from purifier.readings import mean_of, read
+from purifier.runs import ANY, Attack, attack_steps, merged_picture, purified_readings, purify_stages
 from purifier.templates import macros
 from purifier.texts import UserError
-from purifier.ui.controls import SEED, attack_from, purifier_from, target_choices
+from purifier.ui.controls import MEAN_DRAWS, SEED, attack_from, purifier_from, target_choices
 from purifier.ui.events import EXPECTED
 from purifier.ui.results import result_cards
 from purifier.ui.session import Session, classifier_for_page, need_picture
@@ -64,7 +64,7 @@ def change_classifier(name: str, session: Session) -> Iterator[Update]:
     except EXPECTED as error:
         yield Update(classifier=session.classifier, status=warn(error))
         return
-    session = replace(session, purified=None, blocks=(), classifier=name)
+    session = replace(session.unpurified(), classifier=name)
     menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
     text = _loaded_text(name, classifier.source, received)
     yield replace(without_pyramid(session, classifier), target=menu, classifier=name, status=status(text))
@@ -104,19 +104,20 @@ def attack(
             continue
         shown = time.monotonic()
         made = replace(how, stopped_after=step if step < total else None)
-        session = replace(session, attacked=adv, attack=made, purified=None, blocks=())
+        session = replace(session.unpurified(), attacked=adv, attack=made)
         text = with_time_left(say("Attack: step {step} of {total}", step=step, total=total), started, step, total)
         yield replace(without_pyramid(session, classifier), status=status(text))
 
 
 def purify(
-    session: Session, blocks: int, sigma: float, weight: float, scales: list[float], seed: int
+    session: Session, blocks: int, sigma: float, weight: float, scales: list[float], seed: int, draws: int
 ) -> Iterator[Update]:
-    """Purify the attacked picture, or the original where nothing was attacked, showing every stage."""
+    """Purify the attacked picture, or the original where nothing was attacked, showing every stage of the first draw;
+    then read the mean of all draws."""
     need_picture(session)
     classifier, purifier = classifier_for_page(session.classifier), purifier_from(blocks, sigma, weight, scales)
-    seed = SEED.check(seed)
-    stale, session = session.purified is not None, replace(session, purified=None, blocks=())
+    seed, draws = SEED.check(seed), MEAN_DRAWS.check(draws)
+    stale, session = session.purified is not None, session.unpurified()
     labels = list(dict.fromkeys(reading.top for reading in read(classifier, session.original, session.source)))
     last_block, rows, drawn = [], [], []
     for stage, cells in purify_stages(classifier, purifier, session.source, seed=seed):
@@ -134,7 +135,12 @@ def purify(
         menu = _block_menu(len(drawn))
         yield Update(session=session, results=shown, pyramid=drawn[-1], block_menu=menu, status=status(text))
     purified = merged_picture(purifier, last_block, session.source)
-    session = replace(session, purified=purified, purifier=purifier, seed=seed)
+    readings = []
+    for some in purified_readings(classifier, purifier, session.source, draws=draws, seed=seed):
+        readings += some
+        yield Update(status=status(say("Purify: draw {n} of {count}.", n=len(readings), count=draws)))
+    mean = mean_of(readings)
+    session = replace(session, purified=purified, purified_reading=mean, purifier=purifier, seed=seed)
     yield Update(session=session, results=result_cards(session, classifier), status=status(say("Purified.")))
 
 

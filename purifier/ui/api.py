@@ -1,7 +1,8 @@
 """The endpoints for programs: the page's actions, with a picture file in and a picture file out.
 
 A reading is a dict: ``diagnosis`` (the likeliest), ``probabilities`` (full name to calibrated probability, likeliest
-first), ``unsure`` (its confidence is below the classifier's threshold), ``unlike_dermoscopy`` (None where the
+first), ``draws`` (of the purification whose mean they are; otherwise 1), ``agreeing`` (those draws that alone have the
+same diagnosis), ``unsure`` (its confidence is below the classifier's threshold), ``unlike_dermoscopy`` (None where the
 classifier cannot tell), ``malignant`` (the probability of all malignant and precancerous diagnoses together; None where
 a label is not one of ISIC 2019's), and ``recognition_rate``, what was measured of the classifier on test pictures that
 nobody attacked (None for classifiers from elsewhere).
@@ -18,11 +19,11 @@ from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.classifiers.taxonomy import full_name
 from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
-from purifier.readings import is_out_of_distribution, read
-from purifier.runs import Attack, attack_steps, purified_picture
+from purifier.readings import Reading, is_out_of_distribution, read
+from purifier.runs import Attack, attack_steps, mean_reading, purified_picture
 from purifier.texts import UserError
 from purifier.ui.comparison import all_defences, defend
-from purifier.ui.controls import COMPARE_DRAWS, SEED, attack_from, purifier_from
+from purifier.ui.controls import COMPARE_DRAWS, MEAN_DRAWS, SEED, attack_from, purifier_from
 from purifier.ui.session import Session, classifier_for_page
 
 Told = dict[str, object]  # a reading, as above
@@ -38,9 +39,10 @@ def classify(picture: str, classifier: str) -> Told:
         classifier: a bundled name, or 'hf-hub:owner/name@revision'.
 
     Returns:
-        The reading: diagnosis, probabilities, unsure, unlike_dermoscopy, malignant and recognition_rate.
+        The reading: diagnosis, probabilities, draws, agreeing, unsure, unlike_dermoscopy, malignant, recognition_rate.
     """
-    return _told(_classifier(classifier), _batch(picture), classifier)
+    x, loaded = _batch(picture), _classifier(classifier)
+    return _told(loaded, x, read(loaded, x)[0], classifier)
 
 
 def attack(
@@ -89,13 +91,13 @@ def attack(
         seed=SEED.check(seed),
     )
     *_, adv = attack_steps(loaded, quantise(x), settings)
-    return to_picture(adv), _told(loaded, adv, classifier)
+    return to_picture(adv), _told(loaded, adv, read(loaded, adv)[0], classifier)
 
 
 def purify(
-    picture: str, classifier: str, blocks: int, sigma: float, weight: float, scales: list[float], seed: int
+    picture: str, classifier: str, blocks: int, sigma: float, weight: float, scales: list[float], seed: int, draws: int
 ) -> tuple[Image.Image, Told]:
-    """Purify a picture by multiscale diffusive and denoising aggregation (MDDA), and read the result.
+    """Purify a picture by multiscale diffusive and denoising aggregation (MDDA) several times, and read the mean.
 
     Research and teaching; not a medical device.
 
@@ -107,13 +109,16 @@ def purify(
         weight: of the total variation in the denoising.
         scales: of the pyramid, 1 among them.
         seed: of the noise.
+        draws: purifications whose mean is read, from 1 to 64; more are right more often, and take longer.
 
     Returns:
-        The purified picture (PNG, 224 x 224) and its reading.
+        The first purified picture (PNG, 224 x 224) and the mean reading of all draws.
     """
     x, loaded = _batch(picture), _classifier(classifier)
-    clean = purified_picture(purifier_from(blocks, sigma, weight, scales), x, seed=SEED.check(seed))
-    return to_picture(clean), _told(loaded, clean, classifier)
+    purifier, seed = purifier_from(blocks, sigma, weight, scales), SEED.check(seed)
+    reading = mean_reading(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed)
+    clean = purified_picture(purifier, x, seed=seed)
+    return to_picture(clean), _told(loaded, clean, reading, classifier)
 
 
 def compare(picture: str, classifier: str, draws: int, original: str | None = None) -> list[dict]:
@@ -160,13 +165,14 @@ def _flag(name: str, value: bool | None) -> bool:
     return value
 
 
-def _told(classifier: Classifier, x: Tensor, name: str) -> Told:
+def _told(classifier: Classifier, x: Tensor, reading: Reading, name: str) -> Told:
     """The reading of a picture by the loaded classifier of that name."""
-    reading = read(classifier, x)[0]
     can_tell = classifier.calibration.out_of_distribution is not None
     return {
         "diagnosis": full_name(reading.top),
         "probabilities": reading.as_dict(),
+        "draws": reading.draws,
+        "agreeing": reading.agreeing,
         "unsure": reading.unsure,
         "unlike_dermoscopy": is_out_of_distribution(classifier, x) if can_tell else None,
         "malignant": reading.malignant(),

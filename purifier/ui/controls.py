@@ -11,7 +11,7 @@ from purifier.classifiers.classifier import bundled_classifiers
 from purifier.classifiers.hub import PUBLIC
 from purifier.classifiers.taxonomy import full_name
 from purifier.pipeline import Purifier
-from purifier.runs import ANY, MAX_SEED, Settings
+from purifier.runs import ANY, MAX_SEED, MOST_DRAWS, Settings
 from purifier.texts import Text, UserError
 from purifier.wording.language import say
 
@@ -47,6 +47,8 @@ DRAWS = Range("Purifications of each picture", 8, 400, 1)
 SMOOTHING = Range("Smoothing noise, in 1/255", 4, 64, 1)
 CERTIFY_SAMPLES = Range("Noisy draws", 50, 2000, 1)
 COMPARE_DRAWS = Range("Draws", 1, 50, 1)
+MEAN_DRAWS = Range("Draws averaged", 1, MOST_DRAWS, 1)
+DRAW_CHOICES = (1, 4, 16)  # of them on the page
 SEED = Range("Seed", 0, MAX_SEED, 1)
 ELSEWHERE = "These settings have values that the page has no controls for. Use the command purifier report."
 
@@ -123,6 +125,10 @@ def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, objec
         if purifier_from(**of_purifier) != shown or (attack and attack.known not in (None, shown)):
             raise UserError(ELSEWHERE)
         values |= dict(**of_purifier, seed=SEED.check(settings.seed))
+    if purifier is not None:
+        if settings.draws not in DRAW_CHOICES:
+            raise UserError(ELSEWHERE)
+        values["draws"] = settings.draws
     return values
 
 

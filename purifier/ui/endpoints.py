@@ -8,10 +8,10 @@ import gradio as gr
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import DEFAULT
 from purifier.pipeline import Purifier
-from purifier.runs import ANY
+from purifier.runs import ANY, Settings
 from purifier.ui import api
 from purifier.ui.components import COMPUTE, unopened
-from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, SIGMA, WEIGHT
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, MEAN_DRAWS, SIGMA, WEIGHT
 from purifier.ui.events import errors_as_messages
 
 
@@ -35,6 +35,7 @@ def add_endpoints() -> None:
         seed = gr.Number(0, label="Seed")
         knows = gr.Checkbox(False, label="The attacker knows the purifier")
         draws = gr.Number(8, label=COMPARE_DRAWS.name)
+        averaged = gr.Number(Settings().draws, label=MEAN_DRAWS.name)
         result, reading = gr.Image(label="Result", format="png"), gr.JSON(label="Reading")
         gr.Button().click(
             errors_as_messages(api.classify), [picture, classifier], reading, api_name="classify", **shared
@@ -48,7 +49,7 @@ def add_endpoints() -> None:
         )
         gr.Button().click(
             errors_as_messages(api.purify),
-            [picture, classifier, blocks, sigma, weight, scales, seed],
+            [picture, classifier, blocks, sigma, weight, scales, seed, averaged],
             [result, reading],
             api_name="purify",
             **shared,

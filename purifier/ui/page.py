@@ -74,7 +74,7 @@ def build_page() -> gr.Blocks:
         with gr.Tab(label("Lessons")) as lessons:
             add_lessons(try_it.outputs, lessons)
         with gr.Tab(label("Pyramid theatre")) as theatre:
-            add_theatre(session, try_it.purifier, try_it.seed, theatre)
+            add_theatre(session, [*try_it.purifier, try_it.seed, try_it.draws], theatre)
         with gr.Tab(label("How often?")):
             add_how_often(session, try_it.purifier)
         with gr.Tab(label("Compare")):

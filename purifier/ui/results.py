@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
-from purifier.readings import is_out_of_distribution, read
+from purifier.readings import is_out_of_distribution
 from purifier.runs import amplified
 from purifier.templates import Markup, render, say_html
 from purifier.ui.session import Session
@@ -21,13 +21,10 @@ def titles() -> dict[str, str]:
 
 def result_cards(session: Session, classifier: Classifier) -> Markup:
     """One line with the readings so far and what they say together; then each picture beside its reading."""
-    pictures = {"original": session.original, "attacked": session.attacked, "purified": session.purified}
-    present = {name: x for name, x in pictures.items() if x is not None}
-    readings = dict.fromkeys(pictures)
-    if present:
-        readings |= zip(present, read(classifier, *present.values()), strict=True)
-    x, adv, clean = pictures.values()
+    x, adv, clean = session.original, session.attacked, session.purified
+    readings = dict.fromkeys(("original", "attacked", "purified"))
     if x is not None:
+        readings |= session.run.readings(classifier)
         readings["original"] = replace(readings["original"], out_of_distribution=is_out_of_distribution(classifier, x))
     seen, made, purified = say("Choose a picture in step 1."), say("Press Attack."), say("Press Purify.")
     shown, added = None, say("What an attack adds, made visible.")

@@ -1,12 +1,13 @@
 """What one visitor has on the page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from purifier.classifiers.classifier import DEFAULT, Classifier, default_device, load_classifier
 from purifier.classifiers.hub import Progress
 from purifier.pipeline import Purifier
+from purifier.readings import Reading
 from purifier.runs import Attack, Run, Settings
 from purifier.texts import UserError
 
@@ -19,7 +20,8 @@ class Session:
     is_own: bool = False  # the visitor's, and no example
     attacked: Tensor | None = None
     attack: Attack | None = None  # that made it
-    purified: Tensor | None = None
+    purified: Tensor | None = None  # the first of the draws
+    purified_reading: Reading | None = None  # the mean of them all
     purifier: Purifier | None = None  # that made it
     seed: int = 0  # of its noise
     blocks: tuple[str, ...] = ()  # the pyramid of each block, drawn
@@ -33,9 +35,14 @@ class Session:
     @property
     def run(self) -> Run:
         """What was done, without the stages; there must be a picture."""
-        purifier = self.purifier if self.purified is not None else None
-        settings = Settings(classifier=self.classifier, attack=self.attack, purifier=purifier, seed=self.seed)
-        return Run(settings, self.original, self.attacked, self.purified)
+        settings = Settings(classifier=self.classifier, attack=self.attack, seed=self.seed)
+        if self.purified is not None:
+            settings = replace(settings, purifier=self.purifier, draws=self.purified_reading.draws)
+        return Run(settings, self.original, self.attacked, self.purified, self.purified_reading)
+
+    def unpurified(self) -> "Session":
+        """Before its purification."""
+        return replace(self, purified=None, purified_reading=None, blocks=())
 
 
 def need_picture(session: Session) -> None:

@@ -41,6 +41,7 @@ class Update:
     weight: float = stays()
     scales: list[float] = stays()
     seed: int = stays()
+    draws: int = stays()
 
 
 def by_component(update: Update, outputs: Mapping[str, Component]) -> dict:

@@ -30,6 +30,18 @@ def agreement(original: Reading | None, attacked: Reading | None, purified: Read
     return say("The readings disagree: do not trust any one of them.")
 
 
+def of_draws(reading: Reading) -> str:
+    """How many draws of a purification a reading is the mean of, and how many of them agree; empty for one draw."""
+    if reading.draws == 1:
+        return ""
+    return say(
+        "The mean of {draws} draws is read, the first is shown; {agreeing} of {draws} draws alone read as {diagnosis}.",
+        draws=reading.draws,
+        agreeing=reading.agreeing,
+        diagnosis=diagnosis(reading.top),
+    )
+
+
 def change(x: Tensor, z: Tensor) -> str:
     """How ``z`` differs from the original ``x``."""
     apart = distance(x, z)

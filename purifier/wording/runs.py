@@ -176,7 +176,8 @@ def settings_tables(run: Run) -> list[tuple[str, list[Row]]]:
         rows = purifier_rows(settings.attack.known, settings.attack.seed + 1)
         found.append((say("Purifier that the attacker knew"), rows))
     if settings.purifier is not None:
-        found.append((say("Purifier"), purifier_rows(settings.purifier, settings.seed)))
+        rows = purifier_rows(settings.purifier, settings.seed)
+        found.append((say("Purifier"), [*rows, (say("Draws averaged"), str(settings.draws))]))
     return found
 
 

@@ -22,7 +22,7 @@ from purifier.classifiers.taxonomy import full_name
 from purifier.defences import FAMILIES
 from purifier.pictures.files import quantise, to_batch
 from purifier.readings import is_out_of_distribution, read
-from purifier.runs import Attack, attack_steps
+from purifier.runs import Attack, attack_steps, mean_reading
 from purifier.ui.page import LAUNCH, build_page
 from tests.helpers.pictures import lesion_like
 from tests.helpers.server import start_app
@@ -64,7 +64,7 @@ def test_the_api_has_four_named_endpoints_with_their_parameters(client):
     purifier = ["blocks", "sigma", "weight", "scales"]
     own = ["method", "epsilon", "steps", "target", "seed", "knows_purifier"]
     assert names["/attack"] == ["picture", "classifier", *own, *purifier]
-    assert names["/purify"] == ["picture", "classifier", *purifier, "seed"]
+    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws"]
     assert names["/compare"] == ["picture", "classifier", "draws", "original"]
     assert all("not a medical device" in e["description"] for e in endpoints.values())
 
@@ -133,7 +133,12 @@ def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, cl
     clean, reading = client.predict(handle_file(attacked), seed=3, api_name="/purify")
     expected = quantise(Purifier()(adv, torch.Generator().manual_seed(3)))
     assert torch.equal(to_batch(Image.open(clean)), expected)
-    assert list(reading["probabilities"].values()) == pytest.approx(
+    mean = mean_reading(classifier, Purifier(), adv, draws=4, seed=3)
+    assert list(reading["probabilities"].values()) == pytest.approx(list(mean.as_dict().values()), abs=1e-5)
+    assert (reading["draws"], reading["agreeing"]) == (4, mean.agreeing)
+    same, alone = client.predict(handle_file(attacked), seed=3, draws=1, api_name="/purify")
+    assert torch.equal(to_batch(Image.open(same)), expected) and alone["draws"] == 1
+    assert list(alone["probabilities"].values()) == pytest.approx(
         classifier.probabilities(expected)[0].sort(descending=True).values.tolist(), abs=1e-5
     )
 
@@ -194,6 +199,7 @@ def test_settings_reach_the_purifier(client, file):
         ("/purify", dict(blocks=0), "Blocks must"),
         ("/purify", dict(blocks=10**6), "Blocks must"),
         ("/purify", dict(weight=-1), "Denoising weight must"),
+        ("/purify", dict(draws=65), "Draws averaged must be a number from 1 to 64"),
         ("/attack", dict(steps=10**9), "Attack steps must"),
         ("/attack", dict(epsilon=0), "Epsilon, in 1/255 must"),
         ("/attack", dict(seed=2**70), "Seed must"),
@@ -212,6 +218,7 @@ def test_settings_reach_the_purifier(client, file):
                 ("/purify", "sigma", "Noise sigma, in 1/255"),
                 ("/purify", "weight", "Denoising weight"),
                 ("/purify", "seed", "Seed"),
+                ("/purify", "draws", "Draws averaged"),
                 ("/compare", "draws", "Draws"),
             )
             for value in (None, [1], {"a": 1})

@@ -42,6 +42,7 @@ def test_upload_attack_purify(page, file):
     press(page, "Purify")
     page.get_by_text("Purified.").wait_for()
     card(page, "Purified").get_by_role("img").wait_for()
+    assert "of 4 draws alone read as" in card(page, "Purified").inner_text()
     defaults = Purifier()
     table = page.locator(".lp-pyramid")
     assert table.get_by_role("img").count() == 4 * len(defaults.scales)

@@ -78,12 +78,15 @@ def test_a_run_is_taken_away_and_repeated_to_the_bit(page, served, tmp_path):
     choose_example(page)
     press(page, "Attack")
     page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+    page.get_by_role("radio", name="16", exact=True).check()
     press(page, "Purify")
     page.get_by_text("Purified.", exact=True).wait_for()
+    assert "of 16 draws" in card(page, "Purified").inner_text()
     page.get_by_text("Take it away").click()
     press(page, "Make the report")
     page.get_by_text("The report is ready.").wait_for()
     first = json.loads(download(page, "Settings (JSON)").read_text(encoding="utf-8"))
+    assert f"{first['pictures']['purified']['agreeing']} of 16 draws" in card(page, "Purified").inner_text()
     assert download(page, "Report to print (PDF)").read_bytes().startswith(b"%PDF-")
     assert "not a medical device" in download(page, "Report to read (HTML)").read_text(encoding="utf-8")
     with zipfile.ZipFile(download(page, "All pictures (ZIP)")) as archive:
@@ -94,6 +97,7 @@ def test_a_run_is_taken_away_and_repeated_to_the_bit(page, served, tmp_path):
     run = tmp_path / "run.json"
     run.write_text(json.dumps(first), encoding="utf-8")
     page.get_by_role("slider", name="Blocks").press("ArrowRight")
+    page.get_by_role("radio", name="1", exact=True).check()
     page.get_by_label("Load settings (run.json)").or_(
         page.locator("input[type=file][accept='.json']")
     ).last.set_input_files(run)

@@ -7,7 +7,7 @@ import torch
 from purifier.classifiers.classifier import load_classifier
 from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
-from purifier.runs import AT_ONCE, Attack, attack_steps, purified_labels
+from purifier.runs import AT_ONCE, Attack, attack_steps, purified_readings
 from purifier.ui.controls import DRAWS, attack_from
 from purifier.ui.session import Session
 from purifier.ui.tabs.compare import compare
@@ -29,7 +29,7 @@ def session():
 def test_draws_differ_and_are_always_the_same_ones(session):
     classifier, purifier = load_classifier(), Purifier(sigma=60 / 255, weight=0.0)
     twice = [
-        [label for labels in purified_labels(classifier, purifier, session.attacked, draws=10) for label in labels]
+        [r.top for some in purified_readings(classifier, purifier, session.attacked, draws=10) for r in some]
         for _ in range(2)
     ]
     assert len(twice[0]) == 10 and twice[0] == twice[1] and len(set(twice[0])) > 1

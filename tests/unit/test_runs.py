@@ -1,13 +1,27 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from purifier.attacks import AttackSettings
 from purifier.pictures.files import quantise, to_batch
 from purifier.pipeline import Purifier
 from purifier.readings import read
-from purifier.runs import ANY, Attack, Settings, hash_of, run
+from purifier.runs import (
+    ANY,
+    AT_ONCE,
+    MOST_DRAWS,
+    Attack,
+    Settings,
+    hash_of,
+    mean_reading,
+    purified_picture,
+    purified_readings,
+    run,
+)
+from purifier.texts import UserError
 from purifier.ui.actions import attack
 from purifier.ui.controls import control_values
 from purifier.ui.session import Session
@@ -20,7 +34,9 @@ WHOLE = Settings(
     attack=Attack(settings=QUICK, target="NV", classifier="surrogate", known=Purifier(blocks=1), seed=7),
     purifier=Purifier(scales=(1, 0.25), sigma=5 / 255, weight=0.03),
     seed=11,
+    draws=2,
 )
+STRONG = Purifier(blocks=1, scales=(1,), sigma=40 / 255, weight=0.06)  # whose draws are read differently
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +68,54 @@ def test_settings_go_to_json_and_back(settings):
 def test_what_are_no_settings_is_refused(text):
     with pytest.raises(ValueError, match="not the settings of a run"):
         Settings.from_json(text)
+
+
+def test_settings_from_before_draws_were_averaged_mean_one():
+    stored = json.loads(WHOLE.to_json())
+    del stored["draws"]
+    for text in (json.dumps(stored), json.dumps({"settings": stored})):
+        assert Settings.from_json(text) == replace(WHOLE, draws=1)
+    assert Settings().draws == 4
+
+
+@pytest.mark.parametrize("draws", [0, -1, MOST_DRAWS + 1])
+def test_draws_out_of_range_are_refused(draws):
+    with pytest.raises(UserError, match=f"Draws averaged must be a whole number from 1 to 64, and is {draws}"):
+        Settings(draws=draws)
+    with pytest.raises(ValueError, match="draws must be a valid integer, and is 2.5"):
+        Settings(draws=2.5)
+
+
+def test_the_mean_reading_is_the_mean_over_pictures_with_noise_of_their_own(classifier, picture):
+    """More draws than are purified at once."""
+    x, draws, generator = quantise(picture), AT_ONCE + 2, torch.Generator().manual_seed(5)
+    cleans = [quantise(STRONG(x, generator)) for _ in range(draws)]  # one by one
+    alone = read(classifier, *cleans)
+    found = mean_reading(classifier, STRONG, x, draws=draws, seed=5)
+    assert_close(found.probabilities, torch.stack([reading.probabilities for reading in alone]).mean(dim=0))
+    assert found.draws == draws and found.agreeing == sum(reading.top == found.top for reading in alone)
+    assert len({reading.top for reading in alone}) > 1 and found.agreeing < draws
+    sizes = [len(some) for some in purified_readings(classifier, STRONG, x, draws=draws)]
+    assert sizes == [AT_ONCE, 2]
+
+
+def test_the_picture_shown_is_the_first_draw(classifier, picture):
+    done = run(Settings(purifier=Purifier(), seed=3), picture, classifier)
+    first = Purifier()(done.source.expand(4, -1, -1, -1), torch.Generator().manual_seed(3))[:1]
+    assert torch.equal(done.purified, quantise(first))
+    assert torch.equal(done.purified, purified_picture(Purifier(), done.source, seed=3))
+    (alone,) = read(classifier, done.purified)
+    one = mean_reading(classifier, Purifier(), done.source, draws=1, seed=3)
+    assert torch.equal(one.probabilities, alone.probabilities) and (one.draws, one.agreeing) == (1, 1)
+    assert not torch.equal(done.purified_reading.probabilities, alone.probabilities)
+
+
+def test_a_run_reads_the_mean_and_gives_it_again_to_the_bit(classifier, picture):
+    settings = Settings(purifier=STRONG, seed=9, draws=6)
+    first, again = (run(settings, picture, classifier).readings(classifier)["purified"] for _ in range(2))
+    assert torch.equal(first.probabilities, again.probabilities) and first.agreeing == again.agreeing
+    expected = mean_reading(classifier, STRONG, quantise(picture), draws=6, seed=9)
+    assert torch.equal(first.probabilities, expected.probabilities) and first.draws == 6
 
 
 def test_settings_read_from_json_give_the_same_run_to_the_bit(classifier, picture):

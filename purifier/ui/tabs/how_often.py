@@ -11,7 +11,7 @@ from torch import Tensor
 
 from purifier.evaluation.intervals import wilson
 from purifier.readings import read
-from purifier.runs import purified_labels
+from purifier.runs import purified_readings
 from purifier.smoothing import Certificate, certificate, noisy_counts
 from purifier.templates import Markup, macros, say_html
 from purifier.ui.components import PRIVATE, label, slider
@@ -76,8 +76,8 @@ def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, st
     started = time.monotonic()
     for name, x in pictures.items():
         found[name] = Counter()
-        for labels in purified_labels(classifier, purifier, x, draws=draws):
-            found[name].update(labels)
+        for some in purified_readings(classifier, purifier, x, draws=draws):
+            found[name].update(reading.top for reading in some)
             done, total = sum(map(Counter.total, found.values())), draws * len(pictures)
             text = say("Purified {done} of {total} times", done=done, total=total)
             yield (

@@ -94,7 +94,8 @@ def run_lesson(i: int, session: Session) -> Iterator[LessonUpdate]:
             session = update.session
             yield _here(update)
     if settings.purifier is not None:
-        for update in purify(session, **purifier_values(settings.purifier), seed=settings.seed):
+        values = purifier_values(settings.purifier)
+        for update in purify(session, **values, seed=settings.seed, draws=settings.draws):
             session = update.session
             yield _here(update)
     yield LessonUpdate(end=lesson_end(lesson, session), lesson_status=status(say("The lesson is done.")))

@@ -1,7 +1,7 @@
 """The tab 'Pyramid theatre': the purification step by step, every scale at once, played in the browser."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 from gradio.components import Component
@@ -12,10 +12,10 @@ from purifier.figures import signed_colours
 from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
 from purifier.runs import Cell as Pair
-from purifier.runs import merged_picture, purified_picture, purify_stages
+from purifier.runs import Run, mean_reading, merged_picture, purified_picture, purify_stages
 from purifier.templates import Markup, render, say_html
 from purifier.ui.components import PRIVATE, STATIC, label
-from purifier.ui.controls import SEED, purifier_from
+from purifier.ui.controls import MEAN_DRAWS, SEED, purifier_from
 from purifier.ui.events import errors_as_messages
 from purifier.ui.plots import plot_spectrum
 from purifier.ui.results import titles
@@ -39,10 +39,11 @@ class Cell:
     reading: Reading | None = None
 
 
-def add_theatre(session: gr.State, purifier: Sequence[Component], seed: Component, tab: gr.Tab) -> None:
-    """Add the tab's components and events to the page that is being built."""
+def add_theatre(session: gr.State, purifier: Sequence[Component], tab: gr.Tab) -> None:
+    """Add the tab's components and events to the page that is being built; ``purifier`` are its controls, the noise's
+    seed and how many draws are averaged."""
     stage, shown = gr.HTML(label(HINT), js_on_load=SCRIPTS), gr.State(None)
-    tab.select(errors_as_messages(perform), [session, shown, *purifier, seed], [stage, shown], **PRIVATE)
+    tab.select(errors_as_messages(perform), [session, shown, *purifier], [stage, shown], **PRIVATE)
 
 
 def perform(session: Session, shown: tuple | None, *settings) -> Iterator[tuple]:
@@ -50,19 +51,19 @@ def perform(session: Session, shown: tuple | None, *settings) -> Iterator[tuple]
     if session.original is None:
         yield say(HINT), None
         return
-    *controls, seed = settings
-    purifier, seed = purifier_from(*controls), SEED.check(seed)
+    *controls, seed, draws = settings
+    purifier, seed, draws = purifier_from(*controls), SEED.check(seed), MEAN_DRAWS.check(draws)
     pictures = [hash(x.numpy().tobytes()) for x in (session.original, session.source)]
-    wanted = (*pictures, session.classifier, purifier, seed, spoken())
+    wanted = (*pictures, session.classifier, purifier, seed, draws, spoken())
     if wanted == shown:
         yield gr.skip(), shown
         return
     yield status(say("Every scale is being purified.")), None
-    yield performance(session, classifier_for_page(session.classifier), purifier, seed), wanted
+    yield performance(session, classifier_for_page(session.classifier), purifier, seed, draws), wanted
 
 
-def performance(session: Session, classifier: Classifier, purifier: Purifier, seed: int) -> Markup:
-    """Every block with its scales; then the result, and what became of the perturbation."""
+def performance(session: Session, classifier: Classifier, purifier: Purifier, seed: int, draws: int) -> Markup:
+    """Every block with its scales, of the first draw; then the result, and what became of the perturbation."""
     original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
     labels = list(dict.fromkeys((original, attacked)))
     found = list(purify_stages(classifier, purifier, session.source, seed=seed))
@@ -70,6 +71,8 @@ def performance(session: Session, classifier: Classifier, purifier: Purifier, se
     blocks = range(1, purifier.blocks + 1)
     rows = {n: [(stage, _row(stage, cells, limit)) for stage, cells in found if stage.block == n] for n in blocks}
     clean = merged_picture(purifier, [stage for stage, _ in rows[purifier.blocks]], session.source)
+    mean = mean_reading(classifier, purifier, session.source, draws=draws, seed=seed)
+    done = replace(session.run, purified=clean, purified_reading=mean)
     captions = [_caption(purifier, block, step) for block in blocks for step in range(4)]
     captions.append(say_html("<b>The result.</b> The scales are brought back to the size of the picture and averaged."))
     return render(
@@ -78,7 +81,7 @@ def performance(session: Session, classifier: Classifier, purifier: Purifier, se
         captions=captions,
         labels=labels,
         most=255 * limit,
-        results=_results(session, classifier, clean),
+        results=_results(done, classifier),
         against="original" if session.attacked is None else "attacked",
         **_spectrum(session, purifier, clean, seed),
     )
@@ -126,12 +129,10 @@ def _row(stage: Stage, cells: Sequence[Pair], limit: float) -> list[Cell]:
     return shown
 
 
-def _results(session: Session, classifier: Classifier, clean: Tensor) -> list[tuple[str, str, Tensor, Reading]]:
+def _results(done: Run, classifier: Classifier) -> list[tuple[str, str, Tensor, Reading]]:
     """What the pictures are called, and how they are read."""
-    pictures = {"original": session.original, "attacked": session.attacked, "purified": clean}
-    pictures = {name: x for name, x in pictures.items() if x is not None}
-    readings = read(classifier, *pictures.values())
-    return [(name, titles()[name], x, r) for (name, x), r in zip(pictures.items(), readings, strict=True)]
+    readings = done.readings(classifier)
+    return [(name, titles()[name], x, readings[name]) for name, x in done.pictures().items()]
 
 
 def _spectrum(session: Session, purifier: Purifier, clean: Tensor, seed: int) -> dict[str, object]:

@@ -13,11 +13,21 @@ from torch import Tensor
 from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
 from purifier.pipeline import ALL_SCALES, Purifier
-from purifier.runs import ANY
+from purifier.runs import ANY, Settings
 from purifier.templates import macros
 from purifier.ui.actions import NO_PYRAMID, attack, change_classifier, choose, purify, show_block
 from purifier.ui.components import PRIVATE, STATIC, label, slider, unopened
-from purifier.ui.controls import ATTACK_STEPS, BLOCKS, EPSILON, SIGMA, WEIGHT, classifier_choices, target_choices
+from purifier.ui.controls import (
+    ATTACK_STEPS,
+    BLOCKS,
+    DRAW_CHOICES,
+    EPSILON,
+    MEAN_DRAWS,
+    SIGMA,
+    WEIGHT,
+    classifier_choices,
+    target_choices,
+)
 from purifier.ui.events import errors_as_messages, redraw, restart_on, stop_on, update_on
 from purifier.ui.examples import are_bundled, caption, example_gallery
 from purifier.ui.more_pictures import MorePictures
@@ -48,6 +58,7 @@ class TryIt:
 
     purifier: list[Component]  # blocks, sigma, weight, scales
     seed: Component  # of the purifier's noise
+    draws: Component  # that are averaged
     outputs: dict[str, Component]  # the controls and what handlers draw, by the names of Update's fields
 
 
@@ -113,6 +124,12 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
             gr.HTML(label("<h2><b>3</b> Purify</h2>"))
             sigma = slider(SIGMA, purifier.sigma * 255, "Strength of the noise that drowns the attack.")
             blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
+            draws = gr.Radio(
+                DRAW_CHOICES,
+                value=Settings().draws,
+                label=label(MEAN_DRAWS.name),
+                info=label("Of the noise: the mean reading of several is right more often, and takes longer."),
+            )
             with gr.Accordion(label("More about the purifier"), open=False):
                 weight = slider(WEIGHT, purifier.weight, "Of the total variation: more is smoother.")
                 scales = gr.CheckboxGroup(
@@ -144,7 +161,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
         drawn,
         **PRIVATE,
     )
-    purifying = update_on(start_purify.click, purify, [session, *of_purifier, seed], drawn, **PRIVATE)
+    purifying = update_on(start_purify.click, purify, [session, *of_purifier, seed, draws], drawn, **PRIVATE)
     following = update_on(
         epsilon.input,
         live,
@@ -185,10 +202,11 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
         weight=weight,
         scales=scales,
         seed=seed,
+        draws=draws,
     )
     further.wire(chosen, running)
     take_away.wire(controls | drawn)
-    return TryIt(of_purifier, seed, controls | chosen)
+    return TryIt(of_purifier, seed, draws, controls | chosen)
 
 
 def _results(session: Session) -> str:

@@ -18,9 +18,10 @@ from purifier.classifiers.classifier import load_classifier
 from purifier.cli.batch import find_pictures
 from purifier.cli.main import main
 from purifier.pictures.files import read_image
+from purifier.pipeline import Purifier
 from purifier.readings import read
 from purifier.reports import can_print
-from purifier.runs import hash_of
+from purifier.runs import hash_of, mean_reading
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import lesion_like
 
@@ -74,7 +75,23 @@ def test_attack_and_purify_write_what_the_page_s_defaults_give(tmp_path, capsys)
     assert main(["purify", str(attacked), "--out", str(again), "--json"]) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert row["original_read_as"] == "MEL" and row["purified_read_as"] == "NV" and "attacked_read_as" not in row
+    mean = mean_reading(load_classifier(), Purifier(), adv, draws=4)
+    assert row["purified_p_NV"] == round(mean.probability("NV"), 4)
+    assert (row["purified_draws"], row["purified_agreeing"]) == (4, mean.agreeing)
     assert sorted(path.name for path in (again / "attacked.png").iterdir()) == ["purified.png"]
+
+
+def test_draws_are_counted_in_the_table_and_in_the_line(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["purify", str(folder / "b.png"), "--out", str(out), "--draws", "2", *QUICK[2:]]) == 0
+    (row,) = rows_of(out)
+    assert row["purified_draws"] == "2" and row["purified_agreeing"] in "12"
+    assert capsys.readouterr().out.endswith(f" ({row['purified_agreeing']} of 2 draws)\n")
+    again = tmp_path / "again"
+    assert main(["purify", str(folder / "b.png"), "--out", str(again), "--draws", "1", *QUICK[2:]]) == 0
+    (alone,) = read(load_classifier(), read_image(again / "b.png" / "purified.png"))
+    assert rows_of(again)[0]["purified_p_NV"] == str(round(alone.probability("NV"), 4))
+    assert (again / "b.png" / "purified.png").read_bytes() == (out / "b.png" / "purified.png").read_bytes()
 
 
 def test_a_folder_is_worked_through_and_what_cannot_be_read_is_said(folder, tmp_path, capsys):
@@ -137,6 +154,8 @@ def test_a_changed_picture_is_done_again_and_other_settings_are_refused(folder, 
         (["attack", ONE, *OUT, "--epsilon", "0"], "--epsilon must be"),
         (["attack", ONE, *OUT, "--steps", "0"], "--steps must be at least 1, and is 0"),
         (["attack", ONE, *OUT, "--attack-seed", "9" * 25], "--attack-seed must be from 0"),
+        (["purify", ONE, *OUT, "--draws", "0"], "--draws must be at least 1, and is 0"),
+        (["purify", ONE, *OUT, "--draws", "65"], "Draws averaged must be a whole number from 1 to 64, and is 65"),
         (["purify", ONE, *OUT, "--noise-seed", "-1"], "--noise-seed must be from 0"),
         (["purify", ONE, *OUT, "--sigma", "400"], "--sigma must be from 0 to 255, in 1/255, and is 400."),
         (["purify", ONE, *OUT, "--sigma", "inf"], "--sigma must be"),
@@ -198,7 +217,7 @@ def test_without_pango_the_other_files_are_written(folder, tmp_path, monkeypatch
 
 def test_a_report_of_nothing_done_is_one_of_the_original(folder, tmp_path):
     settings, out = tmp_path / "run.json", tmp_path / "out"
-    nothing = {"settings": {"classifier": "augmented", "attack": None, "purifier": None, "seed": 0}}
+    nothing = {"settings": {"classifier": "augmented", "attack": None, "purifier": None, "seed": 0, "draws": 1}}
     settings.write_text(json.dumps(nothing), encoding="utf-8-sig")  # as Notepad saves it
     assert main(["report", str(folder / "b.png"), "--settings", str(settings), "--out", str(out)]) == 0
     assert {path.name for path in (out / "b.png").iterdir()} == {"report.html", "stages.zip", "run.json", *PAPER}

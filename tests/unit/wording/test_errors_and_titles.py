@@ -92,6 +92,7 @@ WRONG = {
     "epsilon": lambda: Attack(settings=AttackSettings(eps=0.5 / 255)),
     "steps": lambda: Attack(settings=AttackSettings(steps=0)),
     "seed": lambda: Settings(seed=2**40),
+    "draws": lambda: Settings(draws=0),
     "settings": lambda: Settings.from_json("nothing"),
     "no picture given": lambda: api.classify(None, "augmented"),
     "a folder": lambda: classifier_for_page("local-dir:/etc"),
