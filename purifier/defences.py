@@ -236,9 +236,11 @@ def split_name(name: str) -> tuple[str, float | None, int | None]:
 def get_defence(
     name: str, purifier: Purifier | None = None, families: Mapping[str, Family] = MappingProxyType(FAMILIES)
 ) -> Defence:
-    """``none``, ``mdda`` (with ``purifier``'s settings; ``mdda10``: weaker or stronger, with noise of 10/255 and a
-    weight in proportion; ``mdda:blocks=1,sigma=8``: with these changed, see ``changed``), or a name of ``families`` with a number or, without one, its default: ``jpeg30``. With
-    ``x4`` at its end a defence that draws noise is a vote of so many copies: ``mddax4``.
+    """``none``, ``mdda`` or a name of ``families`` with a number or, without one, its default: ``jpeg30``.
+
+    ``mdda`` has ``purifier``'s settings; ``mdda10`` is weaker or stronger, with noise of 10/255 and a weight in
+    proportion; ``mdda:blocks=1,sigma=8`` has these changed, see ``changed``. With ``x4`` at its end a defence that draws
+    noise is a vote of so many copies: ``mddax4``.
 
     Raises ``ValueError`` for other names and for numbers out of range.
     """
