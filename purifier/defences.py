@@ -239,8 +239,8 @@ def get_defence(
     """``none``, ``mdda`` or a name of ``families`` with a number or, without one, its default: ``jpeg30``.
 
     ``mdda`` has ``purifier``'s settings; ``mdda10`` is weaker or stronger, with noise of 10/255 and a weight in
-    proportion; ``mdda:blocks=1,sigma=8`` has these changed, see ``changed``. With ``x4`` at its end a defence that draws
-    noise is a vote of so many copies: ``mddax4``.
+    proportion; ``mdda:blocks=1,sigma=8`` has these changed, see ``changed``. With ``x4`` at its end a defence that
+    draws noise is a vote of so many copies: ``mddax4``.
 
     Raises ``ValueError`` for other names and for numbers out of range.
     """
