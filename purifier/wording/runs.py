@@ -12,12 +12,11 @@ from purifier.attacks import ATTACKS
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
-from purifier.texts import Text
 from purifier.wording.language import say
 from purifier.wording.readings import agreement, change, diagnosis, headline
 
 COMMAND = "purifier report FILE --settings run.json"
-DENOISERS = {"rof": Text("ROF (total variation)"), "learned": Text("learned network")}
+DENOISERS = {"rof": "ROF (total variation)", "learned": "learned network"}
 Row = tuple[str, str]  # what, and its value
 
 
