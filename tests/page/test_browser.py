@@ -134,7 +134,7 @@ def test_the_denoiser_is_chosen_and_told(page):
     page.get_by_text("Purified.", exact=True).wait_for()
     open_tab(page, "Pyramid theatre")
     page.locator(".lp-theatre").get_by_label("Step").fill("2")
-    page.get_by_text("A network that was trained on dermoscopic pictures takes the noise away").wait_for()
+    page.get_by_text(f"Block 1 of {Purifier().blocks}: denoise. A network that was trained").wait_for()
     open_tab(page, "Try it")
     page.get_by_role("radio", name="ROF (total variation)").check()
     page.wait_for_function("slider => !slider.disabled", arg=weight.element_handle())
