@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from purifier.classifiers.classifier import load_classifier
 from purifier.cli.batch import find_pictures
 from purifier.cli.main import main
+from purifier.denoiser import bundled_denoiser
 from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.readings import read
@@ -94,9 +95,11 @@ def test_draws_are_counted_in_the_table_and_in_the_line(folder, tmp_path, capsys
     assert (again / "b.png" / "purified.png").read_bytes() == (out / "b.png" / "purified.png").read_bytes()
 
 
-def test_the_denoiser_and_bands_can_be_chosen(folder, tmp_path):
+def test_the_denoiser_and_bands_can_be_chosen(folder, tmp_path, capsys):
+    bundled_denoiser.cache_clear()  # loading it prints nothing
     arguments = ["purify", str(folder / "b.png"), "--draws", "1", "--blocks", "1", "--out"]
-    assert main([*arguments, str(tmp_path / "out"), "--denoiser", "learned", "--bands"]) == 0
+    assert main([*arguments, str(tmp_path / "out"), "--denoiser", "learned", "--bands", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == "b.png"
     purifier = Purifier(blocks=1, denoiser="learned", bands=True)
     expected = purified_picture(purifier, read_image(folder / "b.png"))
     assert torch.equal(read_image(tmp_path / "out" / "b.png" / "purified.png"), expected)
