@@ -1,10 +1,12 @@
 """A learned denoiser of dermoscopy, which may take ROF's place. Images are (B, 3, H, W)."""
 
 import functools
+import json
 
 import torch
 import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from purifier.files import ASSETS
@@ -71,7 +73,10 @@ def denoise(y: Tensor, sigma: float) -> Tensor:
 @functools.cache
 def bundled_denoiser(device: str) -> Denoiser:
     """The denoiser of ``assets/denoiser``, ready to use on ``device``."""
-    return Denoiser.from_pretrained(ASSETS / "denoiser").eval().requires_grad_(False).to(device)
+    folder = ASSETS / "denoiser"
+    model = Denoiser(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    model.load_state_dict(load_file(folder / "model.safetensors"))  # from_pretrained prints, which is no line of JSON
+    return model.eval().requires_grad_(False).to(device)
 
 
 def _level(width: int, depth: int) -> nn.Sequential:

@@ -13,6 +13,7 @@ from purifier.classifiers.taxonomy import full_name
 from purifier.cli.batch import Extra, find_pictures, passed_over, work_through
 from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.runs import ANY, Attack, Settings
+from purifier.wording.runs import DENOISERS
 
 FORMATS = ("html", "pdf", "zip", "json")
 UNREADABLE = 1  # exit code where some pictures could not be read
@@ -80,7 +81,16 @@ def _purifier_options(command: argparse.ArgumentParser, *, reads: bool) -> None:
         "--sigma", type=float, default=purifier.sigma * 255, help="of the noise, in 1/255 (default %(default)g)"
     )
     group.add_argument(
-        "--weight", type=float, default=purifier.weight, help="of the total variation (default %(default)g)"
+        "--denoiser",
+        choices=DENOISERS,
+        default=purifier.denoiser,
+        help="rof: total variation; learned: a network trained on dermoscopy (default %(default)s)",
+    )
+    group.add_argument(
+        "--weight",
+        type=float,
+        default=purifier.weight,
+        help="of the total variation; without meaning for learned (default %(default)g)",
     )
     group.add_argument(
         "--scales",
@@ -88,6 +98,12 @@ def _purifier_options(command: argparse.ArgumentParser, *, reads: bool) -> None:
         nargs="+",
         default=purifier.scales,
         help=f"some of {', '.join(f'{scale:g}' for scale in ALL_SCALES)} (default {_listed(purifier.scales)})",
+    )
+    group.add_argument(
+        "--bands",
+        action=argparse.BooleanOptionalAction,
+        default=purifier.bands,
+        help="coarser scales give finer ones their low frequencies only",
     )
     group.add_argument("--noise-seed", type=int, default=0)
     if reads:
@@ -107,7 +123,14 @@ def settings_from(options: argparse.Namespace) -> Settings:
     purifier = attack = None
     if options.attacks or options.purifies:
         scales = tuple(sorted(options.scales, reverse=True))
-        purifier = Purifier(blocks=options.blocks, sigma=options.sigma / 255, weight=options.weight, scales=scales)
+        purifier = Purifier(
+            blocks=options.blocks,
+            sigma=options.sigma / 255,
+            weight=options.weight,
+            scales=scales,
+            denoiser=options.denoiser,
+            bands=options.bands,
+        )
     if options.attacks and not getattr(options, "no_attack", False):
         attack = Attack(
             settings=AttackSettings(method=options.method, eps=options.epsilon / 255, steps=options.steps),

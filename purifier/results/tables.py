@@ -7,6 +7,7 @@ import pandas as pd
 from purifier.classifiers.classifier import DEFAULT
 from purifier.evaluation.intervals import FRACTION, PERCENT, Score, written
 from purifier.evaluation.settings import COARSE
+from purifier.pipeline import Purifier
 from purifier.results.record import ENOUGH, Record, at_their_best, find, frame, pictures
 from purifier.wording.language import say
 
@@ -242,7 +243,10 @@ def sources_table(records: Sequence[Record]) -> str:
 
 
 def purifier_text(settings: dict) -> str:
-    """MDDA's settings, as they are stored with what was measured, in words."""
-    scales = ", ".join(f"{scale:g}" for scale in settings["scales"])
-    noise = f"sigma {255 * settings['sigma']:g}/255; weight {settings['weight']:g}"
-    return f"scales {scales}; {settings['blocks']} blocks; {noise}; own {settings['own']:g}"
+    """MDDA's settings, as they are stored with what was measured, in words; the defaults stand for what is missing."""
+    purifier = Purifier(**settings)
+    scales = ", ".join(f"{scale:g}" for scale in purifier.scales)
+    denoiser = f"weight {purifier.weight:g}" if purifier.denoiser == "rof" else f"{purifier.denoiser} denoiser"
+    bands = "; coarser scales' low frequencies only" if purifier.bands else ""
+    noise = f"sigma {255 * purifier.sigma:g}/255; {denoiser}"
+    return f"scales {scales}; {purifier.blocks} blocks; {noise}; own {purifier.own:g}{bands}"

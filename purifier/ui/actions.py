@@ -110,12 +110,20 @@ def attack(
 
 
 def purify(
-    session: Session, blocks: int, sigma: float, weight: float, scales: list[float], seed: int, draws: int
+    session: Session,
+    blocks: int,
+    sigma: float,
+    weight: float,
+    scales: list[float],
+    denoiser: str,
+    seed: int,
+    draws: int,
 ) -> Iterator[Update]:
     """Purify the attacked picture, or the original where nothing was attacked, showing every stage of the first draw;
     then read the mean of all draws."""
     need_picture(session)
-    classifier, purifier = classifier_for_page(session.classifier), purifier_from(blocks, sigma, weight, scales)
+    purifier = purifier_from(blocks, sigma, weight, scales, denoiser)
+    classifier = classifier_for_page(session.classifier)
     seed, draws = SEED.check(seed), MEAN_DRAWS.check(draws)
     stale, session = session.purified is not None, session.unpurified()
     labels = list(dict.fromkeys(reading.top for reading in read(classifier, session.original, session.source)))

@@ -58,6 +58,7 @@ def attack(
     sigma: float,
     weight: float,
     scales: list[float],
+    denoiser: str = Purifier.denoiser,
 ) -> tuple[Image.Image, Told]:
     """Perturb a picture so that the classifier misreads it.
 
@@ -77,12 +78,14 @@ def attack(
         sigma: standard deviation of its noise, in levels of 255.
         weight: of the total variation in its denoising.
         scales: of its pyramid, 1 among them.
+        denoiser: rof, or learned, a network for which weight has no meaning.
 
     Returns:
         The attacked picture (PNG, 224 x 224) and its reading.
     """
     x, loaded = _batch(picture), _classifier(classifier)
-    known = purifier_from(blocks, sigma, weight, scales) if _flag("knows_purifier", knows_purifier) else None
+    knows = _flag("knows_purifier", knows_purifier)
+    known = purifier_from(blocks, sigma, weight, scales, denoiser) if knows else None
     settings = Attack(
         settings=attack_from(_text("method", method), epsilon, steps),
         target=_text("target", target),
@@ -95,7 +98,15 @@ def attack(
 
 
 def purify(
-    picture: str, classifier: str, blocks: int, sigma: float, weight: float, scales: list[float], seed: int, draws: int
+    picture: str,
+    classifier: str,
+    blocks: int,
+    sigma: float,
+    weight: float,
+    scales: list[float],
+    seed: int,
+    draws: int,
+    denoiser: str = Purifier.denoiser,
 ) -> tuple[Image.Image, Told]:
     """Purify a picture by multiscale diffusive and denoising aggregation (MDDA) several times, and read the mean.
 
@@ -110,12 +121,13 @@ def purify(
         scales: of the pyramid, 1 among them.
         seed: of the noise.
         draws: purifications whose mean is read, from 1 to 64; more are right more often, and take longer.
+        denoiser: rof, or learned, a network for which weight has no meaning.
 
     Returns:
         The first purified picture (PNG, 224 x 224) and the mean reading of all draws.
     """
     x, loaded = _batch(picture), _classifier(classifier)
-    purifier, seed = purifier_from(blocks, sigma, weight, scales), SEED.check(seed)
+    purifier, seed = purifier_from(blocks, sigma, weight, scales, denoiser), SEED.check(seed)
     reading = mean_reading(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed)
     clean = purified_picture(purifier, x, seed=seed)
     return to_picture(clean), _told(loaded, clean, reading, classifier)

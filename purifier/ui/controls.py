@@ -14,6 +14,7 @@ from purifier.pipeline import Purifier
 from purifier.runs import ANY, MAX_SEED, MOST_DRAWS, Settings
 from purifier.texts import Text, UserError
 from purifier.wording.language import say
+from purifier.wording.runs import DENOISERS
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,25 @@ def target_choices(labels: Sequence[str], translate: Callable = say) -> list[tup
     ]
 
 
+def denoiser_choices(translate: Callable = say) -> list[tuple[str, str]]:
+    """The menu of denoisers."""
+    return [(str(translate(name)), denoiser) for denoiser, name in DENOISERS.items()]
+
+
 def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
     """The attack that the controls describe; ``epsilon`` in units of 1/255."""
     return AttackSettings(method=method, eps=EPSILON.check(epsilon) / 255, steps=ATTACK_STEPS.check(steps))
 
 
-def purifier_from(blocks: int, sigma: float, weight: float, scales: list[float] | None) -> Purifier:
+def purifier_from(
+    blocks: int, sigma: float, weight: float, scales: list[float] | None, denoiser: str = Purifier.denoiser
+) -> Purifier:
     """The purifier that the controls describe; ``sigma`` in units of 1/255."""
     if not isinstance(scales, list) or not all(isinstance(scale, (int, float)) for scale in scales):
         raise UserError("scales must be a list of numbers, and are {scales}.", scales=scales)
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
     sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
-    return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen)
+    return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen, denoiser=denoiser)
 
 
 def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, object]:
@@ -135,4 +143,10 @@ def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, objec
 def purifier_values(purifier: Purifier) -> dict[str, object]:
     """The controls that a purifier describes; ``purifier_from`` takes them back."""
     sigma = round(255 * purifier.sigma, 6)
-    return dict(blocks=purifier.blocks, sigma=sigma, weight=purifier.weight, scales=list(purifier.scales))
+    return dict(
+        blocks=purifier.blocks,
+        sigma=sigma,
+        weight=purifier.weight,
+        scales=list(purifier.scales),
+        denoiser=purifier.denoiser,
+    )

@@ -30,8 +30,10 @@ def add_endpoints() -> None:
         blocks = gr.Number(purifier.blocks, label=BLOCKS.name)
         sigma = gr.Number(purifier.sigma * 255, label=SIGMA.name)
         weight = gr.Number(purifier.weight, label=WEIGHT.name)
+        denoiser = gr.Textbox(purifier.denoiser, label="Denoiser")
         scales = gr.JSON(list(purifier.scales), label="Scales")
         scales.api_info = lambda: {"type": "array", "items": {"type": "number"}}  # JSON's own is no valid schema
+        of_purifier = [blocks, sigma, weight, scales]
         seed = gr.Number(0, label="Seed")
         knows = gr.Checkbox(False, label="The attacker knows the purifier")
         draws = gr.Number(8, label=COMPARE_DRAWS.name)
@@ -42,14 +44,14 @@ def add_endpoints() -> None:
         )
         gr.Button().click(
             errors_as_messages(api.attack),
-            [picture, classifier, method, epsilon, steps, target, seed, knows, blocks, sigma, weight, scales],
+            [picture, classifier, method, epsilon, steps, target, seed, knows, *of_purifier, denoiser],
             [result, reading],
             api_name="attack",
             **shared,
         )
         gr.Button().click(
             errors_as_messages(api.purify),
-            [picture, classifier, blocks, sigma, weight, scales, seed, averaged],
+            [picture, classifier, *of_purifier, seed, averaged, denoiser],
             [result, reading],
             api_name="purify",
             **shared,

@@ -40,6 +40,7 @@ class Update:
     sigma: float = stays()
     weight: float = stays()
     scales: list[float] = stays()
+    denoiser: str = stays()
     seed: int = stays()
     draws: int = stays()
 

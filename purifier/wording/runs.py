@@ -16,6 +16,7 @@ from purifier.wording.language import say
 from purifier.wording.readings import agreement, change, diagnosis, headline
 
 COMMAND = "purifier report FILE --settings run.json"
+DENOISERS = {"rof": "ROF (total variation)", "learned": "learned network"}
 Row = tuple[str, str]  # what, and its value
 
 
@@ -113,15 +114,19 @@ def _attack_in_words(run: Run) -> str:
 
 
 def _purifier_in_words(purifier: Purifier) -> str:
-    return say(
-        "blocks: {blocks}; scales: {scales}; noise sigma {sigma:g}/255; denoising weight {weight:g}; "
+    denoiser = say(DENOISERS[purifier.denoiser])
+    if purifier.denoiser == "rof":
+        denoiser = say("{denoiser} of weight {weight:g}", denoiser=denoiser, weight=purifier.weight)
+    text = say(
+        "blocks: {blocks}; scales: {scales}; noise sigma {sigma:g}/255; denoiser: {denoiser}; "
         "own share of a scale {own:g}",
         blocks=purifier.blocks,
         scales=_scales(purifier),
         sigma=255 * purifier.sigma,
-        weight=purifier.weight,
+        denoiser=denoiser,
         own=purifier.own,
     )
+    return say("{settings}; coarser scales give low frequencies only", settings=text) if purifier.bands else text
 
 
 def _scales(purifier: Purifier) -> str:
@@ -151,16 +156,24 @@ def _steps(attack: Attack) -> str:
 
 def purifier_rows(purifier: Purifier, seed: int) -> list[Row]:
     """The settings of a purifier, and the seed of its noise, as a table."""
+    decay, of_rof = say("Decay of noise with the scale"), []
+    if purifier.denoiser == "rof":
+        decay = say("Decay of noise and weight with the scale")
+        of_rof = [
+            (say("Denoising weight"), f"{purifier.weight:g}"),
+            (say("Denoising steps"), str(purifier.steps)),
+            (say("Channels are denoised together"), yes_or_no(purifier.coupled)),
+        ]
     return [
         (say("Scales"), _scales(purifier)),
         (say("Blocks"), str(purifier.blocks)),
         (say("Noise sigma, in 1/255"), f"{255 * purifier.sigma:g}"),
-        (say("Denoising weight"), f"{purifier.weight:g}"),
-        (say("Denoising steps"), str(purifier.steps)),
-        (say("Channels are denoised together"), yes_or_no(purifier.coupled)),
+        (say("Denoiser"), say(DENOISERS[purifier.denoiser])),
+        *of_rof,
         (say("A scale's own share when neighbours are mixed"), f"{purifier.own:g}"),
-        (say("Decay of noise and weight with the scale"), f"{purifier.decay:g}"),
+        (decay, f"{purifier.decay:g}"),
         (say("Tilt of the scales' shares in the result"), f"{purifier.tilt:g}"),
+        *([(say("Coarser scales give low frequencies only"), say("yes"))] if purifier.bands else []),
         (say("Last smoothing, in pixels"), f"{purifier.smooth:g}"),
         (say("Noise seed"), str(seed)),
     ]

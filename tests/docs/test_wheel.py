@@ -71,7 +71,12 @@ def test_a_wheel_holds_the_package_and_what_comes_with_it(source, wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assets = {f"purifier/assets/{name}" for name in _files(source / "assets") if not name.startswith("screenshots/")}
     assert names == assets | {f"purifier/{name}" for name in _files(source / "purifier")}
-    kinds = ("models/augmented/model.safetensors", EXAMPLE, "evaluation/robust-adaptive/summary.json")
+    kinds = (
+        "models/augmented/model.safetensors",
+        "denoiser/model.safetensors",
+        EXAMPLE,
+        "evaluation/robust-adaptive/summary.json",
+    )
     assert {f"purifier/assets/{name}" for name in kinds} <= names
     assert {
         "purifier/templates/reading.html",

@@ -15,6 +15,7 @@ from purifier.evaluation.settings import OF_ART
 from purifier.lessons import LESSONS
 from purifier.ui import controls
 from purifier.ui.presets import PRESETS
+from purifier.wording.runs import DENOISERS
 from tests.helpers.paths import ROOT
 
 IN_BROWSER = {"label": 0, "translate": 0, "slider": 2}  # what translates, and which argument is the text
@@ -43,6 +44,7 @@ TABLES = {  # texts that are said by another name than their own
         for text in (lesson.title, lesson.intro, *lesson.look, lesson.question, lesson.answer)
     ],
     "presets.py": [text for preset in PRESETS for text in (preset.title, preset.kind)],
+    "runs.py": list(DENOISERS.values()),
     "taxonomy.py": [diagnosis.name for diagnosis in DIAGNOSES.values()],
 }  # fmt: skip
 

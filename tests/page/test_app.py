@@ -5,6 +5,7 @@ import asyncio
 import base64
 import gc
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from purifier.classifiers.taxonomy import full_name
 from purifier.defences import FAMILIES
 from purifier.pictures.files import quantise, to_batch
 from purifier.readings import is_out_of_distribution, read
-from purifier.runs import Attack, attack_steps, mean_reading
+from purifier.runs import Attack, attack_steps, mean_reading, purified_picture
 from purifier.ui.page import LAUNCH, build_page
 from tests.helpers.pictures import lesion_like
 from tests.helpers.server import start_app
@@ -63,8 +64,8 @@ def test_the_api_has_four_named_endpoints_with_their_parameters(client):
     assert names["/classify"] == ["picture", "classifier"]
     purifier = ["blocks", "sigma", "weight", "scales"]
     own = ["method", "epsilon", "steps", "target", "seed", "knows_purifier"]
-    assert names["/attack"] == ["picture", "classifier", *own, *purifier]
-    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws"]
+    assert names["/attack"] == ["picture", "classifier", *own, *purifier, "denoiser"]
+    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws", "denoiser"]
     assert names["/compare"] == ["picture", "classifier", "draws", "original"]
     assert all("not a medical device" in e["description"] for e in endpoints.values())
 
@@ -186,6 +187,21 @@ def test_settings_reach_the_purifier(client, file):
     assert torch.equal(to_batch(Image.open(clean)), quantise(read_image(file)))
 
 
+def test_the_denoiser_may_be_the_learned_one(client, file):
+    few = dict(blocks=1, sigma=8, scales=[1])
+    rof = Purifier(blocks=1, scales=(1,), sigma=8 / 255)
+    clean, _ = client.predict(handle_file(file), **few, draws=1, denoiser="learned", api_name="/purify")
+    x = read_image(file)
+    assert torch.equal(to_batch(Image.open(clean)), purified_picture(replace(rof, denoiser="learned"), x))
+    assert not torch.equal(to_batch(Image.open(clean)), purified_picture(rof, x))
+    how = dict(few, epsilon=4, steps=2, knows_purifier=True)
+    knowing = [
+        to_batch(Image.open(client.predict(handle_file(file), **how, denoiser=name, api_name="/attack")[0]))
+        for name in ("rof", "learned")
+    ]
+    assert not torch.equal(*knowing)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "settings", "message"),
     [
@@ -200,6 +216,8 @@ def test_settings_reach_the_purifier(client, file):
         ("/purify", dict(blocks=10**6), "Blocks must"),
         ("/purify", dict(weight=-1), "Denoising weight must"),
         ("/purify", dict(draws=65), "Draws averaged must be a number from 1 to 64"),
+        ("/purify", dict(denoiser="magic"), "denoiser must be 'rof' or 'learned'"),
+        ("/purify", dict(denoiser=None), "denoiser must be 'rof' or 'learned'"),
         ("/attack", dict(steps=10**9), "Attack steps must"),
         ("/attack", dict(epsilon=0), "Epsilon, in 1/255 must"),
         ("/attack", dict(seed=2**70), "Seed must"),

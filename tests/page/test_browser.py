@@ -123,6 +123,23 @@ def test_an_emptied_field_is_answered_with_its_name(page):
     page.get_by_text("Seed must be a number from 0").wait_for()
 
 
+def test_the_denoiser_is_chosen_and_told(page):
+    choose_example(page)
+    page.get_by_role("button", name="More about the purifier").click()
+    weight = page.get_by_role("slider", name="Denoising weight")
+    assert weight.is_enabled()
+    page.get_by_role("radio", name="learned network").check()
+    page.wait_for_function("slider => slider.disabled", arg=weight.element_handle())
+    press(page, "Purify")
+    page.get_by_text("Purified.", exact=True).wait_for()
+    open_tab(page, "Pyramid theatre")
+    page.locator(".lp-theatre").get_by_label("Step").fill("2")
+    page.get_by_text(f"Block 1 of {Purifier().blocks}: denoise. A network that was trained").wait_for()
+    open_tab(page, "Try it")
+    page.get_by_role("radio", name="ROF (total variation)").check()
+    page.wait_for_function("slider => !slider.disabled", arg=weight.element_handle())
+
+
 def test_without_a_picture_the_buttons_say_so(page):
     press(page, "Purify")
     page.get_by_text("Choose a picture first (step 1).").wait_for()

@@ -15,7 +15,7 @@ from purifier.ui.tabs.how_often import certified, how_often
 from purifier.wording.language import catalogue, speaking
 from tests.helpers.paths import ROOT
 
-SETTINGS = (2, 8, 0.02, [1.0, 0.5])  # blocks, sigma, weight, scales
+SETTINGS = (2, 8, 0.02, [1.0, 0.5], "rof")  # blocks, sigma, weight, scales, denoiser
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_pictures_are_named_in_the_language_spoken(session, classifier, monkeypa
     assert 'id="lp-card-attacked"' in html
 
 
-SETTINGS = (1, 8.0, 0.02, [1.0])  # blocks, sigma, weight, scales
+SETTINGS = (1, 8.0, 0.02, [1.0], "rof")  # blocks, sigma, weight, scales, denoiser
 
 
 def test_purify_reads_the_mean_of_the_draws_and_says_so(session, classifier):
@@ -126,6 +126,16 @@ def test_neither_another_language_nor_a_report_reads_again(session, classifier, 
     told = record(purify_run(update.session.run, classifier), classifier)["pictures"]["purified"]
     assert list(told["reading"].values()) == mean.probabilities.tolist()
     assert (told["draws"], told["agreeing"]) == (4, mean.agreeing)
+
+
+def test_settings_bring_the_denoiser_back(session, classifier):
+    *_, update = purify(session, *SETTINGS[:-1], "learned", seed=3, draws=1)
+    assert not torch.equal(
+        list(purify(session, *SETTINGS, seed=3, draws=1))[-1].session.purified, update.session.purified
+    )
+    settings = update.session.run.settings
+    assert settings.purifier.denoiser == "learned"
+    assert load_settings(settings.to_json().encode(), session).denoiser == "learned"
 
 
 @pytest.mark.parametrize("draws", DRAW_CHOICES)

@@ -15,7 +15,7 @@ from purifier.wording.language import speaking
 from purifier.wording.readings import headline, of_draws
 from tests.helpers.pictures import lesion_like
 
-SETTINGS = (2, 8.0, 0.02, [1, 0.5])  # blocks, sigma, weight, scales
+SETTINGS = (2, 8.0, 0.02, [1, 0.5], "rof")  # blocks, sigma, weight, scales, denoiser
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,12 @@ def test_every_step_of_every_block_and_scale_has_its_picture_and_caption(session
     assert "noise of 8/255" in html and "weight 0.02" in html
     assert f"keeps {100 * Purifier().own:.0f} % of itself" in html
     assert html.count("<figure>") == 3 and "What became of the perturbation" in html
+
+
+def test_the_caption_is_of_the_denoiser_that_was_chosen(session, classifier):
+    html = performance(session, classifier, purifier_from(*SETTINGS[:-1], "learned"), 0, 1)
+    assert html.count("A network that was trained on dermoscopic pictures takes the noise away") == 2
+    assert "Total-variation" not in html and "of weight" not in html
 
 
 def test_each_picture_is_wiped_against_one_that_is_there(session, classifier):

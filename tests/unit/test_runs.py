@@ -23,7 +23,7 @@ from purifier.runs import (
 )
 from purifier.texts import UserError
 from purifier.ui.actions import attack
-from purifier.ui.controls import control_values
+from purifier.ui.controls import control_values, purifier_from, purifier_values
 from purifier.ui.session import Session
 from purifier.wording.runs import attack_rows
 from tests.helpers.pictures import lesion_like
@@ -44,7 +44,10 @@ def picture():
     return to_batch(lesion_like(5, 224))
 
 
-@pytest.mark.parametrize("settings", [WHOLE, Settings(), Settings(attack=Attack())])
+LEARNED = Settings(purifier=Purifier(denoiser="learned", bands=True))
+
+
+@pytest.mark.parametrize("settings", [WHOLE, Settings(), Settings(attack=Attack()), LEARNED])
 def test_settings_go_to_json_and_back(settings):
     assert Settings.from_json(settings.to_json()) == settings
     assert Settings.from_json(json.dumps({"settings": json.loads(settings.to_json()), "version": "1"})) == settings
@@ -76,6 +79,14 @@ def test_settings_from_before_draws_were_averaged_mean_one():
     for text in (json.dumps(stored), json.dumps({"settings": stored})):
         assert Settings.from_json(text) == replace(WHOLE, draws=1)
     assert Settings().draws == 4
+
+
+def test_settings_from_before_there_was_a_choice_of_denoisers_mean_rof():
+    stored = json.loads(WHOLE.to_json())
+    for purifier in (stored["purifier"], stored["attack"]["known"]):
+        del purifier["denoiser"], purifier["bands"]
+    found = Settings.from_json(json.dumps({"settings": stored}))
+    assert found == WHOLE and found.purifier.denoiser == "rof" and not found.purifier.bands
 
 
 @pytest.mark.parametrize("draws", [0, -1, MOST_DRAWS + 1])
@@ -158,6 +169,16 @@ def test_an_attack_that_was_stopped_is_recorded_and_repeated(classifier, picture
     assert ("Attack steps", "1 of 8, then it was stopped") in attack_rows(session.attack)
     with pytest.raises(ValueError, match="no controls for"):
         control_values(stored, classifier.labels)
+
+
+def test_the_page_has_a_control_for_the_denoiser(classifier):
+    learned = replace(WHOLE.purifier, denoiser="learned")
+    for how in (None, Attack(known=learned)):
+        values = control_values(Settings(purifier=learned, attack=how), classifier.labels)
+        assert values["denoiser"] == "learned"
+        assert purifier_from(*(values[name] for name in purifier_values(learned))) == learned
+    with pytest.raises(ValueError, match="no controls for"):
+        control_values(Settings(purifier=replace(learned, bands=True)), classifier.labels)
 
 
 def test_an_attack_may_be_made_on_another_classifier(classifier, surrogate, picture):

@@ -100,6 +100,12 @@ def _caption(purifier: Purifier, block: int, step: int) -> Markup:
             **place,
             sigma=255 * purifier.sigma,
         )
+    if step == 2 and purifier.denoiser == "learned":
+        return say_html(
+            "<b>Block {block} of {blocks}: denoise.</b> A network that was trained on dermoscopic pictures takes the "
+            "noise away, and much of the attack with it.",
+            **place,
+        )
     if step == 2:
         return say_html(
             "<b>Block {block} of {blocks}: denoise.</b> Total-variation denoising of weight {weight:g} takes the noise "

@@ -26,6 +26,7 @@ from purifier.ui.controls import (
     SIGMA,
     WEIGHT,
     classifier_choices,
+    denoiser_choices,
     target_choices,
 )
 from purifier.ui.events import errors_as_messages, redraw, restart_on, stop_on, update_on
@@ -45,6 +46,10 @@ DROP = (
     "who it is."
 )
 DRAWN = "Examples, drawn by a generative model: of no patient."
+DENOISER = (
+    "ROF is the paper's and needs no training. The network was trained on dermoscopic pictures, attacked ones among "
+    "them, keeps more of the picture, and has no weight."
+)
 KEY = (
     '<p class="lp-key"><span><span class="lp-malignant"></span>malignant or precancerous (striped)</span>'
     '<span><span class="lp-other"></span>benign, or not grouped</span></p>'
@@ -56,7 +61,7 @@ HEADING = "<h2>The pyramid, scale by scale</h2>"
 class TryIt:
     """What other tabs use of this one."""
 
-    purifier: list[Component]  # blocks, sigma, weight, scales
+    purifier: list[Component]  # blocks, sigma, weight, scales, denoiser
     seed: Component  # of the purifier's noise
     draws: Component  # that are averaged
     outputs: dict[str, Component]  # the controls and what handlers draw, by the names of Update's fields
@@ -131,6 +136,9 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
                 info=label("Of the noise: the mean reading of several is right more often, and takes longer."),
             )
             with gr.Accordion(label("More about the purifier"), open=False):
+                denoiser = gr.Radio(
+                    denoiser_choices(label), value=purifier.denoiser, label=label("Denoiser"), info=label(DENOISER)
+                )
                 weight = slider(WEIGHT, purifier.weight, "Of the total variation: more is smoother.")
                 scales = gr.CheckboxGroup(
                     [(scale_name(scale), scale) for scale in ALL_SCALES],
@@ -150,7 +158,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
     pyramid = gr.HTML(label(NO_PYRAMID), js_on_load=ZOOM)
     redraw(page.load, lambda state: (_gallery(examples), _results(state)), [session], [gallery, results])
 
-    of_purifier = [blocks, sigma, weight, scales]
+    of_purifier = [blocks, sigma, weight, scales, denoiser]
     drawn = dict(session=session, results=results, pyramid=pyramid, block_menu=block, status=said)
     for event in (start_attack.click, start_purify.click, classifier.input):  # in the browser, before the server knows
         event(None, None, said, js=_waiting(), api_visibility="private")
@@ -189,6 +197,14 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
     block.input(
         errors_as_messages(show_block), [session, block], pyramid, api_visibility="private", show_progress="hidden"
     )
+    denoiser.change(
+        lambda chosen: gr.update(interactive=chosen == "rof"),
+        denoiser,
+        weight,
+        api_visibility="private",
+        show_progress="hidden",
+        queue=False,
+    )
     controls = dict(
         classifier=classifier,
         epsilon=epsilon,
@@ -201,6 +217,7 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
         sigma=sigma,
         weight=weight,
         scales=scales,
+        denoiser=denoiser,
         seed=seed,
         draws=draws,
     )

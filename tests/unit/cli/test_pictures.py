@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from purifier.classifiers.classifier import load_classifier
 from purifier.cli.batch import find_pictures
 from purifier.cli.main import main
+from purifier.denoiser import bundled_denoiser
 from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.readings import read
 from purifier.reports import can_print
-from purifier.runs import hash_of, mean_reading
+from purifier.runs import hash_of, mean_reading, purified_picture
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import lesion_like
 
@@ -92,6 +93,20 @@ def test_draws_are_counted_in_the_table_and_in_the_line(folder, tmp_path, capsys
     (alone,) = read(load_classifier(), read_image(again / "b.png" / "purified.png"))
     assert rows_of(again)[0]["purified_p_NV"] == str(round(alone.probability("NV"), 4))
     assert (again / "b.png" / "purified.png").read_bytes() == (out / "b.png" / "purified.png").read_bytes()
+
+
+def test_the_denoiser_and_bands_can_be_chosen(folder, tmp_path, capsys):
+    bundled_denoiser.cache_clear()  # loading it prints nothing
+    arguments = ["purify", str(folder / "b.png"), "--draws", "1", "--blocks", "1", "--out"]
+    assert main([*arguments, str(tmp_path / "out"), "--denoiser", "learned", "--bands", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == "b.png"
+    purifier = Purifier(blocks=1, denoiser="learned", bands=True)
+    expected = purified_picture(purifier, read_image(folder / "b.png"))
+    assert torch.equal(read_image(tmp_path / "out" / "b.png" / "purified.png"), expected)
+    assert not torch.equal(expected, purified_picture(Purifier(blocks=1), read_image(folder / "b.png")))
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, str(tmp_path / "other"), "--denoiser", "magic"])
+    assert stop.value.code == 2
 
 
 def test_a_folder_is_worked_through_and_what_cannot_be_read_is_said(folder, tmp_path, capsys):

@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from purifier.defences import FAMILIES
 from purifier.pipeline import Purifier
 from purifier.results.page import ISIC_2019, heat_table, masking, results_csv, robustness_page, whole_dataset
 from purifier.results.record import EVALUATION, read_evaluations, strongest
-from purifier.results.tables import accuracy_table, side, verdicts
+from purifier.results.tables import accuracy_table, purifier_text, side, verdicts
 from tests.helpers.paths import ROOT
 from tests.helpers.records import record
 
@@ -117,9 +117,16 @@ def test_what_the_page_says_in_its_own_words_was_measured():
     assert aware["eot10x4"].low < bare.value < aware["eot10x4"].high
 
 
+def test_a_purifier_s_settings_in_words_leave_out_what_does_not_count():
+    stored = dict(scales=[1.0, 0.5], blocks=2, sigma=14 / 255, weight=0.06, own=0.6)  # from before there was a choice
+    assert purifier_text(stored) == "scales 1, 0.5; 2 blocks; sigma 14/255; weight 0.06; own 0.6"
+    learned = "scales 1, 0.5; 2 blocks; sigma 14/255; learned denoiser; own 0.6; coarser scales' low frequencies only"
+    assert purifier_text(stored | dict(denoiser="learned", bands=True)) == learned
+
+
 def test_settings_that_ship_are_those_that_tuning_found():
     best = json.loads((EVALUATION / "tuning" / "best.json").read_text(encoding="utf-8"))
-    assert best["mdda"]["purifier"] == json.loads(json.dumps(asdict(Purifier())))
+    assert Purifier(**best["mdda"]["purifier"]) == Purifier()
     defaults = {name: f"{name}{family.default:g}" for name, family in FAMILIES.items()}
     assert {name: defaults[name] for name in best if name != "mdda"} == {
         family: choice["defence"] for family, choice in best.items() if family != "mdda"
