@@ -20,7 +20,8 @@ from purifier.evaluation.defended import psnr
 from purifier.evaluation.evaluate import choose
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE
-from purifier.pyramid import resample
+from purifier.pipeline import aggregate
+from purifier.pyramid import build_pyramid, merge_pyramid, resample
 from purifier.training.augment import turned, uniform
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.classifier import half_cosine, imagenet_network, sampling_weights
@@ -34,6 +35,7 @@ PICTURES = 8  # whole ones a batch
 CROPS_EVERY = 4  # steps on whole pictures
 MOST_NOISE = 0.15  # standard deviation
 NOISE_ON_PICTURES = (0.01, 0.1)  # from and to
+PYRAMIDS = ((1.0,), (1.0,), (1.0, 0.5), (1.0, 0.5, 0.25))  # scales of the purifications, by turns
 SCALES = (2.0, 1.0, 0.5, 2 / 7)  # of the crops; the last shows the whole picture
 RATES = {"crops": (1e-3, 1e-4), "whole": (3e-4, 1e-5)}  # learning rates from and to, half a cosine
 STABILITY = 0.2  # weight of the readings beside the pixels
@@ -57,11 +59,9 @@ def crops(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return turned(resample(x, (CROP, CROP)).clamp(0, 1), generator)
 
 
-def noised(
-    x: Tensor, generator: torch.Generator, least: float = 0.0, most: float = MOST_NOISE
-) -> tuple[Tensor, Tensor]:
+def noised(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """``x`` with noise of a strength of its own for each picture, and the strengths (B,)."""
-    sigma = uniform(len(x), least, most, generator).to(x)
+    sigma = uniform(len(x), 0, MOST_NOISE, generator).to(x)
     return x + sigma * torch.randn(x.shape, generator=generator).to(x), sigma.flatten()
 
 
@@ -124,12 +124,23 @@ def by_features(network: nn.Module, x: Tensor) -> Distance:
 
 def loss_on_pictures(model: nn.Module, x: Tensor, reader: Reader, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Pixels' error, and how far the reading is from that of the clean picture, of pictures that are, half of them
-    attacked, diffused and denoised once or twice."""
+    attacked, purified at one scale or at several."""
     apart = reader(x)
-    z = attacked(apart, x, generator)
-    for _ in range(1 + int(torch.randint(2, (), generator=generator))):
-        z = denoised(model, *noised(z, generator, *NOISE_ON_PICTURES))
+    z = purified(model, attacked(apart, x, generator), generator)
     return (z - x).abs().mean(), apart(z).mean()
+
+
+def purified(model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+    """MDDA with the model in place of ROF, with blocks, scales, share of neighbours and, for each picture, noise drawn
+    at random; coarser scales give their low frequencies. It is not clamped."""
+    turn = int(torch.randint(len(PYRAMIDS), (), generator=generator))
+    own = 0.4 + 0.5 * torch.rand((), generator=generator).item()
+    sigma = uniform(len(x), *NOISE_ON_PICTURES, generator).to(x)
+    levels = build_pyramid(x, PYRAMIDS[turn])
+    for _ in range(1 + int(torch.randint(2, (), generator=generator))):
+        diffused = [level + sigma * torch.randn(level.shape, generator=generator).to(x) for level in levels]
+        levels = aggregate([denoised(model, y, sigma.flatten()) for y in diffused], own, bands=True)
+    return merge_pyramid(levels, x.shape[-2:], reference=levels[0])
 
 
 def attacked(apart: Distance, x: Tensor, generator: torch.Generator) -> Tensor:

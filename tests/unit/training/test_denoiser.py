@@ -7,7 +7,7 @@ import torch
 
 from purifier.denoiser import Denoiser
 from purifier.training import denoiser as module
-from purifier.training.denoiser import attacked, by_probabilities, crops, gains, noised, reader, train
+from purifier.training.denoiser import attacked, by_probabilities, crops, gains, noised, purified, reader, train
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,19 @@ def test_half_a_batch_is_attacked_within_the_bound_and_away_from_its_reading(cla
     adv = attacked(apart, x, torch.Generator().manual_seed(0))
     assert torch.equal(adv[2:], x[2:]) and 0 < (adv - x).abs().max() <= module.MOST_ATTACK + 1e-6
     assert (apart(adv)[:2] > apart(x)[:2] + 1e-3).all() and apart(x).abs().max() < 1e-6
+
+
+def test_pictures_are_purified_at_one_scale_or_several():
+    x, sizes = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), set()
+
+    def nothing_left(y, sigma):
+        sizes.add(y.shape[-1])
+        return torch.full_like(y, 0.25)
+
+    for seed in range(12):
+        z = purified(nothing_left, x, torch.Generator().manual_seed(seed))
+        assert torch.allclose(z, torch.full_like(x, 0.25), atol=1e-4)
+    assert sizes == {64, 32, 16}
 
 
 def test_imagenet_features_tell_how_far_apart_pictures_are():
