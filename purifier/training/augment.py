@@ -7,9 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from purifier import defences
+from purifier.attacks import Model, loss_gradient
 from purifier.denoise import rof
 from purifier.pipeline import Purifier
 from purifier.pyramid import resample, size_at
+
+MOST_EPSILON = 8 / 255
+PYRAMIDS = ((1.0,), (1.0,), (1.0, 0.5), (1.0, 0.5, 0.25))  # scales of purifications, by turns
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -69,8 +73,8 @@ def erase(x: Tensor, generator: torch.Generator) -> Tensor:
 def purification_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the batch as a purifier, or a JPEG file, would leave it, with random settings.
 
-    A quarter goes through MDDA (1 or 2 blocks, noise up to 10/255, ROF weight up to 0.03), an eighth is rescaled,
-    diffused (up to 16/255) and denoised (weight 0.004 to 0.044) once, an eighth is a JPEG of quality 30 to 95.
+    A quarter goes through ``mdda``, an eighth is rescaled, diffused (up to 16/255) and denoised (weight 0.004 to 0.044)
+    once, an eighth is a JPEG of quality 30 to 95.
     """
     quarter, eighth = len(x) // 4, len(x) // 8
     through, once, written, rest = x.split([quarter, eighth, eighth, len(x) - quarter - 2 * eighth])
@@ -78,12 +82,26 @@ def purification_like(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def mdda(x: Tensor, generator: torch.Generator) -> Tensor:
-    """What a purifier with random settings makes of a batch."""
-    sigma, weight = torch.rand(2, generator=generator).tolist()
-    blocks = 1 + int(torch.randint(2, (), generator=generator))
-    settings = dict(sigma=(4 + 6 * sigma) / 255, weight=0.01 + 0.02 * weight, own=0.5, smooth=0.0)
-    purifier = Purifier(scales=(1.0, 0.5, 0.25), blocks=blocks, **settings)
-    return purifier(x, generator)
+    """What a purifier with random settings around the defaults makes of a batch: every other time with the learned
+    denoiser (noise of 3 to 18/255), else with ROF (noise of 4 to 18/255, weight 0.01 to 0.08)."""
+    sigma, weight, own = torch.rand(3, generator=generator).tolist()
+    turn, more, learned = (int(torch.randint(n, (), generator=generator)) for n in (len(PYRAMIDS), 2, 2))
+    settings = dict(scales=PYRAMIDS[turn], blocks=1 + more, own=0.4 + 0.5 * own)
+    if learned:
+        purifier = Purifier(denoiser="learned", sigma=(3 + 15 * sigma) / 255, bands=True, **settings)
+    else:
+        purifier = Purifier(denoiser="rof", sigma=(4 + 14 * sigma) / 255, weight=0.01 + 0.07 * weight, **settings)
+    with torch.no_grad():
+        return purifier(x, generator)
+
+
+def attacked_first(network: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    """The batch after a signed step of 1 to ``MOST_EPSILON``, of a length of its own for each picture, from a random
+    start: by an attacker who does not know that it will be purified."""
+    eps = uniform(len(x), 1 / 255, MOST_EPSILON, generator).to(x)
+    start = (x + eps * (2 * torch.rand(x.shape, generator=generator) - 1).to(x)).clamp(0, 1)
+    moved = start + 1.25 * eps * loss_gradient(network, start, y).sign()
+    return (x + (moved - x).clamp(-eps, eps)).clamp(0, 1)
 
 
 def rescaled(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -40,7 +40,7 @@ from purifier.evaluation.evaluate import predict, predict_purified
 from purifier.evaluation.metrics import clean_scores
 from purifier.files import begin
 from purifier.pipeline import Purifier
-from purifier.training.augment import colour, erase, geometric, purification_like, uniform
+from purifier.training.augment import attacked_first, colour, erase, geometric, purification_like, uniform
 from purifier.training.calibrate import calibrate
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.plots import plot_training
@@ -117,8 +117,6 @@ def batch_for(
     chosen = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
     x = geometric(pixels[chosen].float() / 255, phase.size, generator)
     x = erase(colour(x, generator), generator)
-    if uniform(1, 0, 1, generator).item() < phase.purified:
-        x = purification_like(x, generator)
     if phase.diffused:
         sigma = uniform(len(x), 0, phase.diffused / 255, generator)
         x = (x + sigma * torch.randn(x.shape, generator=generator)).clamp(0, 1)
@@ -174,6 +172,7 @@ def train(
             torch.manual_seed(random)  # dropout draws from torch's global generator
             generator = torch.Generator().manual_seed(random)
             x, target = (t.to(device) for t in batch_for(pixels, y, weights, phase, generator))
+            x = purified(state.network, x, target, phase, generator)
             adv = attacked(state.network, x, target, phase, at, state.attack_steps, generator)
             loss = step(parallel, state.optimizer, adv, target, learning_rate(phase, at))
             state.done += 1
@@ -273,6 +272,16 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimizer.step()
     return loss.item()
+
+
+def purified(network: nn.Module, x: Tensor, y: Tensor, phase: Phase, generator: torch.Generator) -> Tensor:
+    """The batch with a half changed as a purifier would, some pictures of it attacked before, as the phase says."""
+    if uniform(1, 0, 1, generator).item() >= phase.purified:
+        return x
+    if count := round(phase.attacked_first * len(x)):
+        model = functools.partial(normalised, network)
+        x = torch.cat([attacked_first(model, x[:count], y[:count], generator), x[count:]])
+    return purification_like(x, generator)
 
 
 def attacked(

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from purifier.evaluation.intervals import Score
 from purifier.evaluation.metrics import clean_scores
 from purifier.pictures.files import centre_square, read_image, to_batch
 from purifier.training import classifier, examples, generator
-from purifier.training.augment import colour, erase, geometric, purification_like
+from purifier.training.augment import MOST_EPSILON, attacked_first, colour, erase, geometric, purification_like
 from purifier.training.checkpoints import append_row, load_checkpoint
 from purifier.training.classifier import (
     attacked,
@@ -192,7 +193,7 @@ def test_a_bad_recipe_is_refused_with_the_keys_there_are(tmp_path, text, message
 
 @pytest.mark.parametrize("name", ["nobody", "nowhere/nobody.toml"])
 def test_an_unknown_recipe_is_answered_with_those_there_are(name):
-    with pytest.raises(ValueError, match=f"no recipe '{name}'.*augmented, robust, .*standard"):
+    with pytest.raises(ValueError, match=f"no recipe '{name}'.*augmented, .*robust, .*standard"):
         read_recipe(name)
 
 
@@ -499,6 +500,23 @@ def test_purification_like_leaves_half_of_the_batch():
     changed = purification_like(x, seeded())
     assert torch.equal(changed[4:], x[4:])
     assert ((changed[:4] - x[:4]).abs().amax(dim=(1, 2, 3)) > 0).all()
+
+
+def test_what_is_attacked_first_is_attacked_within_its_bound():
+    network = new_network(TINY).eval()
+    x, y = torch.rand(4, 3, 48, 48, generator=seeded()), torch.tensor([0, 1, 2, 3])
+    adv = attacked_first(partial(classifier.normalised, network), x, y, seeded())
+    sizes = (adv - x).abs().amax(dim=(1, 2, 3))
+    assert sizes.max() <= MOST_EPSILON + 1e-6 and sizes.min() >= 0.9 / 255 and sizes.unique().numel() == 4
+
+
+def test_a_phase_without_purification_leaves_its_batches_alone():
+    x, y = torch.rand(8, 3, 48, 48, generator=seeded()), torch.zeros(8, dtype=torch.long)
+    phase = Phase(name="x", size=48, steps=1, lr=(1e-3, 1e-4), attacked_first=0.5)
+    network = new_network(TINY)
+    assert classifier.purified(network, x, y, phase, seeded()) is x
+    changed = classifier.purified(network, x, y, replace(phase, purified=1.0), seeded())
+    assert torch.equal(changed[4:], x[4:]) and not torch.equal(changed[:4], x[:4])
 
 
 def test_an_interrupted_generator_ends_where_an_uninterrupted_one_does(
