@@ -1,6 +1,7 @@
 """A learned denoiser of dermoscopy, which may take ROF's place. Images are (B, 3, H, W)."""
 
 import functools
+import hashlib
 import json
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from purifier.files import ASSETS
 
+FOLDER = ASSETS / "denoiser"
+WEIGHTS = FOLDER / "model.safetensors"
 WIDTHS = (32, 64, 128, 128)  # of the levels, each half as wide and high as the one before
 DEPTHS = (1, 1, 2, 1)  # residual blocks of each level, going down and going up
 MULTIPLE = 2 ** len(WIDTHS)  # sides are padded to a multiple of it
@@ -73,10 +76,15 @@ def denoise(y: Tensor, sigma: float) -> Tensor:
 @functools.cache
 def bundled_denoiser(device: str) -> Denoiser:
     """The denoiser of ``assets/denoiser``, ready to use on ``device``."""
-    folder = ASSETS / "denoiser"
-    model = Denoiser(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    model.load_state_dict(load_file(folder / "model.safetensors"))  # from_pretrained prints, which is no line of JSON
+    model = Denoiser(**json.loads((FOLDER / "config.json").read_text(encoding="utf-8")))
+    model.load_state_dict(load_file(WEIGHTS))  # from_pretrained prints, which is no line of JSON
     return model.eval().requires_grad_(False).to(device)
+
+
+@functools.cache
+def digest_of_weights() -> str:
+    """SHA-256 of the file of the bundled weights."""
+    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
 
 
 def _level(width: int, depth: int) -> nn.Sequential:

@@ -95,6 +95,12 @@ class Settings:
         _check(Text("Seed"), self.seed, 0, MAX_SEED)
         _check(Text("Draws averaged"), self.draws, 1, MOST_DRAWS)
 
+    @property
+    def is_learned(self) -> bool:
+        """Whether the learned denoiser takes part, in the purification or in the attack."""
+        known = None if self.attack is None else self.attack.known
+        return any(p is not None and p.denoiser == "learned" for p in (self.purifier, known))
+
     def to_json(self) -> str:
         """As text that ``from_json`` reads."""
         return json.dumps(asdict(self), indent=2) + "\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from purifier import __version__
 from purifier.classifiers.classifier import Classifier
+from purifier.denoiser import digest_of_weights
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SUFFIXES, quantise, read_image, to_png
 from purifier.pictures.folders import files_in, is_picture, printable
@@ -72,6 +73,8 @@ def work_through(
     """
     table, extra = None, extra or {}
     weights = "+".join(used.digest() for used in (classifier, attacker) if used is not None)
+    if settings.is_learned:
+        weights += f"+{digest_of_weights()}"
     if out is not None:
         begin(out, {"settings": asdict(settings), "report": bool(extra), "version": __version__})
         table = Table(out / RESULTS, columns(classifier, settings), weights)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from purifier import __version__
 from purifier.classifiers.classifier import Classifier, default_device, digest_of, folder_of, load_classifier
 from purifier.defences import Defence
+from purifier.denoiser import digest_of_weights
 from purifier.evaluation.attackers import Attacker, Task
 from purifier.evaluation.datasets import Sample, lesions_of, read_readable, source_of
 from purifier.evaluation.defended import apply_defence
@@ -143,8 +144,8 @@ def cost(part: Part, grid: Grid) -> int:
 
 
 def provenance(grid: Grid) -> dict:
-    """What else the numbers depend on: digests of the weights' files and of all that a classifier's reading depends on,
-    the purifier's settings, and the version."""
+    """What else the numbers depend on: digests of the weights' files and of all that a classifier's reading depends on;
+    the purifier's settings, and its learned denoiser's digest where that takes part; and the version."""
 
     def digest(name: str) -> str:
         if name.startswith("hf-hub:"):
@@ -152,10 +153,12 @@ def provenance(grid: Grid) -> dict:
         return digest_of(folder_of(name))
 
     names = (grid.classifier, grid.surrogate)
+    learned = [name for name in grid.defences if getattr(find_defence(name).function, "denoiser", "") == "learned"]
     return {
         "weights": {name: digest(name) for name in names},
         "classifiers": {name: load_classifier(name).digest() for name in names},
         "purifier": asdict(Purifier()),
+        **({"denoiser": digest_of_weights()} if learned else {}),
         "version": __version__,
     }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from purifier import __version__
 from purifier.classifiers.classifier import Classifier, digest_of, folder_of
+from purifier.denoiser import digest_of_weights
 from purifier.readings import Reading, distance, is_out_of_distribution
 from purifier.runs import Run, hash_of
 
@@ -64,6 +65,8 @@ def _record(
     if settings.attack is not None and settings.attack.classifier != settings.classifier:
         name = settings.attack.classifier
         found["attacker"] = _origin(name, name if attacker is None else attacker.source)
+    if settings.is_learned:
+        found["denoiser"] = {"weights_sha256": digest_of_weights()}
     if run.purified is not None:
         reading = readings["purified"]
         found["pictures"]["purified"] |= {"draws": reading.draws, "agreeing": reading.agreeing}

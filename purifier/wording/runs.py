@@ -247,7 +247,12 @@ def hash_rows(record: dict) -> list[Row]:
     """The digests of pictures and weights as a table."""
     titles = {"original": say("Original"), "attacked": say("Attacked"), "purified": say("Purified")}
     found = [(titles[name], picture["sha256"]) for name, picture in record["pictures"].items()]
-    for role, heading in (("classifier", say("Classifier's weights")), ("attacker", say("Attacker's weights"))):
+    roles = {
+        "classifier": say("Classifier's weights"),
+        "attacker": say("Attacker's weights"),
+        "denoiser": say("Denoiser's weights"),
+    }
+    for role, heading in roles.items():
         if "weights_sha256" in record.get(role, {}):
             found.append((heading, record[role]["weights_sha256"]))
     return found

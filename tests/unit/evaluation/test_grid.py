@@ -17,10 +17,11 @@ from torch.testing import assert_close
 
 from purifier.classifiers.classifier import MODELS
 from purifier.cli.main import main
+from purifier.denoiser import digest_of_weights
 from purifier.evaluation import grid as module
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.datasets import LABELS, read_isic2019, read_samples
-from purifier.evaluation.grid import COARSE, coarse_part, parts, peak_memory, run
+from purifier.evaluation.grid import COARSE, coarse_part, parts, peak_memory, provenance, run
 from purifier.evaluation.settings import Grid
 from purifier.results.summary import summarise
 from tests.helpers.pictures import lesion_like
@@ -298,3 +299,8 @@ def test_a_missing_art_is_noticed_before_anything_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "art", None)
     with pytest.raises(ModuleNotFoundError):
         Grid(defences=("art-median3",))
+
+
+def test_the_learned_denoiser_is_part_of_what_a_run_depends_on():
+    assert "denoiser" not in provenance(Grid(defences=("mdda:denoiser=rof", "jpeg30")))
+    assert provenance(Grid(defences=("mdda:denoiser=learnedx2",)))["denoiser"] == digest_of_weights()

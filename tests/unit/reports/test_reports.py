@@ -16,6 +16,7 @@ from pypdf import PdfReader
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import MODELS, digest_of
+from purifier.denoiser import digest_of_weights
 from purifier.pictures.files import read_image, to_batch, to_png
 from purifier.pipeline import Purifier
 from purifier.readings import MOST_BARS, Reading, bars, distance, read
@@ -114,6 +115,10 @@ def test_the_record_goes_to_json_and_its_settings_come_back(whole, classifier):
     assert Settings.from_json(text) == whole.settings
     assert found["notice"] == NOTICE and found["made"] == "2026-03-01T12:30:00+00:00"
     assert found["classifier"]["weights_sha256"] == digest_of(MODELS / "augmented") and "attacker" not in found
+    assert "denoiser" not in found
+    known = replace(whole.settings.attack, known=Purifier(denoiser="learned"))
+    learned = replace(whole, settings=replace(whole.settings, attack=known))
+    assert record(learned, classifier)["denoiser"]["weights_sha256"] == digest_of_weights()
     assert set(found["versions"]) == {"lesion-purifier", "python", "torch", "torchvision", "timm", "numpy"}
 
 
