@@ -115,13 +115,14 @@ def _parser() -> argparse.ArgumentParser:
         ("classifier", _train_classifier, "train a classifier by its recipe"),
         ("denoiser", _train_denoiser, "train a denoiser of dermoscopy"),
         ("generator", _train_generator, "train the generator of example pictures"),
+        ("super-resolution", _train_super_resolution, "train what draws its pictures at 256 pixels"),
     ):
         command = train.add_parser(name, help=what)
         if name == "classifier":
             command.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file of your own")
         _device_option(command)
         command.add_argument("--data", type=Path, required=True, help="folder in ISIC 2019's layout")
-        if name != "denoiser":
+        if name in ("classifier", "generator"):
             command.add_argument(
                 "--thumbnails", type=Path, help="the same, small, with BCN20000's pictures, which are added"
             )
@@ -134,6 +135,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if name == "generator":
             command.add_argument("--steps", type=int, default=4000)
+        if name == "super-resolution":
+            command.add_argument("--steps", type=int, default=50_000)
         if name == "denoiser":
             command.add_argument("--crop-steps", type=int, default=16_000, help="on crops (default %(default)s)")
             command.add_argument("--steps", type=int, default=2800, help="on whole pictures (default %(default)s)")
@@ -308,6 +311,12 @@ def _train_generator(options: argparse.Namespace) -> None:
     from purifier.training import generator
 
     _train(generator.train, options, thumbnails=options.thumbnails, steps=options.steps)
+
+
+def _train_super_resolution(options: argparse.Namespace) -> None:
+    from purifier.training import super_resolution
+
+    _train(super_resolution.train, options, steps=options.steps)
 
 
 def _train(train: Callable[..., None], options: argparse.Namespace, **more: object) -> None:

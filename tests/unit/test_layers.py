@@ -30,7 +30,8 @@ ROWS = (  # the highest first; what stands in one row may import one another
 ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 HOMES = {  # of libraries that one module or package has to itself
     "gradio": ("ui",), "timm": ("classifiers", "training"), "transformers": ("classifiers",),
-    "huggingface_hub": ("classifiers", "denoiser"), "matplotlib": ("figures", "evaluation"), "pydicom": ("pictures",),
+    "huggingface_hub": ("classifiers", "denoiser", "training"), "matplotlib": ("figures", "evaluation"),
+    "pydicom": ("pictures",),
     "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "weasyprint": ("reports",),
     "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
     "cv2": ("pictures", "defences"), "pyautoattack": ("evaluation",),
