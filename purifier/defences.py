@@ -5,7 +5,7 @@ Images are (B, 3, H, W) in [0, 1].
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
 import cv2
@@ -202,25 +202,27 @@ FAMILIES: dict[str, Family] = {
     ),
     "rof": Family(
         short="ROF at one scale", title="ROF at one scale, weight {number}",
-        function=lambda x, weight, g: Purifier(scales=(1.0,), blocks=1, sigma=0.0, weight=weight)(x),
+        function=lambda x, weight, g: Purifier(denoiser="rof", scales=(1.0,), blocks=1, sigma=0.0, weight=weight)(x),
         low=0, high=1, default=0.08, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12),
     ),
     "noisy-rof": Family(
         short="MDDA at one scale", title="MDDA at one scale, weight {number}",
-        function=lambda x, weight, g: Purifier(scales=(1.0,), blocks=2, sigma=8 / 255, weight=weight)(x, g),
+        function=lambda x, weight, g: Purifier(
+            denoiser="rof", scales=(1.0,), blocks=2, sigma=8 / 255, weight=weight
+        )(x, g),
         random=True, of_mdda=True,
         low=0, high=1, default=0.06, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08),
     ),
     "pyramid": Family(
         short="pyramid only", title="pyramid only, {number} blocks",
         function=lambda x, blocks, g: Purifier(
-            scales=(1.0, 0.5, 0.25), blocks=int(blocks), sigma=0.0, weight=0.0, own=0.5
+            denoiser="rof", scales=(1.0, 0.5, 0.25), blocks=int(blocks), sigma=0.0, weight=0.0, own=0.5
         )(x),
         whole=True, low=1, high=8, default=4, values=(1, 2, 3, 4),
     ),
 }  # fmt: skip
 # MDDA in any of its settings, as one family: for families compared at equal cost. See ``Record.is_peer``.
-OF_MDDA = ("mdda", *(kind for kind, family in FAMILIES.items() if family.of_mdda))
+OF_MDDA = ("mdda", "mdda-rof", *(kind for kind, family in FAMILIES.items() if family.of_mdda))
 
 
 def split_name(name: str) -> tuple[str, float | None, int | None]:
@@ -238,9 +240,9 @@ def get_defence(
 ) -> Defence:
     """``none``, ``mdda`` or a name of ``families`` with a number or, without one, its default: ``jpeg30``.
 
-    ``mdda`` has ``purifier``'s settings; ``mdda10`` is weaker or stronger, with noise of 10/255 and a weight in
-    proportion; ``mdda:blocks=1,sigma=8`` has these changed, see ``changed``. With ``x4`` at its end a defence that
-    draws noise is a vote of so many copies: ``mddax4``.
+    ``mdda`` has ``purifier``'s settings, ``mdda-rof`` is the paper's, with total variation; ``mdda10`` is weaker or
+    stronger, with noise of 10/255 and a weight in proportion; ``mdda:blocks=1,sigma=8`` has these changed, see
+    ``changed``. With ``x4`` at its end a defence that draws noise is a vote of so many copies: ``mddax4``.
 
     Raises ``ValueError`` for other names and for numbers out of range.
     """
@@ -257,9 +259,10 @@ def get_defence(
 
 
 def changed(purifier: Purifier, settings: str) -> Purifier:
-    """``purifier`` with settings as a name has them, ``blocks=1,sigma=8,scales=1+0.5``: noise in 1/255, scales joined
-    by ``+``, ``true`` or ``false``. Raises ``ValueError`` for what is none."""
-    known, values = {field.name: field.default for field in fields(Purifier)}, {}
+    """``purifier``, or where a denoiser is named the defaults with that, with settings as a name has them,
+    ``blocks=1,sigma=8,scales=1+0.5``: noise in 1/255, scales joined by ``+``, ``true`` or ``false``. Raises
+    ``ValueError`` for what is none."""
+    known, values = asdict(purifier), {}
     for setting in settings.split(","):
         name, _, text = setting.partition("=")
         if name not in known:
@@ -268,7 +271,7 @@ def changed(purifier: Purifier, settings: str) -> Purifier:
             values[name] = _value(name, text, type(known[name]))
         except ValueError as error:
             raise ValueError(f"{text!r} is no value of MDDA's {name}.") from error
-    return replace(purifier, **values)
+    return Purifier(**values) if "denoiser" in values else replace(purifier, **values)
 
 
 def _value(name: str, text: str, kind: type) -> object:
@@ -286,15 +289,18 @@ def _one(
 ) -> Defence:
     if name == "none":
         return Defence(name=name, family=name, title=Text("nothing"), function=lambda x, generator: x)
-    if kind == "mdda":
-        purifier, title = purifier or Purifier(), "MDDA"
+    if kind in ("mdda", "mdda-rof"):
+        if kind == "mdda-rof":
+            purifier, title = Purifier(denoiser="rof"), Text("MDDA with ROF")
+        else:
+            purifier, title = purifier or Purifier(), "MDDA"
         if ":" in name:
             settings = name.removeprefix("mdda:")
             purifier, title = changed(purifier, settings), Text("MDDA, {settings}", settings=settings)
         elif number is not None:
             sigma = number / 255
             purifier = replace(purifier, sigma=sigma, weight=purifier.weight * sigma / purifier.sigma)
-            title = Text("MDDA, noise {number}/255", number=f"{number:g}")
+            title = Text("{defence}, noise {number}/255", defence=title, number=f"{number:g}")
         return Defence(name=name, family=kind, number=number, title=title, function=purifier, random=purifier.sigma > 0)
     if kind not in families:
         known = ", ".join(f"{kind}{family.default:g}" for kind, family in families.items())

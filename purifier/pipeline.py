@@ -27,6 +27,13 @@ ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
 MAX_POWER = 4.0  # of decay and tilt
 MAX_SMOOTH = 4.0  # pixels; wider would not fit the smallest picture
 
+# The settings that suit each denoiser, as ``purifier tune`` found them (assets/evaluation/tuning).
+SUITED = {
+    "learned": dict(scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, bands=True),
+    "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, bands=False),
+}
+ONLY_ROF = {"denoiser": "rof"}  # what stored settings mean that name no denoiser
+
 
 @dataclass(frozen=True, eq=False)  # eq=False: comparing tensors with == is ambiguous
 class Stage:
@@ -47,26 +54,29 @@ class Stage:
 class Purifier:
     """Diffuse and denoise every scale of a pyramid and mix neighbouring scales, block after block.
 
-    Call it with a batch and a generator. It does not know the classifier, is differentiable from end to end and, with
-    ROF, has no learned part. ``denoiser="learned"`` puts a network in ROF's place (see ``denoiser.py``), for which
-    ``weight``, ``steps`` and ``coupled`` do not count. The defaults are what ``purifier tune`` found
-    (assets/evaluation/tuning). Raises ``ValueError`` for settings out of range.
+    Call it with a batch and a generator. It does not know the classifier and is differentiable from end to end. Its
+    denoiser is a network that was trained on dermoscopy (see ``denoiser.py``), for which ``weight``, ``steps`` and
+    ``coupled`` do not count, or the paper's: ``Purifier(denoiser="rof")`` has no learned part. What is None becomes
+    what suits the denoiser (see ``SUITED``). Raises ``ValueError`` for settings out of range.
     """
 
-    scales: tuple[float, ...] = (1.0, 0.5)  # descending, 1 among them
-    blocks: int = 2
-    sigma: float = 14 / 255  # standard deviation of the noise, in units of the pixel range
+    denoiser: Literal["learned", "rof"] = "learned"
+    scales: tuple[float, ...] | None = None  # descending, 1 among them
+    blocks: int | None = None
+    sigma: float | None = None  # standard deviation of the noise, in units of the pixel range
     weight: float = 0.06  # of the total variation, see rof; 0 does not denoise
-    denoiser: Literal["rof", "learned"] = "rof"
-    own: float = 0.6  # a scale's own share when neighbours are mixed; 1 does not mix
+    own: float | None = None  # a scale's own share when neighbours are mixed; 1 does not mix
     decay: float = 0.0  # sigma and weight are multiplied by scale ** decay; 0: the same at every scale
     tilt: float = 0.0  # the scales are merged with shares of scale ** tilt; 0: equal ones
-    bands: bool = False  # a coarser scale gives a finer one only its low frequencies (a Laplacian pyramid)
+    bands: bool | None = None  # a coarser scale gives a finer one only its low frequencies (a Laplacian pyramid)
     smooth: float = 0.0  # standard deviation of the last Gaussian, in pixels; 0 is none
     steps: int = 8  # iterations of ROF
     coupled: bool = True  # ROF sees the three channels together
 
     def __post_init__(self) -> None:
+        for name, value in SUITED[self.denoiser].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         scales = self.scales
         if 1.0 not in scales or scales != tuple(scale for scale in ALL_SCALES if scale in scales):
             raise UserError(
@@ -95,6 +105,11 @@ class Purifier:
                     most=most,
                     value=getattr(self, name),
                 )
+
+    @classmethod
+    def read(cls, stored: dict) -> "Purifier":
+        """From settings as ``asdict`` gives them, also from those of a version that had ROF alone."""
+        return cls(**(ONLY_ROF | stored))
 
     def stages(self, x: Tensor, generator: torch.Generator | None = None) -> Iterator[Stage]:
         """Purify ``x`` and yield every scale of every block, finest scale first.

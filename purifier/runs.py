@@ -18,7 +18,7 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import DEFAULT, Classifier, default_device
 from purifier.classifiers.taxonomy import code_of
 from purifier.pictures.files import quantise, to_picture
-from purifier.pipeline import Purifier, Stage
+from purifier.pipeline import ONLY_ROF, Purifier, Stage
 from purifier.readings import Reading, mean_of, read
 from purifier.strict import built, strict
 from purifier.texts import Text, UserError
@@ -108,16 +108,26 @@ class Settings:
     @classmethod
     def from_json(cls, text: str | bytes) -> "Settings":
         """Settings as ``to_json`` wrote them, or as they lie under "settings" in a report's JSON. Those that do not say
-        how many draws are from before draws were averaged, and mean one.
+        how many draws, or which denoiser, are from a version that had one draw and ROF.
 
         Raises ``ValueError`` for anything else.
         """
         try:
             values = json.loads(text)
             values = values.get("settings", values) if isinstance(values, dict) else values
-            return built(cls, {"draws": 1, **values} if isinstance(values, dict) else values)
+            return built(cls, _completed(values) if isinstance(values, dict) else values)
         except ValueError as error:
             raise UserError("These are not the settings of a run: {reason}", reason=str(error)) from error
+
+
+def _completed(values: dict) -> dict:
+    """Stored settings with what an earlier version left out."""
+    found = {"draws": 1, **values}
+    if isinstance(found.get("purifier"), dict):
+        found["purifier"] = ONLY_ROF | found["purifier"]
+    if isinstance(attack := found.get("attack"), dict) and isinstance(attack.get("known"), dict):
+        found["attack"] = {**attack, "known": ONLY_ROF | attack["known"]}
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,8 @@ from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
 from purifier.classifiers.taxonomy import full_name
 from purifier.cli.batch import Extra, find_pictures, passed_over, work_through
-from purifier.pipeline import ALL_SCALES, Purifier
+from purifier.pipeline import ALL_SCALES, SUITED, Purifier
 from purifier.runs import ANY, Attack, Settings
-from purifier.wording.runs import DENOISERS
 
 FORMATS = ("html", "pdf", "zip", "json")
 UNREADABLE = 1  # exit code where some pictures could not be read
@@ -74,42 +73,34 @@ def _attack_options(command: argparse.ArgumentParser) -> None:
 
 
 def _purifier_options(command: argparse.ArgumentParser, *, reads: bool) -> None:
-    purifier = Purifier()
-    group = command.add_argument_group("purifier")
-    group.add_argument("--blocks", type=int, default=purifier.blocks, help="(default %(default)s)")
-    group.add_argument(
-        "--sigma", type=float, default=purifier.sigma * 255, help="of the noise, in 1/255 (default %(default)g)"
-    )
+    purifier, group = Purifier(), command.add_argument_group("purifier")
     group.add_argument(
         "--denoiser",
-        choices=DENOISERS,
+        choices=SUITED,
         default=purifier.denoiser,
-        help="rof: total variation; learned: a network trained on dermoscopy (default %(default)s)",
+        help="learned: a network trained on dermoscopy; rof: total variation, the paper's (default %(default)s)",
     )
+    group.add_argument("--blocks", type=int, help=_suited("blocks"))
+    in_levels = _suited("sigma", lambda sigma: f"{255 * sigma:g}")
+    group.add_argument("--sigma", type=float, help=f"of the noise, in 1/255 {in_levels}")
     group.add_argument(
-        "--weight",
-        type=float,
-        default=purifier.weight,
-        help="of the total variation; without meaning for learned (default %(default)g)",
+        "--weight", type=float, default=purifier.weight, help="of the total variation of rof (default %(default)g)"
     )
-    group.add_argument(
-        "--scales",
-        type=float,
-        nargs="+",
-        default=purifier.scales,
-        help=f"some of {', '.join(f'{scale:g}' for scale in ALL_SCALES)} (default {_listed(purifier.scales)})",
-    )
-    group.add_argument(
-        "--bands",
-        action=argparse.BooleanOptionalAction,
-        default=purifier.bands,
-        help="coarser scales give finer ones their low frequencies only",
-    )
+    scales = f"some of {_listed(ALL_SCALES)} {_suited('scales', _listed)}"
+    group.add_argument("--scales", type=float, nargs="+", help=scales)
+    bands = f"coarser scales give finer ones their low frequencies only {_suited('bands')}"
+    group.add_argument("--bands", action=argparse.BooleanOptionalAction, help=bands)
     group.add_argument("--noise-seed", type=int, default=0)
     if reads:
         group.add_argument(
             "--draws", type=int, default=Settings().draws, help="purifications whose mean is read (default %(default)s)"
         )
+
+
+def _suited(name: str, shown: Callable = str) -> str:
+    """The default of a setting with each denoiser."""
+    usual = ", ".join(f"{shown(settings[name])} with {denoiser}" for denoiser, settings in SUITED.items())
+    return f"(default {usual})"
 
 
 def _listed(scales: tuple[float, ...]) -> str:
@@ -122,12 +113,11 @@ def settings_from(options: argparse.Namespace) -> Settings:
         return Settings.from_json(options.settings.read_bytes())
     purifier = attack = None
     if options.attacks or options.purifies:
-        scales = tuple(sorted(options.scales, reverse=True))
         purifier = Purifier(
             blocks=options.blocks,
-            sigma=options.sigma / 255,
+            sigma=None if options.sigma is None else options.sigma / 255,
             weight=options.weight,
-            scales=scales,
+            scales=None if options.scales is None else tuple(sorted(options.scales, reverse=True)),
             denoiser=options.denoiser,
             bands=options.bands,
         )

@@ -43,7 +43,9 @@ STARTUP = 6  # trials at random before the estimator proposes any
 SCALES = {"1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
 Setting = str | Purifier  # of a peer its name with the number
 # MDDA before it was tuned.
-FIRST_GUESS = Purifier(scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5, decay=0.0)
+FIRST_GUESS = Purifier(
+    denoiser="rof", scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5, decay=0.0
+)
 # Where MDDA's search begins: the first guess, and the best of an earlier search on fewer pictures.
 STARTS = (FIRST_GUESS, replace(FIRST_GUESS, scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8))
 SENSITIVITY: dict[str, tuple] = {
@@ -119,7 +121,7 @@ def tune(
         figure = plot_tradeoff(points, f"{kind}, oblivious attacker")
         save_figure(figure, out / f"tradeoff-{kind.removesuffix('/255').replace(' ', '-').lower()}")
     if sensitivity and "mdda" in best:
-        centre = Purifier(**best["mdda"]["purifier"])
+        centre = Purifier.read(best["mdda"]["purifier"])
         points = [(setting, value) for setting, values in SENSITIVITY.items() for value in values]
         found = []
         for setting, value in tqdm(points, desc="sensitivity"):

@@ -243,8 +243,8 @@ def sources_table(records: Sequence[Record]) -> str:
 
 
 def purifier_text(settings: dict) -> str:
-    """MDDA's settings, as they are stored with what was measured, in words; the defaults stand for what is missing."""
-    purifier = Purifier(**settings)
+    """MDDA's settings, as they are stored with what was measured, in words."""
+    purifier = Purifier.read(settings)
     scales = ", ".join(f"{scale:g}" for scale in purifier.scales)
     denoiser = f"weight {purifier.weight:g}" if purifier.denoiser == "rof" else f"{purifier.denoiser} denoiser"
     bands = "; coarser scales' low frequencies only" if purifier.bands else ""

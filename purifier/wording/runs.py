@@ -16,7 +16,7 @@ from purifier.wording.language import say
 from purifier.wording.readings import agreement, change, diagnosis, headline
 
 COMMAND = "purifier report FILE --settings run.json"
-DENOISERS = {"rof": "ROF (total variation)", "learned": "learned network"}
+DENOISERS = {"learned": "learned network", "rof": "ROF (total variation)"}
 Row = tuple[str, str]  # what, and its value
 
 

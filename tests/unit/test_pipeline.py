@@ -1,11 +1,11 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from purifier.denoise import rof, total_variation
-from purifier.pipeline import Purifier, aggregate
+from purifier.pipeline import SUITED, Purifier, aggregate
 from purifier.pyramid import resample
 
 ALL = (2, 1, 0.5, 0.25)
@@ -31,7 +31,8 @@ def test_the_largest_size():
 
 def test_stages_follow_the_definition():
     """The formulas of one block, written out, against what the stages say they did."""
-    purifier, x = Purifier(scales=(1, 0.5, 0.25), own=0.3, blocks=2), torch.rand(2, 3, 40, 52, generator=seeded())
+    purifier = Purifier(denoiser="rof", scales=(1, 0.5, 0.25), own=0.3, blocks=2)
+    x = torch.rand(2, 3, 40, 52, generator=seeded())
     stages = list(purifier.stages(x, seeded()))
     assert [(s.block, s.scale) for s in stages] == [(n, s) for n in (1, 2) for s in (1.0, 0.5, 0.25)]
     assert stages[0].before is x
@@ -52,7 +53,7 @@ def test_stages_follow_the_definition():
 
 
 def test_coarse_scales_may_be_diffused_and_denoised_less_and_count_less():
-    purifier = Purifier(scales=(1, 0.5, 0.25), blocks=1, decay=1.0, tilt=2.0)
+    purifier = Purifier(denoiser="rof", scales=(1, 0.5, 0.25), blocks=1, decay=1.0, tilt=2.0)
     x = torch.rand(2, 3, 64, 64, generator=seeded())
     stages = list(purifier.stages(x, seeded()))
     for stage, strength in zip(stages, (1, 0.5, 0.25), strict=True):
@@ -63,7 +64,7 @@ def test_coarse_scales_may_be_diffused_and_denoised_less_and_count_less():
 
 
 def test_noise_is_fresh_for_each_block_and_scale():
-    purifier = Purifier(scales=(1,), weight=0, own=1)
+    purifier = Purifier(scales=(1,), blocks=2)
     first, second = purifier.stages(torch.full((1, 3, 32, 32), 0.5), seeded())
     assert not torch.equal(first.diffused - first.before, second.diffused - second.before)
 
@@ -121,7 +122,7 @@ def test_noise_of_an_attack_is_removed():
     smooth = 0.1 + 0.8 * (t[:, None] * t[None, :]).expand(1, 3, 64, 64)
     attacked = smooth + 8 / 255 * torch.sign(torch.randn(smooth.shape, generator=seeded()))
     # With the same noise what differs is the attack's.
-    out, without = (Purifier()(x, seeded()) for x in (attacked, smooth))
+    out, without = (Purifier(denoiser="rof")(x, seeded()) for x in (attacked, smooth))
     assert (out - without).square().mean() < 0.03 * (attacked - smooth).square().mean()
     assert total_variation(out) < total_variation(attacked) / 4
 
@@ -139,7 +140,7 @@ def test_the_last_smoothing_is_a_gaussian_of_that_width():
 @pytest.mark.parametrize("own", [0.0, 0.5])
 def test_with_bands_coarse_scales_take_no_details_away(own):
     x = torch.rand(1, 3, 48, 64, generator=seeded())
-    nothing = dict(scales=(1, 0.5, 0.25), blocks=2, sigma=0.0, weight=0.0, own=own)
+    nothing = dict(denoiser="rof", scales=(1, 0.5, 0.25), blocks=2, sigma=0.0, weight=0.0, own=own)
     assert_close(Purifier(**nothing, bands=True)(x), x, atol=0.01, rtol=0)
     assert (Purifier(**nothing)(x) - x).abs().mean() > 0.05
 
@@ -205,3 +206,15 @@ def test_settings_are_frozen_and_replaceable():
     assert replace(Purifier(), blocks=3) == Purifier(blocks=3)
     with pytest.raises(AttributeError):
         Purifier().blocks = 3
+
+
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_what_is_not_said_suits_the_denoiser(denoiser):
+    purifier, suited = Purifier(denoiser=denoiser), SUITED[denoiser]
+    assert {name: getattr(purifier, name) for name in suited} == suited
+    assert Purifier(denoiser=denoiser, sigma=0.25, scales=(1,)) == replace(purifier, sigma=0.25, scales=(1.0,))
+
+
+def test_settings_that_were_stored_without_a_denoiser_are_of_rof():
+    assert Purifier.read({"blocks": 3}) == Purifier(denoiser="rof", blocks=3)
+    assert Purifier.read(asdict(Purifier(sigma=0.1))) == Purifier(sigma=0.1)

@@ -27,6 +27,7 @@ from purifier.ui.controls import (
     WEIGHT,
     classifier_choices,
     denoiser_choices,
+    purifier_values,
     target_choices,
 )
 from purifier.ui.events import errors_as_messages, redraw, restart_on, stop_on, update_on
@@ -47,8 +48,8 @@ DROP = (
 )
 DRAWN = "Examples, drawn by a generative model: of no patient."
 DENOISER = (
-    "ROF is the paper's and needs no training. The network was trained on dermoscopic pictures, attacked ones among "
-    "them, keeps more of the picture, and has no weight."
+    "The network was trained on dermoscopic pictures, attacked ones among them, and keeps more of the picture. ROF is "
+    "the paper's and needs no training."
 )
 KEY = (
     '<p class="lp-key"><span><span class="lp-malignant"></span>malignant or precancerous (striped)</span>'
@@ -196,6 +197,14 @@ def add_try_it(page: gr.Blocks, session: gr.State) -> TryIt:
     update_on(classifier.input, change_classifier, [classifier, session], changed, **PRIVATE)
     block.input(
         errors_as_messages(show_block), [session, block], pyramid, api_visibility="private", show_progress="hidden"
+    )
+    denoiser.input(
+        lambda chosen: [purifier_values(Purifier(denoiser=chosen))[name] for name in ("blocks", "sigma", "scales")],
+        denoiser,
+        [blocks, sigma, scales],
+        api_visibility="private",
+        show_progress="hidden",
+        queue=False,
     )
     denoiser.change(
         lambda chosen: gr.update(interactive=chosen == "rof"),

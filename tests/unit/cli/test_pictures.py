@@ -98,12 +98,12 @@ def test_draws_are_counted_in_the_table_and_in_the_line(folder, tmp_path, capsys
 def test_the_denoiser_and_bands_can_be_chosen(folder, tmp_path, capsys):
     bundled_denoiser.cache_clear()  # loading it prints nothing
     arguments = ["purify", str(folder / "b.png"), "--draws", "1", "--blocks", "1", "--out"]
-    assert main([*arguments, str(tmp_path / "out"), "--denoiser", "learned", "--bands", "--json"]) == 0
+    assert main([*arguments, str(tmp_path / "out"), "--denoiser", "learned", "--no-bands", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == "b.png"
-    purifier = Purifier(blocks=1, denoiser="learned", bands=True)
+    purifier = Purifier(blocks=1, denoiser="learned", bands=False)
     expected = purified_picture(purifier, read_image(folder / "b.png"))
     assert torch.equal(read_image(tmp_path / "out" / "b.png" / "purified.png"), expected)
-    assert not torch.equal(expected, purified_picture(Purifier(blocks=1), read_image(folder / "b.png")))
+    assert not torch.equal(expected, purified_picture(Purifier(denoiser="rof"), read_image(folder / "b.png")))
     with pytest.raises(SystemExit) as stop:
         main([*arguments, str(tmp_path / "other"), "--denoiser", "magic"])
     assert stop.value.code == 2

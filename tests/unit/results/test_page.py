@@ -126,7 +126,7 @@ def test_a_purifier_s_settings_in_words_leave_out_what_does_not_count():
 
 def test_settings_that_ship_are_those_that_tuning_found():
     best = json.loads((EVALUATION / "tuning" / "best.json").read_text(encoding="utf-8"))
-    assert Purifier(**best["mdda"]["purifier"]) == Purifier()
+    assert Purifier.read(best["mdda"]["purifier"]) == Purifier(denoiser="rof")
     defaults = {name: f"{name}{family.default:g}" for name, family in FAMILIES.items()}
     assert {name: defaults[name] for name in best if name != "mdda"} == {
         family: choice["defence"] for family, choice in best.items() if family != "mdda"

@@ -8,7 +8,7 @@ from purifier.pipeline import Purifier
 from purifier.runs import Attack, Run, Settings
 from purifier.wording.runs import in_words, purifier_rows
 
-ROF = Purifier(weight=0.03)
+ROF = Purifier(denoiser="rof", weight=0.03)
 LEARNED = replace(ROF, denoiser="learned", bands=True)
 
 
