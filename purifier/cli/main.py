@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     tune = commands.add_parser("tune", help="choose the settings of MDDA and its peers by one rule")
     _data_options(tune, split="val")
-    tune.add_argument("--defences", nargs="+", default=["mdda", *FAMILIES], metavar="DEFENCE")
+    tune.add_argument("--defences", nargs="+", default=["mdda", "mdda-rof", *FAMILIES], metavar="DEFENCE")
     tune.add_argument("--eps", nargs="+", type=float, default=EPS, help="in 1/255 (default 2 8)")
     tune.add_argument("--trials", type=int, default=TRIALS, help="at most, of each defence (default %(default)s)")
     tune.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")

@@ -40,20 +40,25 @@ FRESH_DRAWS = 3  # of each finalist
 STARTUP = 6  # trials at random before the estimator proposes any
 # Scale 2 costs seven times what the others cost together, and a last smoothing is a defence by itself, which would keep
 # a purifier with no noise and no denoising from being the identity: what they do is in the sensitivity plot.
-SCALES = {"1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
+SCALES = {"1": (1.0,), "1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
 Setting = str | Purifier  # of a peer its name with the number
-# MDDA before it was tuned.
-FIRST_GUESS = Purifier(
-    denoiser="rof", scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5, decay=0.0
-)
-# Where MDDA's search begins: the first guess, and the best of an earlier search on fewer pictures.
-STARTS = (FIRST_GUESS, replace(FIRST_GUESS, scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8))
+# Where MDDA's searches begin, by denoiser: a first guess, and the best of an earlier search on fewer pictures.
+STARTS = {
+    "mdda": (
+        Purifier(scales=(1.0,), blocks=1, sigma=8 / 255),
+        Purifier(scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6),
+    ),
+    "mdda-rof": (
+        Purifier(denoiser="rof", scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5),
+        Purifier(denoiser="rof", scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8),
+    ),
+}
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
-    "sigma": (0.0, 7 / 255, 14 / 255, 21 / 255),
-    "weight": (0.0, 0.03, 0.06, 0.09),
+    "sigma": (0.0, 4 / 255, 8 / 255, 12 / 255, 16 / 255),
     "scales": ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25), (2.0, 1.0, 0.5, 0.25)),
     "own": (0.3, 0.6, 1.0),
+    "bands": (True, False),
     "decay": (0.0, 0.5, 1.0),
     "smooth": (0.0, 1.0, 2.0),
 }
@@ -64,20 +69,22 @@ def tune(
     samples: Sequence[Sample],
     out: Path,
     *,
-    defences: Sequence[str] = ("mdda", *FAMILIES),
+    defences: Sequence[str] = (*STARTS, *FAMILIES),
     eps: Sequence[float] = EPS,
     trials: int = TRIALS,
     seed: int = 0,
     sensitivity: bool = True,
 ) -> dict:
-    """Choose the settings of ``defences`` (families, and ``mdda``); ``eps`` in 1/255. Resumes where it was stopped.
+    """Choose the settings of ``defences`` (families, ``mdda`` and ``mdda-rof``); ``eps`` in 1/255. Resumes where it was
+    stopped.
 
     Every trial is a line of ``out/trials.jsonl``; ``out/best.json`` holds the choice, ``out/sensitivity.png`` what
     each setting of MDDA does when the others stay at the best. Raises ``ValueError`` for unknown defences.
     """
-    unknown = [name for name in defences if name != "mdda" and name not in FAMILIES]
+    unknown = [name for name in defences if name not in (*STARTS, *FAMILIES)]
     if unknown or trials < 1:
-        raise ValueError(f"Tuned are mdda, {', '.join(FAMILIES)}, in 1 or more trials; asked: {unknown}, {trials}.")
+        known = ", ".join((*STARTS, *FAMILIES))
+        raise ValueError(f"Tuned are {known}, in 1 or more trials; asked: {unknown}, {trials}.")
     check_eps(eps)
     settings = {"classifier": classifier.source, "weights": classifier.digest(), "eps": list(eps), "seed": seed}
     pixels = read_pixels(samples, SIZE)
@@ -98,7 +105,8 @@ def tune(
 
     def final(found: dict[Setting, dict[str, float]]) -> dict:
         """What the rule takes of the trials, with its accuracy over the fresh draws."""
-        finalists = within_one_error(found, len(y)) + [setting for setting in found if setting == FIRST_GUESS]
+        guesses = [first for first, *_ in STARTS.values()]
+        finalists = within_one_error(found, len(y)) + [setting for setting in found if setting in guesses]
         again = {setting: score(setting, range(1, 1 + FRESH_DRAWS)) for setting in dict.fromkeys(finalists)}
         setting = chosen(again, len(y))
         named = {"defence": setting} if isinstance(setting, str) else {"defence": "mdda", "purifier": asdict(setting)}
@@ -108,8 +116,8 @@ def tune(
     bar = tqdm(defences, desc="tune")
     for family in bar:
         bar.set_postfix_str(family)
-        if family == "mdda":
-            found = try_mdda(score, trials, seed)
+        if family in STARTS:
+            found = try_mdda(STARTS[family], score, trials, seed)
         else:
             names = [f"{family}{value:g}" for value in FAMILIES[family].values[:trials]]
             found = {name: score(name) for name in names}
@@ -157,32 +165,34 @@ def chosen(found: dict[Setting, dict[str, float]], images: int) -> Setting:
     return max(within_one_error(found, images), key=lambda setting: (found[setting]["clean"], merit(found[setting])))
 
 
-def try_mdda(score: Callable[[Purifier], dict[str, float]], trials: int, seed: int) -> dict[Purifier, dict[str, float]]:
-    """The accuracies of ``trials`` settings; the first that are tried are ``STARTS``."""
+def try_mdda(
+    starts: Sequence[Purifier], score: Callable[[Purifier], dict[str, float]], trials: int, seed: int
+) -> dict[Purifier, dict[str, float]]:
+    """The accuracies of ``trials`` settings of the ``starts``' denoiser; the first that are tried are ``starts``."""
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for start in STARTS:
-        study.enqueue_trial(
-            {
-                "scales": next(name for name, scales in SCALES.items() if scales == start.scales),
-                "blocks": start.blocks,
-                "sigma": round(start.sigma * 255),
-                "weight": start.weight,
-                "own": start.own,
-            }
-        )
+    is_rof = starts[0].denoiser == "rof"
+    for start in starts:
+        first = {
+            "scales": next(name for name, scales in SCALES.items() if scales == start.scales),
+            "blocks": start.blocks,
+            "sigma": round(start.sigma * 255),
+            "own": start.own,
+        }
+        study.enqueue_trial(first | ({"weight": start.weight} if is_rof else {}))
     found = {}
 
     def objective(trial: optuna.Trial) -> float:
         purifier = replace(
-            FIRST_GUESS,
+            starts[0],
             scales=SCALES[trial.suggest_categorical("scales", list(SCALES))],
-            blocks=trial.suggest_int("blocks", 1, 5),
-            sigma=trial.suggest_int("sigma", 0, 20, step=2) / 255,
-            weight=round(trial.suggest_float("weight", 0.005, 0.06, step=0.0025), 4),
+            blocks=trial.suggest_int("blocks", 1, 5 if is_rof else 3),
+            sigma=trial.suggest_int("sigma", 0, 24, step=2) / 255,
             own=round(trial.suggest_float("own", 0.2, 0.9, step=0.1), 1),
         )
+        if is_rof:
+            purifier = replace(purifier, weight=round(trial.suggest_float("weight", 0.005, 0.06, step=0.0025), 4))
         found[purifier] = score(purifier)
         return merit(found[purifier]) + 1e-3 * sum(found[purifier].values())  # the mean breaks ties
 
