@@ -205,7 +205,7 @@ LESSONS = (
         title="What it costs on clean pictures",
         minutes=4,
         example=f"{MELANOMA}-1.png",
-        settings=Settings(purifier=Purifier(), draws=1),
+        settings=Settings(purifier=Purifier(denoiser="rof"), draws=1),
         intro=(
             "No attack this time. A melanoma that the classifier recognises is purified all the same, as it would be "
             "in practice, where nobody knows which pictures were attacked."

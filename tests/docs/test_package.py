@@ -115,9 +115,9 @@ def test_what_the_documents_say_of_mdda_s_lead_was_measured(run):
 
 def test_one_scale_is_what_the_documents_say_of_it():
     x = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    recommended = Purifier(scales=(1,), sigma=8 / 255, weight=0.03)
+    recommended = Purifier(denoiser="rof", scales=(1,), sigma=8 / 255, weight=0.03)
     text = " ".join((ROOT / "docs" / "measured.md").read_text(encoding="utf-8").split())
-    assert "`Purifier(scales=(1,), sigma=8 / 255, weight=0.03)`" in text
+    assert '`Purifier(denoiser="rof", scales=(1,), sigma=8 / 255, weight=0.03)`' in text
     one, two = (f(x, torch.Generator().manual_seed(0)) for f in (recommended, get_defence("noisy-rof0.03")))
     assert torch.equal(one, two)
     for run, points in (("augmented-balanced", 2), ("standard-balanced", 8)):

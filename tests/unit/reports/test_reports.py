@@ -115,10 +115,11 @@ def test_the_record_goes_to_json_and_its_settings_come_back(whole, classifier):
     assert Settings.from_json(text) == whole.settings
     assert found["notice"] == NOTICE and found["made"] == "2026-03-01T12:30:00+00:00"
     assert found["classifier"]["weights_sha256"] == digest_of(MODELS / "augmented") and "attacker" not in found
-    assert "denoiser" not in found
-    known = replace(whole.settings.attack, known=Purifier(denoiser="learned"))
-    learned = replace(whole, settings=replace(whole.settings, attack=known))
-    assert record(learned, classifier)["denoiser"]["weights_sha256"] == digest_of_weights()
+    assert found["denoiser"]["weights_sha256"] == digest_of_weights()
+    rof = replace(whole.settings, purifier=Purifier(denoiser="rof"))
+    assert "denoiser" not in record(replace(whole, settings=rof), classifier)
+    known = replace(rof, attack=replace(rof.attack, known=Purifier()))
+    assert "denoiser" in record(replace(whole, settings=known), classifier)
     assert set(found["versions"]) == {"lesion-purifier", "python", "torch", "torchvision", "timm", "numpy"}
 
 
