@@ -242,7 +242,7 @@ def train(
         "images": len(samples),
         "crop_steps": crop_steps,
         "steps": steps,
-        "readers": list(readers),
+        "readers": [Path(name.removeprefix("local-dir:")).parent.name or name for name in readers],
     }
     average.save_pretrained(work / "weights")
     write_atomically(work / "weights" / "metrics.json", f"{json.dumps(metrics, indent=2)}\n".encode())
@@ -251,7 +251,7 @@ def train(
 
 def card(model: nn.Module, metrics: dict) -> str:
     """The model card of weights whose ``metrics`` were written beside them."""
-    turns = Counter(Path(name.removeprefix("local-dir:")).parent.name or name for name in metrics["readers"])
+    turns = Counter(metrics["readers"])
     rows = [
         f"| {level} | {found['noisy']:.1f} | {found['learned']:.1f} | {found['rof']:.1f} |"
         for level, found in metrics["psnr"].items()
