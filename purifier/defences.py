@@ -124,7 +124,7 @@ def noisy(x: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:
 
 
 VOTES = 8  # copies of the noisy vote
-MOST_COPIES = 64  # of any vote
+MOST_DRAWS = 64  # that are averaged, of any defence
 BILATERAL_SIDE, BILATERAL_SIGMA = 7, 3  # pixels
 
 
@@ -252,8 +252,8 @@ def get_defence(
     one = _one(name.removesuffix(f"x{copies}"), kind, number, purifier, families)
     if not one.random or one.copies > 1:
         raise ValueError(f"{one.name} is no defence that draws noise and could vote: leave the x{copies} out.")
-    if not 1 < copies <= MOST_COPIES:
-        raise ValueError(f"A vote has 2 to {MOST_COPIES} copies, and not {copies}.")
+    if not 1 < copies <= MOST_DRAWS:
+        raise ValueError(f"A vote has 2 to {MOST_DRAWS} copies, and not {copies}.")
     title = Text("{defence}, mean of {copies} draws", defence=one.title, copies=copies)
     return replace(one, name=f"{one.name}x{copies}", title=title, copies=copies)
 

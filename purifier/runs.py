@@ -17,6 +17,7 @@ from torch import Tensor
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import DEFAULT, Classifier, default_device
 from purifier.classifiers.taxonomy import code_of
+from purifier.defences import MOST_DRAWS
 from purifier.pictures.files import quantise, to_picture
 from purifier.pipeline import ONLY_ROF, Purifier, Stage
 from purifier.readings import Reading, mean_of, read
@@ -27,7 +28,6 @@ AT_ONCE = 4  # purifications, of many
 SAMPLES = 4  # of the purifier's noise, at each step of an attacker who knows it
 ANY = "any other"  # in place of a target: get away from the present reading
 MAX_SEED = 2**32 - 1
-MOST_DRAWS = 64  # that are averaged
 Cell = tuple[Tensor, Reading]  # a picture and its reading
 
 

@@ -4,7 +4,6 @@ Preconditioning, loss and noise levels as in Karras et al. (2022), "Elucidating 
 diffusion-based generative models" (EDM). Pictures are 64 x 64, in [-1, 1] inside the model.
 """
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from purifier.evaluation.datasets import (
     LABELS,
@@ -26,8 +24,9 @@ from purifier.evaluation.datasets import (
 )
 from purifier.files import begin
 from purifier.training.augment import turned
-from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
+from purifier.training.checkpoints import load_checkpoint
 from purifier.training.classifier import sampling_weights
+from purifier.training.diffusion import heun, optimise
 
 SIDE = 64  # pixels
 BATCH = 32
@@ -35,12 +34,8 @@ SIGMA_DATA = 0.5
 NO_CLASS = len(LABELS)  # the label of a picture whose diagnosis was dropped
 ORIGINS = ("HAM10000", "MSK", "BCN20000", "HAM10000 framed", "MSK framed", "BCN20000 framed")  # framed: black corners
 NO_ORIGIN = len(ORIGINS)
-CHECKPOINT_EVERY = 200  # steps
-SNAPSHOT_EVERY = 2000  # steps
+CHECKPOINT_EVERY, SNAPSHOT_EVERY, LOG_EVERY = 200, 2000, 20  # steps
 LEARNING_RATE = 4e-4
-# Exponents of the averages of the weights, which weigh step t by t**exponent (Karras et al., 2024, "Analyzing and
-# improving the training dynamics of diffusion models", eq. 1): relative widths of 0.05 and 0.1.
-POWERS = (16.97, 6.94)
 
 
 class Condition(nn.Module):
@@ -90,12 +85,17 @@ def loss_of(model: nn.Module, x: Tensor, y: Tensor, origin: Tensor, generator: t
     """EDM's weighted denoising error on clean pictures ``x``."""
     sigma = (torch.randn(len(x), generator=generator) * 1.2 - 1.2).exp().to(x)
     noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator).to(x)
-    dropped = (torch.rand(2, len(y), generator=generator) < 0.1).to(y.device)
-    y, origin = torch.where(dropped[0], NO_CLASS, y), torch.where(dropped[1], NO_ORIGIN, origin)
+    y, origin = with_some_dropped(y, origin, generator)
     weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
     with torch.autocast(x.device.type, torch.bfloat16):
         guess = model(noisy, sigma, y, origin)
     return (weight * (guess - x).square().mean(dim=(1, 2, 3))).mean()
+
+
+def with_some_dropped(y: Tensor, origin: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Diagnoses and origins (B,) with each unknown once in ten, for guidance (Ho & Salimans, 2021)."""
+    dropped = (torch.rand(2, len(y), generator=generator) < 0.1).to(y.device)
+    return torch.where(dropped[0], NO_CLASS, y), torch.where(dropped[1], NO_ORIGIN, origin)
 
 
 def without_black_corners(pixels: Tensor) -> Tensor:
@@ -136,38 +136,14 @@ def train(
 
     torch.manual_seed(seed)
     model = Denoiser().train().to(device)
-    averages = [copy.deepcopy(model).requires_grad_(False) for _ in POWERS]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
-    first = 1
-    if state := load_checkpoint(work / "checkpoint.pt"):
-        model.load_state_dict(state["model"])
-        for average, kept in zip(averages, state["averages"], strict=True):
-            average.load_state_dict(kept)
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["done"] + 1
 
-    for done in tqdm(range(first, steps + 1), initial=first - 1, total=steps, unit="step"):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
+    def loss_at(generator: torch.Generator) -> Tensor:
         chosen = torch.multinomial(odds, BATCH, replacement=True, generator=generator)
         x = turned(pixels[chosen].float() / 127.5 - 1, generator)
-        loss = loss_of(model, *(t.to(device) for t in (x, y[chosen], origins[chosen])), generator)
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, done / 200, 0.05 + 2 * (1 - done / steps))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        for average, power in zip(averages, POWERS, strict=True):
-            share = 1 - (1 - 1 / done) ** (power + 1)  # of the newest weights
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), share)
-        if done % 20 == 0:
-            append_row(work / "log.csv", {"step": done, "loss": loss.item()})
-        if done % CHECKPOINT_EVERY == 0 or done == steps:
-            kept = {"averages": [average.state_dict() for average in averages], "done": done}
-            trained = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(work / "checkpoint.pt", {**trained, **kept})
-            if done % SNAPSHOT_EVERY == 0:
-                save_checkpoint(work / "snapshots" / f"{done:07d}.pt", kept)
+        return loss_of(model, *(t.to(device) for t in (x, y[chosen], origins[chosen])), generator)
+
+    every = dict(log_every=LOG_EVERY, checkpoint_every=CHECKPOINT_EVERY, snapshot_every=SNAPSHOT_EVERY)
+    optimise(model, loss_at, work, steps=steps, seed=seed, rate=LEARNING_RATE, **every)
 
 
 def load_denoiser(work: Path) -> Denoiser:
@@ -206,11 +182,4 @@ def draw(
     ramp = torch.linspace(0, 1, steps)
     sigmas = (80 ** (1 / 7) + ramp * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7  # EDM, eq. 5
     x = sigmas[0] * torch.randn(len(y), 3, SIDE, SIDE, generator=generator)
-    for sigma, following in zip(sigmas, [*sigmas[1:], torch.tensor(0.0)], strict=True):
-        slope = (x - guess(x, sigma)) / sigma
-        ahead = x + (following - sigma) * slope
-        if following > 0:
-            slope = (slope + (ahead - guess(ahead, following)) / following) / 2
-            ahead = x + (following - sigma) * slope
-        x = ahead
-    return (x / 2 + 0.5).clamp(0, 1)
+    return (heun(guess, x, sigmas) / 2 + 0.5).clamp(0, 1)

@@ -8,7 +8,6 @@ What diffuses is the residual over the small picture resampled up. Of dermoscopy
 deviation: all that the network says is detail, and few steps of the sampler draw it.
 """
 
-import copy
 import math
 from pathlib import Path
 
@@ -16,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from purifier.evaluation.datasets import digest_of_samples, label_indices, read_isic2019, read_pixels
 from purifier.files import begin
 from purifier.pyramid import resample
 from purifier.training.augment import turned
-from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
+from purifier.training.checkpoints import load_checkpoint
 from purifier.training.classifier import sampling_weights
-from purifier.training.generator import NO_CLASS, NO_ORIGIN, POWERS, Condition, origins_of
+from purifier.training.diffusion import heun, optimise
+from purifier.training.generator import NO_ORIGIN, Condition, origins_of, with_some_dropped
 
 SIDE, FACTOR = 256, 4  # pixels of a picture, and how many times those of the small one
 PATCH, BATCH = 96, 16  # what a step of the training sees
@@ -146,8 +145,7 @@ def loss_of(
     # Higher levels than EDM's, 0.6 of the spread on average, which leave 4 % to those above 5, where a drawing begins.
     sigma = spread * (1.3 * torch.randn(len(x), generator=generator)).exp().to(x)
     noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator).to(x)
-    dropped = (torch.rand(2, len(y), generator=generator) < 0.1).to(y.device)
-    y, origin = torch.where(dropped[0], NO_CLASS, y), torch.where(dropped[1], NO_ORIGIN, origin)
+    y, origin = with_some_dropped(y, origin, generator)
     with torch.autocast(x.device.type, torch.bfloat16):
         guess = model(noisy, sigma, base, level, y, origin)
     weight = (sigma**2 + spread**2) / (sigma * spread) ** 2
@@ -167,46 +165,20 @@ def train(data: Path, work: Path, *, steps: int, seed: int = 0, limit: int | Non
 
     torch.manual_seed(seed)
     model = SuperResolution().train().to(device, memory_format=torch.channels_last)
-    averages = [copy.deepcopy(model).requires_grad_(False) for _ in POWERS]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
-    first, losses = 1, []
-    if state := load_checkpoint(work / "checkpoint.pt"):
-        model.load_state_dict(state["model"])
-        for average, kept in zip(averages, state["averages"], strict=True):
-            average.load_state_dict(kept)
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["done"] + 1
 
-    for done in tqdm(range(first, steps + 1), initial=first - 1, total=steps, unit="step"):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + done)
+    def loss_at(generator: torch.Generator) -> Tensor:
         chosen = torch.multinomial(odds, BATCH, replacement=True, generator=generator)
         batch = (*patches(pixels[chosen].float() / 127.5 - 1, generator), y[chosen], origins[chosen])
-        loss = loss_of(model, *(t.to(device) for t in batch), generator)
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, done / 200, 0.05 + 2 * (1 - done / steps))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        for average, power in zip(averages, POWERS, strict=True):
-            share = 1 - (1 - 1 / done) ** (power + 1)  # of the newest weights
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), share)
-        losses.append(loss.item())
-        if done % LOG_EVERY == 0:
-            append_row(work / "log.csv", {"step": done, "loss": sum(losses) / len(losses)})
-            losses.clear()
-        if done % CHECKPOINT_EVERY == 0 or done == steps:
-            kept = {"averages": [average.state_dict() for average in averages], "done": done}
-            trained = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(work / "checkpoint.pt", {**trained, **kept})
-            if done % SNAPSHOT_EVERY == 0:
-                save_checkpoint(work / "snapshots" / f"{done:07d}.pt", kept)
+        return loss_of(model, *(t.to(device) for t in batch), generator)
+
+    every = dict(log_every=LOG_EVERY, checkpoint_every=CHECKPOINT_EVERY, snapshot_every=SNAPSHOT_EVERY)
+    optimise(model, loss_at, work, steps=steps, seed=seed, rate=LEARNING_RATE, **every)
     write_weights(work / "checkpoint.pt", work / "weights")
 
 
 def write_weights(checkpoint: Path, out: Path, average: int = 0) -> None:
     """The averaged model of a checkpoint or a snapshot as a folder of the Hub's format, for ``from_pretrained``; which
-    average is an index into ``POWERS``. Raises ``FileNotFoundError`` where there is no checkpoint."""
+    average is an index into ``diffusion.POWERS``. Raises ``FileNotFoundError`` where there is no checkpoint."""
     state = load_checkpoint(checkpoint)
     if state is None:
         raise FileNotFoundError(f"There is no {checkpoint}; run `purifier train super-resolution` first.")
@@ -242,11 +214,4 @@ def enlarge(
     ramp = torch.linspace(NOISIEST ** (1 / 7), FINEST ** (1 / 7), steps)
     sigmas = spread_of(levels[0]) * ramp.to(base) ** 7  # EDM, eq. 5
     x = base + sigmas[0] * torch.randn(base.shape, generator=generator).to(base)
-    for sigma, following in zip(sigmas, [*sigmas[1:], base.new_zeros(())], strict=True):
-        slope = (x - guess(x, sigma)) / sigma
-        ahead = x + (following - sigma) * slope
-        if following > 0:
-            slope = (slope + (ahead - guess(ahead, following)) / following) / 2
-            ahead = x + (following - sigma) * slope
-        x = ahead
-    return (x / 2 + 0.5).clamp(0, 1)
+    return (heun(guess, x, sigmas) / 2 + 0.5).clamp(0, 1)

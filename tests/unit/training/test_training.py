@@ -28,7 +28,7 @@ from purifier.evaluation.evaluate import predict
 from purifier.evaluation.intervals import Score
 from purifier.evaluation.metrics import clean_scores
 from purifier.pictures.files import centre_square, read_image, to_batch
-from purifier.training import classifier, examples, generator
+from purifier.training import classifier, diffusion, examples, generator
 from purifier.training.augment import MOST_EPSILON, attacked_first, colour, erase, geometric, purification_like
 from purifier.training.checkpoints import append_row, load_checkpoint
 from purifier.training.classifier import (
@@ -609,7 +609,7 @@ def test_the_averages_weigh_a_step_by_its_power(small_isic2019, tmp_path, small_
         monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)
         generator.train(small_isic2019, tmp_path, steps=3)
     averages = load_checkpoint(tmp_path / "checkpoint.pt")["averages"]
-    for power, average in zip(generator.POWERS, averages, strict=True):
+    for power, average in zip(diffusion.POWERS, averages, strict=True):
         edges = torch.arange(4.0).pow(power + 1) / 3 ** (power + 1)  # of the steps' shares
         expected = (edges.diff() * torch.tensor([1.0, 2.0, 3.0])).sum()
         assert_close(next(iter(average.values())).flatten()[0], expected)
