@@ -222,7 +222,8 @@ FAMILIES: dict[str, Family] = {
     ),
 }  # fmt: skip
 # MDDA in any of its settings, as one family: for families compared at equal cost. See ``Record.is_peer``.
-OF_MDDA = ("mdda", "mdda-rof", *(kind for kind, family in FAMILIES.items() if family.of_mdda))
+OURS = {"mdda": Text("MDDA"), "mdda-rof": Text("MDDA with ROF"), "mdda-learned": Text("MDDA with the learned denoiser")}
+OF_MDDA = (*OURS, *(kind for kind, family in FAMILIES.items() if family.of_mdda))
 
 
 def split_name(name: str) -> tuple[str, float | None, int | None]:
@@ -240,9 +241,9 @@ def get_defence(
 ) -> Defence:
     """``none``, ``mdda`` or a name of ``families`` with a number or, without one, its default: ``jpeg30``.
 
-    ``mdda`` has ``purifier``'s settings, ``mdda-rof`` is the paper's, with total variation; ``mdda10`` is weaker or
-    stronger, with noise of 10/255 and a weight in proportion; ``mdda:blocks=1,sigma=8`` has these changed, see
-    ``changed``. With ``x4`` at its end a defence that draws noise is a vote of so many copies: ``mddax4``.
+    ``mdda`` has ``purifier``'s settings, ``mdda-rof`` and ``mdda-learned`` what suits that denoiser; ``mdda10`` is
+    weaker or stronger, with noise of 10/255 and a weight in proportion; ``mdda:blocks=1,sigma=8`` has these changed,
+    see ``changed``. With ``x4`` at its end a defence that draws noise is a vote of so many copies: ``mddax4``.
 
     Raises ``ValueError`` for other names and for numbers out of range.
     """
@@ -289,11 +290,12 @@ def _one(
 ) -> Defence:
     if name == "none":
         return Defence(name=name, family=name, title=Text("nothing"), function=lambda x, generator: x)
-    if kind in ("mdda", "mdda-rof"):
-        if kind == "mdda-rof":
-            purifier, title = Purifier(denoiser="rof"), Text("MDDA with ROF")
+    if kind in OURS:
+        title = OURS[kind]
+        if kind == "mdda":
+            purifier = purifier or Purifier()
         else:
-            purifier, title = purifier or Purifier(), "MDDA"
+            purifier = Purifier(denoiser=kind.removeprefix("mdda-"))
         if ":" in name:
             settings = name.removeprefix("mdda:")
             purifier, title = changed(purifier, settings), Text("MDDA, {settings}", settings=settings)

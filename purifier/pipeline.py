@@ -27,10 +27,10 @@ ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
 MAX_POWER = 4.0  # of decay and tilt
 MAX_SMOOTH = 4.0  # pixels; wider would not fit the smallest picture
 
-# The settings that suit each denoiser, as ``purifier tune`` found them (assets/evaluation/tuning).
+# The settings that suit each denoiser: of ROF as ``purifier tune`` found them (assets/evaluation/tuning).
 SUITED = {
-    "learned": dict(scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, bands=True),
     "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, bands=False),
+    "learned": dict(scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, bands=True),
 }
 ONLY_ROF = {"denoiser": "rof"}  # what stored settings mean that name no denoiser
 
@@ -55,12 +55,12 @@ class Purifier:
     """Diffuse and denoise every scale of a pyramid and mix neighbouring scales, block after block.
 
     Call it with a batch and a generator. It does not know the classifier and is differentiable from end to end. Its
-    denoiser is a network that was trained on dermoscopy (see ``denoiser.py``), for which ``weight``, ``steps`` and
-    ``coupled`` do not count, or the paper's: ``Purifier(denoiser="rof")`` has no learned part. What is None becomes
-    what suits the denoiser (see ``SUITED``). Raises ``ValueError`` for settings out of range.
+    denoiser is the paper's, ROF, or ``Purifier(denoiser="learned")``, a network that was trained on dermoscopy (see
+    ``denoiser.py``), for which ``weight``, ``steps`` and ``coupled`` do not count. What is None becomes what suits
+    the denoiser (see ``SUITED``). Raises ``ValueError`` for settings out of range.
     """
 
-    denoiser: Literal["learned", "rof"] = "learned"
+    denoiser: Literal["rof", "learned"] = "rof"
     scales: tuple[float, ...] | None = None  # descending, 1 among them
     blocks: int | None = None
     sigma: float | None = None  # standard deviation of the noise, in units of the pixel range

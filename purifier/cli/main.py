@@ -11,7 +11,7 @@ from pathlib import Path
 
 from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, find_device
 from purifier.cli.pictures import add_picture_commands
-from purifier.defences import FAMILIES
+from purifier.defences import FAMILIES, OURS
 from purifier.evaluation.attackers import examples
 from purifier.evaluation.settings import EPS, TRIALS, Grid
 from purifier.runs import MAX_SEED
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     tune = commands.add_parser("tune", help="choose the settings of MDDA and its peers by one rule")
     _data_options(tune, split="val")
-    tune.add_argument("--defences", nargs="+", default=["mdda", "mdda-rof", *FAMILIES], metavar="DEFENCE")
+    tune.add_argument("--defences", nargs="+", default=[*list(OURS)[1:], *FAMILIES], metavar="DEFENCE")
     tune.add_argument("--eps", nargs="+", type=float, default=EPS, help="in 1/255 (default 2 8)")
     tune.add_argument("--trials", type=int, default=TRIALS, help="at most, of each defence (default %(default)s)")
     tune.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")

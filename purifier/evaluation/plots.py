@@ -1,5 +1,6 @@
 """Plots of a search for settings."""
 
+from purifier.defences import OURS
 from purifier.figures import COLOURS, Figure
 
 
@@ -8,7 +9,7 @@ def plot_tradeoff(points: list[tuple[str, float, float]], attacked: str) -> Figu
     settings, and in bold those that no other setting of it beats at both. Further up and to the right is better."""
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axis = figure.subplots()
-    families = sorted({family for family, _, _ in points}, key=lambda family: (family != "mdda", family))
+    families = sorted({family for family, _, _ in points}, key=lambda family: (family not in OURS, family))
     for i, family in enumerate(families):
         colour, marker = COLOURS[i % len(COLOURS)], "osD^v<>pPX*h"[i % 12]
         of_family = sorted({(clean, robust) for of, clean, robust in points if of == family})
@@ -19,7 +20,7 @@ def plot_tradeoff(points: list[tuple[str, float, float]], attacked: str) -> Figu
             marker + ("-" if i < len(COLOURS) else "--"),
             color=colour,
             label=family,
-            linewidth=2.5 if family == "mdda" else 1,
+            linewidth=2.5 if family in OURS else 1,
             markersize=5,
         )
     axis.set(xlabel="accuracy on clean pictures", ylabel=f"accuracy, {attacked}")

@@ -44,15 +44,16 @@ SCALES = {"1": (1.0,), "1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
 Setting = str | Purifier  # of a peer its name with the number
 # Where MDDA's searches begin, by denoiser: a first guess, and the best of an earlier search on fewer pictures.
 STARTS = {
-    "mdda": (
-        Purifier(scales=(1.0,), blocks=1, sigma=8 / 255),
-        Purifier(scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6),
-    ),
     "mdda-rof": (
         Purifier(denoiser="rof", scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5),
         Purifier(denoiser="rof", scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8),
     ),
+    "mdda-learned": (
+        Purifier(denoiser="learned", scales=(1.0,), blocks=1, sigma=8 / 255),
+        Purifier(denoiser="learned", scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6),
+    ),
 }
+OURS = f"mdda-{Purifier.denoiser}"  # whose settings the sensitivity plot varies
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
     "sigma": (0.0, 4 / 255, 8 / 255, 12 / 255, 16 / 255),
@@ -75,8 +76,8 @@ def tune(
     seed: int = 0,
     sensitivity: bool = True,
 ) -> dict:
-    """Choose the settings of ``defences`` (families, ``mdda`` and ``mdda-rof``); ``eps`` in 1/255. Resumes where it was
-    stopped.
+    """Choose the settings of ``defences`` (families, ``mdda-rof`` and ``mdda-learned``); ``eps`` in 1/255. Resumes
+    where it was stopped.
 
     Every trial is a line of ``out/trials.jsonl``; ``out/best.json`` holds the choice, ``out/sensitivity.png`` what
     each setting of MDDA does when the others stay at the best. Raises ``ValueError`` for unknown defences.
@@ -128,8 +129,8 @@ def tune(
         points = [(family, accuracy["clean"], accuracy[kind]) for family, accuracy in tried]
         figure = plot_tradeoff(points, f"{kind}, oblivious attacker")
         save_figure(figure, out / f"tradeoff-{kind.removesuffix('/255').replace(' ', '-').lower()}")
-    if sensitivity and "mdda" in best:
-        centre = Purifier.read(best["mdda"]["purifier"])
+    if sensitivity and OURS in best:
+        centre = Purifier.read(best[OURS]["purifier"])
         points = [(setting, value) for setting, values in SENSITIVITY.items() for value in values]
         found = []
         for setting, value in tqdm(points, desc="sensitivity"):

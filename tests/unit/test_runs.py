@@ -174,7 +174,7 @@ def test_an_attack_that_was_stopped_is_recorded_and_repeated(classifier, picture
 
 
 def test_the_page_has_a_control_for_the_denoiser(classifier):
-    learned = replace(WHOLE.purifier, denoiser="learned")
+    learned = Purifier(denoiser="learned", blocks=2, scales=(1,), sigma=6 / 255)
     for how in (None, Attack(known=learned)):
         values = control_values(Settings(purifier=learned, attack=how), classifier.labels)
         assert values["denoiser"] == "learned"

@@ -115,12 +115,16 @@ def test_the_record_goes_to_json_and_its_settings_come_back(whole, classifier):
     assert Settings.from_json(text) == whole.settings
     assert found["notice"] == NOTICE and found["made"] == "2026-03-01T12:30:00+00:00"
     assert found["classifier"]["weights_sha256"] == digest_of(MODELS / "augmented") and "attacker" not in found
-    assert found["denoiser"]["weights_sha256"] == digest_of_weights()
-    rof = replace(whole.settings, purifier=Purifier(denoiser="rof"))
-    assert "denoiser" not in record(replace(whole, settings=rof), classifier)
-    known = replace(rof, attack=replace(rof.attack, known=Purifier()))
-    assert "denoiser" in record(replace(whole, settings=known), classifier)
     assert set(found["versions"]) == {"lesion-purifier", "python", "torch", "torchvision", "timm", "numpy"}
+
+
+def test_the_record_has_the_denoiser_s_weights_where_it_took_part(whole, classifier):
+    rof, learned = (replace(whole.settings, purifier=Purifier(denoiser=name)) for name in ("rof", "learned"))
+    known = replace(rof, attack=replace(rof.attack, known=learned.purifier))
+    assert "denoiser" not in record(replace(whole, settings=rof), classifier)
+    for settings in (learned, known):
+        found = record(replace(whole, settings=settings), classifier)
+        assert found["denoiser"]["weights_sha256"] == digest_of_weights()
 
 
 def test_the_record_has_every_picture_s_hash_and_reading(whole, classifier):
