@@ -222,7 +222,7 @@ FAMILIES: dict[str, Family] = {
     ),
 }  # fmt: skip
 # MDDA in any of its settings, as one family: for families compared at equal cost. See ``Record.is_peer``.
-OURS = {"mdda": Text("MDDA"), "mdda-rof": Text("MDDA with ROF"), "mdda-learned": Text("MDDA with the learned denoiser")}
+OURS = {"mdda": "MDDA", "mdda-rof": Text("MDDA with ROF"), "mdda-learned": Text("MDDA with the learned denoiser")}
 OF_MDDA = (*OURS, *(kind for kind, family in FAMILIES.items() if family.of_mdda))
 
 

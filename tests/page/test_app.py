@@ -188,10 +188,10 @@ def test_settings_reach_the_purifier(client, file):
 
 def test_the_denoiser_may_be_the_learned_one(client, file):
     few = dict(blocks=1, sigma=8, scales=[1])
-    rof = Purifier(denoiser="rof", blocks=1, scales=(1,), sigma=8 / 255)
+    rof, learned = (Purifier(denoiser=name, blocks=1, scales=(1,), sigma=8 / 255) for name in ("rof", "learned"))
     clean, _ = client.predict(handle_file(file), **few, draws=1, denoiser="learned", api_name="/purify")
     x = read_image(file)
-    assert torch.equal(to_batch(Image.open(clean)), purified_picture(Purifier(blocks=1, scales=(1,), sigma=8 / 255), x))
+    assert torch.equal(to_batch(Image.open(clean)), purified_picture(learned, x))
     assert not torch.equal(to_batch(Image.open(clean)), purified_picture(rof, x))
     how = dict(few, epsilon=4, steps=2, knows_purifier=True)
     knowing = [
@@ -215,8 +215,8 @@ def test_the_denoiser_may_be_the_learned_one(client, file):
         ("/purify", dict(blocks=10**6), "Blocks must"),
         ("/purify", dict(weight=-1), "Denoising weight must"),
         ("/purify", dict(draws=65), "Draws averaged must be a number from 1 to 64"),
-        ("/purify", dict(denoiser="magic"), "denoiser must be 'learned' or 'rof'"),
-        ("/purify", dict(denoiser=None), "denoiser must be 'learned' or 'rof'"),
+        ("/purify", dict(denoiser="magic"), "denoiser must be 'rof' or 'learned'"),
+        ("/purify", dict(denoiser=None), "denoiser must be 'rof' or 'learned'"),
         ("/attack", dict(steps=10**9), "Attack steps must"),
         ("/attack", dict(epsilon=0), "Epsilon, in 1/255 must"),
         ("/attack", dict(seed=2**70), "Seed must"),
