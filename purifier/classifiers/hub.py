@@ -31,6 +31,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
+from purifier.classifiers.mixed import MIXED
 from purifier.classifiers.weights import INDEX, WEIGHTS, find_weights, lacks_parts, no_weights, parts_of, weight_files
 from purifier.texts import Forbidden, NotFound, Text, Unreachable, UserError
 
@@ -286,8 +287,8 @@ def _files(folder: Path) -> dict[str, Path | bytes]:
         raise ValueError(
             f"{folder} has its weights in {file}, and only {WEIGHTS} is published: save them as that file."
         )
-    if "architecture" not in config:
-        raise ValueError(f"{folder} is not in timm's format, and nothing else is published.")
+    if "architecture" not in config and MIXED not in config:
+        raise ValueError(f"{folder} is neither in timm's format nor a mixture, and nothing else is published.")
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder} has no {CARD}: write a model card first, with a license in its front matter.")
     files = {file: folder / file for file in (CONFIG, WEIGHTS, METRICS) if (folder / file).is_file()}
