@@ -215,7 +215,7 @@ def spoil(folder, kind):
     [
         ("no config", "no config.json"),
         ("pickle", "no model.safetensors"),
-        ("transformers", "not in timm's format"),
+        ("transformers", "neither in timm's format nor a mixture"),
         ("no card", "no README.md"),
         ("no front matter", "names no license"),
         ("no license", "names no license"),

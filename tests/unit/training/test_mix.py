@@ -33,7 +33,7 @@ def test_with_the_least_share_the_robust_member_decides_on_the_part_that_is_kept
     assert least_share(logits, runner_up, 1.0) == 1
 
 
-def test_of_mixtures_that_keep_as_much_the_one_that_reads_most_clean_pictures_rightly_is_taken(tmp_path):
+def test_of_mixtures_that_keep_as_much_one_that_reads_clean_pictures_rightly_is_taken(tmp_path):
     """The robust member is sure where it is right, attacked or not, and wrong with less of a margin elsewhere."""
     y = torch.arange(40) % 4
     truth = torch.nn.functional.one_hot(y, 4).float()
@@ -49,7 +49,7 @@ def test_of_mixtures_that_keep_as_much_the_one_that_reads_most_clean_pictures_ri
         best_for(1.0, read[~is_right.flatten()], y[~is_right.flatten()], Trials(tmp_path / "none.jsonl"))
     lines = (tmp_path / "trials.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(module.SCALES) * len(module.POWERS) * len(module.CLAMPS)
-    tried = max(map(json.loads, lines), key=lambda line: (line["accuracy"]["clean"], line["accuracy"]["truth"]))
+    tried = max(map(json.loads, lines), key=lambda line: line["accuracy"]["truth"])  # the best on clean pictures too
     assert tried["accuracy"]["share"] == best.share and tried["what"]["scale"] == best.scale
     assert least_share(sharpened(read[:20, 3], best), y[:20], 1.0) == best.share
 
@@ -91,7 +91,8 @@ def test_the_command_makes_a_classifier_that_can_be_loaded_and_says_what_it_reac
     assert all(row in card.text for row in rows) and card.data.license == "mit"
     accuracy = kept["accuracy"]["mixed"]
     assert all(score["low"] <= score["value"] <= score["high"] for score in accuracy.values())
-    assert accuracy["attacked"]["value"] <= accuracy["clean"]["value"]
+    own = accuracy["attacked by its own gradient"]["value"]
+    assert accuracy["attacked"]["value"] <= own <= accuracy["clean"]["value"]
 
     both = load_classifier(f"local-dir:{tmp_path / 'both'}")
     assert both.network.mixing == Mixing(**kept["mixing"]) and both.labels == LABELS
