@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from purifier.attacks import AttackSettings, Model
@@ -151,8 +152,7 @@ def readings(
 
 def best_for(kept: float, read: Tensor, y: Tensor, trials: Trials) -> Mixing:
     """Of all ways to sharpen, with the share that each needs to keep that part of what the robust member withstands,
-    the one with the highest mean probability of the truth, of those that read as many clean pictures rightly as the
-    best within one standard error.
+    the one that reads most clean pictures rightly; of equal ones that with the highest likelihood of the truth.
 
     Raises ``ValueError`` where the robust member withstands no attack.
     """
@@ -164,44 +164,36 @@ def best_for(kept: float, read: Tensor, y: Tensor, trials: Trials) -> Mixing:
         def measured() -> dict[str, float]:
             share = least_share(sharpened(read[held, 3], numbers(1.0)), y[held], kept)
             logits = mixed(read[:, 0], read[:, 1], numbers(share))
-            truth = logits.exp().gather(1, y[:, None]).mean().item()
-            return {"share": share, "clean": accuracy(logits, y), "truth": truth}
+            return {"share": share, "clean": accuracy(logits, y), "likelihood": -F.cross_entropy(logits, y).item()}
 
         def numbers(share: float) -> Mixing:
             return Mixing(share=share, scale=scale, power=power, clamp=clamp)
 
         found = trials.get({"kept": kept, "scale": scale, "power": power, "clamp": clamp}, measured)
-        return found["clean"], found["truth"], numbers(found["share"])
+        return found["clean"], found["likelihood"], numbers(found["share"])
 
-    found = list(itertools.starmap(trial, itertools.product(SCALES, POWERS, CLAMPS)))
-    enough = within_error(max(clean for clean, *_ in found), len(y))
-    return max((trial for trial in found if trial[0] >= enough), key=lambda trial: trial[1])[-1]
+    return max(itertools.starmap(trial, itertools.product(SCALES, POWERS, CLAMPS)), key=lambda trial: trial[:2])[-1]
 
 
 def least_share(logits: Tensor, y: Tensor, kept: float) -> float:
     """The least share with which the robust member alone decides on the part ``kept`` of attacked pictures that it
-    reads rightly, whose sharpened ``logits`` (N, K) these are: ``share * margin >= 1 - share``, where the margin is the
+    reads rightly, whose sharpened ``logits`` (N, K) these are: ``share * margin > 1 - share``, where the margin is the
     truth's probability less the next one. 1 where sharpening puts another first."""
     probabilities = logits.softmax(dim=1)
     truth = probabilities.gather(1, y[:, None])
     others = probabilities.scatter(1, y[:, None], -1.0).amax(dim=1, keepdim=True)
     margin = (truth - others).flatten().quantile(1 - kept, interpolation="lower").item()
-    return math.ceil(1e4 / (1 + max(margin, 0.0))) / 1e4
+    return min(1.0, (math.floor(1e4 / (1 + max(margin, 0.0))) + 1) / 1e4)
 
 
 def chosen(found: dict[Mixing, dict[str, float]], attacked: float, images: int) -> Mixing:
     """Of the mixtures within one standard error of an accuracy ``attacked`` the best on clean pictures; where there is
     none, the best on attacked ones."""
-    enough = within_error(attacked, images)
+    enough = attacked - (attacked * (1 - attacked) / images) ** 0.5
     robust = [mixing for mixing, accuracy in found.items() if accuracy["attacked"] >= enough]
     if not robust:
         return max(found, key=lambda mixing: (found[mixing]["attacked"], found[mixing]["clean"]))
     return max(robust, key=lambda mixing: (found[mixing]["clean"], found[mixing]["attacked"]))
-
-
-def within_error(share: float, images: int) -> float:
-    """One standard error below a share of so many images."""
-    return share - (share * (1 - share) / images) ** 0.5
 
 
 def calibrate(folder: Path, logits: Tensor, y: Tensor) -> None:
