@@ -6,6 +6,8 @@ A classifier takes pixels (B, 3, H, W) in [0, 1]; everything its network wants b
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -262,7 +264,7 @@ def _load(folder: Path, source: str) -> Classifier:
     if MIXED in config:
         network = _mixture(config[MIXED], weights, source)
     else:
-        network = _network(config, weights, source)
+        network = _network(folder, config, weights, source)
     state = network.state_dict()
     refuse_kinds({n: kind for n, kind in whole.items() if n in state and state[n].is_floating_point()}, source)
     if processor is not None:
@@ -274,10 +276,10 @@ def _load(folder: Path, source: str) -> Classifier:
     return classifier
 
 
-def _network(config: dict, weights: dict[str, Tensor], source: str) -> nn.Module:
-    """The network that a config describes, with these weights."""
+def _network(folder: Path, config: dict, weights: dict[str, Tensor], source: str) -> nn.Module:
+    """The network that a folder's config describes, with these weights."""
     try:
-        return load_model(config, weights) if in_transformers_format(config) else _timm_network(config, weights)
+        return load_model(config, weights) if in_transformers_format(config) else _timm_network(folder, config, weights)
     except Exception as error:  # timm, torch and transformers each raise their own for what does not fit together
         raise UserError(
             "The weights of {source} do not fit its config.json: {reason}", source=source, reason=str(error)
@@ -290,17 +292,31 @@ def _mixture(config: dict, weights: dict[str, Tensor], source: str) -> Mixture:
     for kind in MEMBERS:
         prefix, of = f"{kind}.network.", f"{source} ({kind})"
         own = {name.removeprefix(prefix): weights.pop(name) for name in list(weights) if name.startswith(prefix)}
-        members.append(Classifier(_network(config[kind], own, of), _labels(config[kind], of), of))
+        with TemporaryDirectory() as folder:
+            (Path(folder) / CONFIG).write_text(json.dumps(config[kind]), encoding="utf-8")
+            network = _network(Path(folder), config[kind], own, of)
+        members.append(Classifier(network, _timm_labels(config[kind], of), of))
     if weights:
         reason = f"they have unknown {few(weights)}"
         raise UserError("The weights of {source} do not fit its config.json: {reason}", source=source, reason=reason)
     return Mixture(*members, _mixing(config, source))
 
 
-def _timm_network(config: dict, weights: dict[str, Tensor]) -> nn.Module:
+@contextmanager
+def _readable_by_timm(folder: Path, config: dict) -> Iterator[Path]:
+    """The folder itself, or where its config is not in plain UTF-8 or holds what timm stumbles over, another."""
+    cleaned = _for_timm(config)
+    if cleaned == config and json.detect_encoding((folder / CONFIG).read_bytes()) == "utf-8":
+        yield folder
+        return
+    with TemporaryDirectory() as other:
+        (Path(other) / CONFIG).write_text(json.dumps(cleaned), encoding="utf-8")
+        yield Path(other)
+
+
+def _timm_network(folder: Path, config: dict, weights: dict[str, Tensor]) -> nn.Module:
     """The network of a config in timm's format with these weights."""
-    with TemporaryDirectory() as folder:  # with nothing else in it, in the encoding that timm reads
-        (Path(folder) / CONFIG).write_text(json.dumps(_for_timm(config)), encoding="utf-8")
+    with _readable_by_timm(folder, config) as folder:
         network = timm.create_model(f"local-dir:{folder}", pretrained=False)
         weights = clean_state_dict(weights)
         wrong = differences(network.state_dict(), weights)
