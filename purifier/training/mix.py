@@ -4,9 +4,9 @@
 The search needs no attack of its own. PGD-20 attacks the robust member once; for each way to sharpen its logits, the
 mixture's share is the least with which a given part of the pictures that the robust member still reads rightly stays
 so, whatever the accurate member says. Of these mixtures the best on clean pictures is attacked as a whole for each such
-part, by its exact gradient and, since sharpening hides the robust member's (as the paper says), by that of the mixture
-without it. The rule: of those that keep the robust member's accuracy under attack
-within one standard error, the best on clean pictures; where none does, the one that keeps most.
+part, by its exact gradient and, since sharpening may hide the robust member's, by that of the mixture without it. The
+rule: of those that keep the robust member's accuracy under attack within one standard error, the best on clean
+pictures; where none does, the one that keeps most.
 """
 
 import io
@@ -55,8 +55,8 @@ mix` on {images} validation pictures of {lesions} lesions: {share:g} of its prob
 
 Accuracy on these pictures, clean and under white-box PGD-{steps} at {eps:g}/255 on each classifier as a whole, where a
 picture counts as lost as soon as any step fools it, or the same attack on `{robust}` does. The mixture is attacked by
-its own gradient, and by that of the mixture without sharpening, which hides less. The numbers were chosen on the same
-pictures, so expect somewhat less on others. Brackets hold 95 % intervals (Wilson).
+its own gradient, and by that of the mixture without sharpening, which might hide it. The numbers were chosen on the
+same pictures, so expect somewhat less on others. Brackets hold 95 % intervals (Wilson).
 
 | classifier | clean | attacked |
 | --- | --- | --- |
@@ -106,7 +106,7 @@ def mix(
         return trials.get(what, measured)
 
     def unsharpened(x: Tensor) -> Tensor:
-        """What gives the attack the robust member's gradient, which sharpening all but takes away."""
+        """What gives the attack the robust member's gradient, which sharpening may hide."""
         return torch.logaddexp(*(member(x).log_softmax(dim=1) for member in members))
 
     found = {
