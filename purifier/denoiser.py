@@ -67,10 +67,11 @@ class Denoiser(nn.Module, PyTorchModelHubMixin):
         return y - strength * noise
 
 
-def denoise(y: Tensor, sigma: float) -> Tensor:
-    """``y`` (B, 3, H, W) without its noise of standard deviation ``sigma``, by the bundled weights; not clamped."""
-    found = bundled_denoiser(str(y.device))(y.float(), y.new_full((len(y),), sigma, dtype=torch.float32))
-    return found.to(y.dtype)
+def denoise(y: Tensor, sigma: float | Tensor) -> Tensor:
+    """``y`` (B, 3, H, W) without its noise of standard deviation ``sigma``, one for all or (B, 1, 1, 1), by the bundled
+    weights; not clamped."""
+    of_each = y.new_zeros((len(y), 1, 1, 1), dtype=torch.float32) + sigma
+    return bundled_denoiser(str(y.device))(y.float(), of_each.float()).to(y.dtype)
 
 
 @functools.cache

@@ -159,7 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     results = commands.add_parser(
         "results", help="the bundled classifiers, and defences against attackers, from what was measured and stored"
     )
-    results.add_argument("--docs", type=Path, help="write docs/robustness.md there, plots and a CSV beside it")
+    results.add_argument(
+        "--docs", type=Path, help="write docs/robustness.md there; plots, a CSV and strength.md beside it"
+    )
     results.set_defaults(run=_results)
 
     examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
@@ -337,11 +339,13 @@ def _card(options: argparse.Namespace) -> None:
 def _results(options: argparse.Namespace) -> None:
     from purifier.results.page import write_robustness_page
     from purifier.results.record import pooled, read_evaluations
+    from purifier.results.strength import write_strength_page
     from purifier.results.tables import accuracy_table, markdown, overview
     from purifier.training.card import report
 
     if options.docs is not None:
         write_robustness_page(options.docs)
+        write_strength_page(options.docs.with_name("strength.md"))
         return
     print(report())
     print(f"\n{markdown(overview(pooled(read_evaluations().values())))}")

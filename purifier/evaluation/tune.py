@@ -49,16 +49,17 @@ STARTS = {
         Purifier(denoiser="rof", scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8),
     ),
     "mdda-learned": (
-        Purifier(denoiser="learned", scales=(1.0,), blocks=1, sigma=8 / 255),
-        Purifier(denoiser="learned", scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6),
+        Purifier(denoiser="learned", scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, gain=0.0),
+        Purifier(denoiser="learned", scales=(1.0,), blocks=2, sigma=4 / 255, own=0.6, gain=4.0),
     ),
 }
 OURS = f"mdda-{Purifier.denoiser}"  # whose settings the sensitivity plot varies
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
-    "sigma": (0.0, 4 / 255, 8 / 255, 12 / 255, 16 / 255),
+    "sigma": (4 / 255, 8 / 255, 12 / 255, 16 / 255),
     "scales": ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25), (2.0, 1.0, 0.5, 0.25)),
     "own": (0.3, 0.6, 1.0),
+    "gain": (0.0, 2.0, 4.0, 8.0),
     "bands": (True, False),
     "decay": (0.0, 0.5, 1.0),
     "smooth": (0.0, 1.0, 2.0),
@@ -180,6 +181,7 @@ def try_mdda(
             "blocks": start.blocks,
             "sigma": round(start.sigma * 255),
             "own": start.own,
+            "gain": start.gain,
         }
         study.enqueue_trial(first | ({"weight": start.weight} if is_rof else {}))
     found = {}
@@ -189,8 +191,9 @@ def try_mdda(
             starts[0],
             scales=SCALES[trial.suggest_categorical("scales", list(SCALES))],
             blocks=trial.suggest_int("blocks", 1, 5 if is_rof else 3),
-            sigma=trial.suggest_int("sigma", 0, 24, step=2) / 255,
+            sigma=trial.suggest_int("sigma", 2, 24, step=2) / 255,
             own=round(trial.suggest_float("own", 0.2, 0.9, step=0.1), 1),
+            gain=float(trial.suggest_int("gain", 0, 8)),
         )
         if is_rof:
             purifier = replace(purifier, weight=round(trial.suggest_float("weight", 0.005, 0.06, step=0.0025), 4))

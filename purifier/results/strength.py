@@ -13,7 +13,7 @@ import pandas as pd
 from purifier.evaluation.intervals import WHOLE_PERCENT, written
 from purifier.files import ASSETS
 from purifier.results.record import Record, find, pictures, read_evaluations
-from purifier.results.tables import markdown
+from purifier.results.tables import accuracy_table, markdown
 from purifier.strict import built, strict
 
 TEMPLATE = Path(__file__).with_name("strength.md")
@@ -35,6 +35,13 @@ class Attempt:
 def read_attempts(path: Path = FOLDER / "attempts.toml") -> list[Attempt]:
     """As they were made, the first first. Raises ``ValueError`` for a key that is unknown or missing."""
     return [built(Attempt, one) for one in tomllib.loads(path.read_text(encoding="utf-8"))["attempts"]]
+
+
+def write_strength_page(page: Path, folder: Path = FOLDER) -> None:
+    """Write the page, and the runs' tables anew."""
+    for name, records in read_evaluations(folder).items():
+        (folder / name / "table.md").write_text(accuracy_table(records) + "\n", encoding="utf-8")
+    page.write_text(strength_page(folder), encoding="utf-8")
 
 
 def strength_page(folder: Path = FOLDER) -> str:

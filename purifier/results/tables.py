@@ -248,5 +248,6 @@ def purifier_text(settings: dict) -> str:
     scales = ", ".join(f"{scale:g}" for scale in purifier.scales)
     denoiser = f"weight {purifier.weight:g}" if purifier.denoiser == "rof" else f"{purifier.denoiser} denoiser"
     bands = "; coarser scales' low frequencies only" if purifier.bands else ""
-    noise = f"sigma {255 * purifier.sigma:g}/255; {denoiser}"
+    by_picture = f" and {purifier.gain:g} times the picture's own noise" if purifier.gain else ""
+    noise = f"sigma {255 * purifier.sigma:g}/255{by_picture}; {denoiser}"
     return f"scales {scales}; {purifier.blocks} blocks; {noise}; own {purifier.own:g}{bands}"
