@@ -11,12 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from purifier.attacks import ATTACKS, AttackSettings, Model, identity, loss_gradient
+from purifier.alarm import disagreement
+from purifier.attacks import ATTACKS, Ascent, AttackSettings, Model, cross_entropy, identity, loss_gradient, pgd_step
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import Defence
+from purifier.evaluation.squeezing import squeezing_score
 from purifier.texts import Text
 
 COARSENESS = 8  # pixels from one point of a coarse perturbation's grid to the next
+WEIGHTS = (1.0, 4.0, 16.0)  # of the alarm's score against the cross-entropy, of which the attacker takes the best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +179,50 @@ def _in_coarse_shapes(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor
     return attacked(grid)
 
 
+def alarm_score(task: Task, x: Tensor, noise: torch.Generator) -> Tensor:
+    """Of the alarm that has the task's defence for its purifier, in one draw, (B,)."""
+    temperature = task.classifier.calibration.temperature
+
+    def logits(z: Tensor) -> Tensor:
+        return task.classifier(z) / temperature
+
+    return disagreement(logits(x).softmax(dim=1), task.defence.read(logits, x, noise).softmax(dim=1))
+
+
+def _unnoticed(
+    score: Callable[[Task, Tensor, torch.Generator], Tensor],
+) -> Callable[[Attacker, Task, Tensor, Tensor], Tensor]:
+    """PGD on the classifier and on an alarm's ``score`` at once: the loss is the cross-entropy less ``WEIGHTS`` times
+    the score. Of each picture the attack is kept that fools the classifier at the lowest score."""
+
+    def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
+        noise, samples = torch.Generator().manual_seed(task.seed + 1), how.samples if task.defence.random else 1
+
+        def both(z: Tensor) -> Tensor:  # the logits, and in a last column the score
+            return torch.cat([task.classifier(z), score(task, z, noise)[:, None]], dim=1)
+
+        kept, lowest = x, torch.full((len(x),), torch.inf, device=x.device)
+        for weight in WEIGHTS:
+            ascent = Ascent(
+                eps=task.eps,
+                step=pgd_step(task.eps, how.steps),
+                steps=how.steps,
+                random_start=True,
+                samples=samples,
+                loss=lambda given, y, weight=weight: cross_entropy(given[:, :-1], y) - weight * given[:, -1],
+            )
+            *_, adv = ascent.iterates(both, x, y, task.generator())
+            with torch.no_grad():
+                given = torch.stack([both(adv) for _ in range(samples)]).mean(dim=0)
+            right = given[:, :-1].argmax(dim=1) == y
+            cost = given[:, -1] + 2 * right  # above that of all that fool the classifier
+            kept = torch.where((cost < lowest).reshape(-1, 1, 1, 1), adv, kept)
+            lowest = torch.minimum(cost, lowest)
+        return kept
+
+    return attack
+
+
 # Each kind with its usual numbers. Through the defence a step costs three passes: the defence costs more than the
 # classifier.
 KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
@@ -218,6 +265,15 @@ KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
     Attacker(  # knowing the noise that it will draw
         kind="fixed", words="PGD, the noise known ({steps} steps)",
         attack=_by_gradient(lambda task: task.known_model()), steps=20, adaptive=True, knows_noise=True, cost=3,
+    ),
+    Attacker(
+        kind="evade", words="PGD that evades the alarm ({steps} steps of {samples} samples)",
+        attack=_unnoticed(alarm_score), steps=20, samples=4, adaptive=True, cost=4 * len(WEIGHTS),
+    ),
+    Attacker(
+        kind="evade-squeezing", words="PGD that evades feature squeezing ({steps} steps)",
+        attack=_unnoticed(lambda task, x, noise: squeezing_score(task.classifier, x)), steps=20, adaptive=True,
+        cost=4 * len(WEIGHTS),
     ),
     Attacker(
         kind="stand-in", words="PGD through a stand-in for the defence ({steps} steps)",
