@@ -10,10 +10,10 @@ from pandas.testing import assert_frame_equal
 from scipy.stats import mannwhitneyu
 from torch.testing import assert_close
 
-from purifier.alarm import FALSE_ALARMS
+from purifier.alarm import FALSE_ALARMS, disagreement
 from purifier.cli.main import main
 from purifier.defences import get_defence
-from purifier.evaluation.attackers import WEIGHTS, Task, alarm_score, get_attacker
+from purifier.evaluation.attackers import WEIGHTS, Task, apart, get_attacker
 from purifier.evaluation.detection import mean_behind
 from purifier.evaluation.settings import Detection
 from purifier.evaluation.squeezing import SQUEEZERS, squeezing_score
@@ -25,13 +25,15 @@ from tests.helpers.paths import ROOT
 from tests.helpers.pictures import lesion_like
 from tests.helpers.runs import TIMES
 
-QUICK = "--split all --limit 20 --attacks fgsm evade2x1 evade-squeezing2 --eps 4 --draws 2".split()
+QUICK = "--split all --limit 5 --classifier surrogate --eps 4 --draws 2".split()
+ATTACKS = "--attacks fgsm evade1x1 evade-squeezing1".split()
 EPS = 4 / 255
 
 
 @pytest.fixture(scope="module")
 def x():
-    return torch.cat([quantise(read_image(ROOT / "assets" / "examples" / f"{name}-1.png")) for name in ("NV", "BCC")])
+    files = [ROOT / "assets" / "examples" / f"{name}-1.png" for name in ("NV", "BCC")]
+    return torch.cat([quantise(read_image(file, size=96)) for file in files])
 
 
 def task(classifier, seed=3):
@@ -66,13 +68,20 @@ def test_one_draw_reads_as_the_page_does(classifier, x):
 def test_who_evades_the_alarm_is_misread_at_a_lower_score(classifier, x):
     y = classifier(x).argmax(dim=1)
     found = {}
-    for name in ("pgd10", "evade10x2"):
+    for name in ("pgd8", "evade8x1"):
         adv = get_attacker(name).run(task(classifier), x, y)
         assert (adv - x).abs().max() <= EPS + 1e-6 and (classifier(adv).argmax(dim=1) != y).all()
-        noise = torch.Generator().manual_seed(11)  # none that the attacker saw
         with torch.no_grad():
-            found[name] = torch.stack([alarm_score(task(classifier), adv, noise) for _ in range(4)]).mean(dim=0)
-    assert (found["evade10x2"] < found["pgd10"] - 0.2).all()
+            after = mean_behind(classifier, get_defence("mdda"), adv, [11, 12])  # noise that the attacker never saw
+            found[name] = disagreement(classifier.probabilities(adv), after)
+    assert (found["evade8x1"] < 0.8 * found["pgd8"]).all()
+
+
+def test_two_readings_are_as_far_apart_for_the_attacker_as_for_the_alarm():
+    logits = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
+    assert_close(apart(*logits), disagreement(*logits.softmax(dim=2)), rtol=0.05, atol=0)
+    sure = torch.tensor([[[80.0, 0]], [[0, 80.0]]]).requires_grad_()
+    assert torch.autograd.grad(apart(*sure).sum(), sure)[0].abs().min() > 1
 
 
 def test_the_attacker_keeps_the_best_weight_for_each_picture(classifier, x, monkeypatch):
@@ -84,19 +93,22 @@ def test_the_attacker_keeps_the_best_weight_for_each_picture(classifier, x, monk
         adv = get_attacker("evade2").run(deterministic, x, y)
         with torch.no_grad():
             right = classifier(adv).argmax(dim=1) == y
-            return alarm_score(deterministic, adv, torch.Generator()) + 2 * right
+            given = classifier(adv), deterministic.defence.read(classifier, adv)
+            return apart(*(logits / classifier.calibration.temperature for logits in given)) + 1e6 * right
 
     each = [cost((weight,)) for weight in WEIGHTS]
     assert_close(cost(WEIGHTS), torch.stack(each).amin(dim=0))
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_rows(small_isic2019, tmp_path, capsys):
-    command, out = ["detect", "--data", str(small_isic2019), *QUICK, "--out", str(tmp_path / "out")], tmp_path / "out"
+    out = tmp_path / "out"
+    given = ["--data", str(small_isic2019), *QUICK, "--out", str(out)]
+    command = ["detect", *given, *ATTACKS]
     assert main(command) == 0
     assert capsys.readouterr().out.strip() == (out / "table.md").read_text(encoding="utf-8").strip()
     rows, parts = pd.read_parquet(out / "results.parquet"), sorted(out.glob("parts/*"))
-    assert len(rows) == 20 * 4 and not rows.duplicated(["image", "attack", "eps"]).any()
-    assert rows.alarm.between(0, 2).all() and rows.squeezing.between(0, 2).all()
+    assert len(rows) == 5 * 4 and not rows.duplicated(["image", "attack", "eps"]).any()
+    assert rows.alarm.between(0, 13.9).all() and rows.squeezing.between(0, 2).all()
     assert set(rows[rows.attack.str.startswith("evade")].threat) == {"adaptive"}
     assert (out / "command.txt").read_text(encoding="utf-8").startswith("purifier detect --data ISIC2019 --split all")
     for path in parts[1::2]:
@@ -107,10 +119,8 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_rows(small_isic2019, tmp_p
     assert_frame_equal(pd.read_parquet(out / "results.parquet").drop(columns=TIMES[1]), rows.drop(columns=TIMES[1]))
     stored = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     whole = [one for one in stored if not one["successful"] and not one["source"]]
-    assert len(whole) == 1 + 3 * 2 and {one["n"] for one in whole} == {20}
-    evaluate = ["evaluate", "--data", str(small_isic2019), "--split", "all", "--limit", "20", "--attacks", "fgsm"]
-    assert main([*evaluate, "--eps", "4", "--defences", "mdda", "--draws", "2", "--out", str(out)]) == 2
-    assert main([*command, "--seed", "1"]) == 2
+    assert len(whole) == 1 + 3 * 2 and {one["n"] for one in whole} == {5}
+    assert main(["evaluate", *given, *ATTACKS, "--defences", "mdda"]) == 2  # that is another run
 
 
 def test_an_alarm_has_one_purifier():
