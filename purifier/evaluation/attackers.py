@@ -18,7 +18,7 @@ from purifier.evaluation.squeezing import squeezed
 from purifier.texts import Text
 
 COARSENESS = 8  # pixels from one point of a coarse perturbation's grid to the next
-WEIGHTS = (0.1, 0.3, 1.0)  # of the alarm's score against the cross-entropy, of which the attacker takes the best
+WEIGHTS = (0.3, 0.9, 3.0)  # of the alarm's score against the cross-entropy, of which the attacker takes the best
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ same diagnosis), ``unsure`` (its confidence is below the classifier's threshold)
 classifier cannot tell), ``malignant`` (the probability of all malignant and precancerous diagnoses together; None where
 a label is not one of ISIC 2019's), and ``recognition_rate``, what was measured of the classifier on test pictures that
 nobody attacked (None for classifiers from elsewhere). That of a purified picture has an ``alarm`` too, a dict:
-``score`` (from 0 to 13.8, how far the readings before and after purification are apart), ``false_alarm_rate`` (the share
-of clean pictures that score as high) and ``attacked`` (whether these are so few that the picture looks attacked), both
-None where the classifier was not calibrated with this purifier and so many draws.
+``score`` (from 0 to 13.8: how far apart the readings before and after purification are), ``false_alarm_rate`` (the
+share of clean pictures that score as high) and ``attacked`` (whether these are so few that the picture looks attacked),
+both None where the classifier was not calibrated with this purifier and so many draws.
 """
 
 import json

@@ -32,7 +32,7 @@ EPS = 4 / 255
 
 @pytest.fixture(scope="module")
 def x():
-    files = [ROOT / "assets" / "examples" / f"{name}-1.png" for name in ("NV", "BCC")]
+    files = [ROOT / "assets" / "examples" / f"{name}-1.png" for name in ("BCC", "VASC")]
     return torch.cat([quantise(read_image(file, size=96)) for file in files])
 
 
@@ -81,7 +81,7 @@ def test_two_readings_are_as_far_apart_for_the_attacker_as_for_the_alarm():
     logits = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
     assert_close(apart(*logits), disagreement(*logits.softmax(dim=2)), rtol=0.05, atol=0)
     sure = torch.tensor([[[80.0, 0]], [[0, 80.0]]]).requires_grad_()
-    assert torch.autograd.grad(apart(*sure).sum(), sure)[0].abs().min() > 1
+    assert torch.autograd.grad(apart(*sure).sum(), sure)[0].abs().min() > 0.9
 
 
 def test_the_attacker_keeps_the_best_weight_for_each_picture(classifier, x, monkeypatch):
