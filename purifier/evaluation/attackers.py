@@ -18,7 +18,7 @@ from purifier.evaluation.squeezing import squeezed
 from purifier.texts import Text
 
 COARSENESS = 8  # pixels from one point of a coarse perturbation's grid to the next
-WEIGHTS = (0.3, 0.9, 3.0)  # of the alarm's score against the cross-entropy, of which the attacker takes the best
+WEIGHTS = (1.0, 4.0, 16.0)  # of the alarm's score against the cross-entropy, of which the attacker takes the best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +184,9 @@ def _in_coarse_shapes(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor
 
 def apart(one: Tensor, other: Tensor) -> Tensor:
     """Jeffreys' divergence between two logits (B, K), (B,): the alarm's score without its floor, and with a gradient
-    where that of feature squeezing vanishes, between two readings that are each sure of another diagnosis."""
-    p, q = one.log_softmax(dim=1), other.log_softmax(dim=1)
+    where that of feature squeezing vanishes, between two readings that are each sure of another diagnosis. It goes to
+    the ``other`` alone: the one reading is to stay wrong, and the other to follow it."""
+    p, q = one.detach().log_softmax(dim=1), other.log_softmax(dim=1)
     return ((p.exp() - q.exp()) * (p - q)).sum(dim=1)
 
 
