@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from purifier.alarm import FALSE_ALARMS, FLOOR, Alarm, alarm_of, disagreement
+from purifier.alarm import FALSE_ALARMS, FLOOR, Alarm, alarm_of, disagreement, false_alarm_rate
 from purifier.classifiers.classifier import AlarmCalibration, Calibration
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
@@ -65,6 +65,13 @@ def test_the_rate_counts_the_clean_pictures_that_score_as_high(calibrated, highe
     alarm = alarm_of(calibrated, before, after, Purifier())
     assert (alarm.score, alarm.false_alarm_rate) == (pytest.approx(score_of(0.5)), (higher + 1) / 100)
     assert alarm.attacked is (higher <= 4)
+
+
+def test_it_is_false_for_a_twentieth_of_the_pictures_it_was_calibrated_on(calibrated):
+    scores = torch.rand(200, generator=torch.Generator().manual_seed(0)).sort().values.tolist()
+    calibrated.calibration = Calibration(alarm=replace(MADE, scores=scores))
+    rates = [false_alarm_rate(score, calibrated, Purifier(), 4) for score in scores]
+    assert 0.04 < sum(rate <= FALSE_ALARMS for rate in rates) / 200 <= FALSE_ALARMS
 
 
 def test_a_higher_score_never_has_a_higher_rate(calibrated):
