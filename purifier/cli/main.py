@@ -13,11 +13,12 @@ from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, 
 from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES, OURS
 from purifier.evaluation.attackers import examples
-from purifier.evaluation.settings import EPS, TRIALS, Grid
+from purifier.evaluation.settings import EPS, TRIALS, Detection, Grid
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
 
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
+ALARM_PICTURES = 400  # that an alarm is calibrated on
 # What each number may be, in the unit in which it is given; None: anything above.
 LIMITS: dict[str, tuple[float, float | None]] = {
     "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1),
@@ -96,6 +97,24 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--address", help="of the Ray cluster (default: one on this machine)")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     evaluate.set_defaults(run=_evaluate)
+
+    detect = commands.add_parser("detect", help="how well the alarm tells attacked from clean pictures: table")
+    _data_options(detect, split="test")
+    detect.add_argument("--attacks", nargs="+", default=Detection.attacks, metavar="ATTACK", help=_kinds())
+    detect.add_argument("--eps", nargs="+", type=float, default=EPS, help="in 1/255 (default 2 8)")
+    detect.add_argument("--defence", default=Detection.defences[0], help="the alarm's purifier (default %(default)s)")
+    detect.add_argument(
+        "--draws", type=int, default=Detection.draws, help="of its noise, whose mean is read (default %(default)s)"
+    )
+    detect.add_argument("--surrogate", default=SURROGATE, help="the classifier that attacks are transferred from")
+    detect.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
+    detect.set_defaults(run=_detect)
+
+    alarm = commands.add_parser(
+        "alarm", help="calibrate a classifier's alarm on clean pictures, for the default purifier: into its config.json"
+    )
+    _data_options(alarm, split="val")
+    alarm.set_defaults(run=_alarm, limit=ALARM_PICTURES)
 
     tune = commands.add_parser("tune", help="choose the settings of MDDA and its peers by one rule")
     _data_options(tune, split="val")
@@ -266,6 +285,37 @@ def _evaluate(options: argparse.Namespace) -> None:
     skipped = json.loads((options.out / "skipped.json").read_text(encoding="utf-8"))
     for image, why in skipped.items():
         print(f"Skipped: {image}: {why}", file=sys.stderr)
+
+
+def _detect(options: argparse.Namespace) -> None:
+    import torch
+
+    from purifier.evaluation.detection import detect
+    from purifier.results.detection import write_detection
+
+    detection = Detection(
+        classifier=options.classifier,
+        attacks=tuple(options.attacks),
+        eps=tuple(options.eps),
+        defences=(options.defence,),
+        draws=options.draws,
+        seed=options.seed,
+        surrogate=options.surrogate,
+    )
+    samples, _ = _samples(options)
+    rows = detect(detection, samples, options.out, device=torch.device(options.device))
+    _keep_command(options)
+    write_detection(rows, options.out)
+    print((options.out / "table.md").read_text(encoding="utf-8"))
+
+
+def _alarm(options: argparse.Namespace) -> None:
+    from purifier.classifiers.classifier import folder_of
+    from purifier.training.calibrate import calibrate_alarm
+
+    samples, _ = _samples(options)
+    made = calibrate_alarm(folder_of(options.classifier), samples, seed=options.seed, device=options.device)
+    print(f"{options.classifier}: calibrated on {len(made.scores)} clean pictures.")
 
 
 def _keep_command(options: argparse.Namespace) -> None:

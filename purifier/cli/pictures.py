@@ -172,7 +172,8 @@ def _line(row: dict) -> str:
             percent = f"{100 * float(row[f'{kind}_p_{label}']):.0f} %"
             draws = f" ({row['purified_agreeing']} of {row['purified_draws']} draws)" if kind == "purified" else ""
             said.append(("" if kind == "original" else f"{kind}: ") + f"{full_name(label)} {percent}{unsure}{draws}")
-    return f"{row['file']}: {' -> '.join(said)}"
+    alarm = "; looks attacked" if str(row.get("alarm_attacked")) == "True" else ""
+    return f"{row['file']}: {' -> '.join(said)}{alarm}"
 
 
 def _reports(formats: list[str]) -> Extra:

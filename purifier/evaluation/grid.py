@@ -168,12 +168,25 @@ def digest_of_pixels(pixels: Tensor) -> str:
     return hashlib.sha256(pixels.numpy()).hexdigest()
 
 
-def measure(work: Work) -> Rows:
-    """The rows of one part."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Attacked:
+    """The pictures of a part that the attack is for, (B, 3, H, W) in [0, 1], before and after it, the defences, the
+    seeds of their noise in each draw, and the columns that all of the part's rows share."""
+
+    classifier: Classifier
+    x: Tensor
+    adv: Tensor
+    defences: list[Defence]
+    noise_seeds: list[int]
+    columns: dict[str, object]
+
+
+def attacked(work: Work) -> Attacked | None:
+    """Make a part's attack; None where it is for none of the pictures."""
     part, grid, attacker = work.part, work.grid, work.part.attacker
     chosen = [i for i, sample in enumerate(work.samples) if attacker.label in (None, sample.label)]
     if not chosen:
-        return pd.DataFrame()
+        return None
     classifier, surrogate = (load_classifier(name, device=work.device) for name in (grid.classifier, grid.surrogate))
     samples = [work.samples[i] for i in chosen]
     x, y = work.pixels[chosen].to(work.device) / 255, targets(classifier, samples).to(work.device)
@@ -190,7 +203,7 @@ def measure(work: Work) -> Rows:
     start = time.perf_counter()
     adv = attacker.run(task, x, y).detach()
     attack_seconds = (time.perf_counter() - start) / len(x)
-    common = {
+    columns = {
         "image": [sample.image for sample in samples],
         "label": [sample.label for sample in samples],
         "classifier": grid.classifier,
@@ -202,13 +215,22 @@ def measure(work: Work) -> Rows:
         "l2_coarse": coarse_part(adv - x).tolist(),
         "attack_seconds": attack_seconds,
     }
+    return Attacked(classifier=classifier, x=x, adv=adv, defences=defences, noise_seeds=noise_seeds, columns=columns)
+
+
+def measure(work: Work) -> Rows:
+    """The rows of one part."""
+    found, attacker = attacked(work), work.part.attacker
+    if found is None:
+        return pd.DataFrame()
     frames = []
-    for defence in defences:
-        draws = grid.draws if defence.random and not attacker.knows_noise else 1
+    for defence in found.defences:
+        draws = work.grid.draws if defence.random and not attacker.knows_noise else 1
         for draw in range(draws):
             with_ssim = attacker.name == "none" and draw == 0  # it takes longer than all the rest
-            read = read_defended(defence, classifier, adv, x, noise_seeds[draw], with_ssim)
-            frames.append(pd.DataFrame({**common, "defence": defence.name, "draw": draw, "draws": draws, **read}))
+            read = read_defended(defence, found.classifier, found.adv, found.x, found.noise_seeds[draw], with_ssim)
+            columns = {**found.columns, "defence": defence.name, "draw": draw, "draws": draws, **read}
+            frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 
 

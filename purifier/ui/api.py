@@ -5,7 +5,10 @@ first), ``draws`` (of the purification whose mean they are; otherwise 1), ``agre
 same diagnosis), ``unsure`` (its confidence is below the classifier's threshold), ``unlike_dermoscopy`` (None where the
 classifier cannot tell), ``malignant`` (the probability of all malignant and precancerous diagnoses together; None where
 a label is not one of ISIC 2019's), and ``recognition_rate``, what was measured of the classifier on test pictures that
-nobody attacked (None for classifiers from elsewhere).
+nobody attacked (None for classifiers from elsewhere). That of a purified picture has an ``alarm`` too, a dict:
+``score`` (from 0 to 13.8: how far apart the readings before and after purification are), ``false_alarm_rate`` (the
+share of clean pictures that score as high) and ``attacked`` (whether these are so few that the picture looks attacked),
+both None where the classifier was not calibrated with this purifier and so many draws.
 """
 
 import json
@@ -15,6 +18,7 @@ from dataclasses import asdict
 from PIL import Image
 from torch import Tensor
 
+from purifier.alarm import alarm_of
 from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.classifiers.taxonomy import full_name
 from purifier.pictures.files import quantise, read_image, to_picture
@@ -124,13 +128,16 @@ def purify(
         denoiser: rof, or learned, a network for which weight has no meaning.
 
     Returns:
-        The first purified picture (PNG, 224 x 224) and the mean reading of all draws.
+        The first purified picture (PNG, 224 x 224), and the mean reading of all draws with the alarm, whether the
+        picture that was given looks attacked.
     """
     x, loaded = _batch(picture), _classifier(classifier)
     purifier, seed = purifier_from(blocks, sigma, weight, scales, denoiser), SEED.check(seed)
     reading = mean_reading(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed)
     clean = purified_picture(purifier, x, seed=seed)
-    return to_picture(clean), _told(loaded, clean, reading, classifier)
+    alarm = alarm_of(loaded, read(loaded, x)[0], reading, purifier)
+    told = {**_told(loaded, clean, reading, classifier), "alarm": {**asdict(alarm), "attacked": alarm.attacked}}
+    return to_picture(clean), told
 
 
 def compare(picture: str, classifier: str, draws: int, original: str | None = None) -> list[dict]:

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from purifier.alarm import Alarm
 from purifier.classifiers.taxonomy import full_name
 from purifier.readings import Reading, distance
 from purifier.wording.language import say
@@ -40,6 +41,24 @@ def of_draws(reading: Reading) -> str:
         agreeing=reading.agreeing,
         diagnosis=diagnosis(reading.top),
     )
+
+
+def suspicion(alarm: Alarm) -> str:
+    """Whether a picture looks attacked, and how often clean ones look so, in a sentence or two."""
+    if alarm.attacked is None:
+        return say(
+            "Whether the picture was attacked cannot be said (score {score:.2f}): how often clean pictures score as "
+            "high with this classifier, this purifier and so many draws was not measured.",
+            score=alarm.score,
+        )
+    percent = 100 * alarm.false_alarm_rate
+    if alarm.attacked:
+        text = say("The picture looks attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent)
+    else:
+        text = say(
+            "The picture does not look attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent
+        )
+    return f"{text} " + say("An attacker who knows the alarm can evade it.")
 
 
 def change(x: Tensor, z: Tensor) -> str:

@@ -14,6 +14,7 @@ from purifier.readings import Reading
 from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
 from purifier.wording.language import say
 from purifier.wording.readings import agreement, change, diagnosis, headline
+from purifier.wording.readings import suspicion as suspicion
 
 COMMAND = "purifier report FILE --settings run.json"
 DENOISERS = {"learned": "learned network", "rof": "ROF (total variation)"}

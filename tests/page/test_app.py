@@ -16,6 +16,7 @@ from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image, ImageDraw
 
 from purifier import Purifier, load_classifier, read_image
+from purifier.alarm import alarm_of
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import MODELS
 from purifier.classifiers.taxonomy import full_name
@@ -136,7 +137,11 @@ def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, cl
     mean = mean_reading(classifier, Purifier(), adv, draws=4, seed=3)
     assert list(reading["probabilities"].values()) == pytest.approx(list(mean.as_dict().values()), abs=1e-5)
     assert (reading["draws"], reading["agreeing"]) == (4, mean.agreeing)
+    alarm = alarm_of(classifier, read(classifier, adv)[0], mean, Purifier())
+    assert reading["alarm"].pop("score") == pytest.approx(alarm.score, abs=1e-4)
+    assert reading["alarm"] == {"false_alarm_rate": alarm.false_alarm_rate, "attacked": alarm.attacked}
     same, alone = client.predict(handle_file(attacked), seed=3, draws=1, api_name="/purify")
+    assert alone["alarm"]["attacked"] is None
     assert torch.equal(to_batch(Image.open(same)), expected) and alone["draws"] == 1
     assert list(alone["probabilities"].values()) == pytest.approx(
         classifier.probabilities(expected)[0].sort(descending=True).values.tolist(), abs=1e-5

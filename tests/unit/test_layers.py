@@ -19,6 +19,7 @@ ROWS = (  # the highest first; what stands in one row may import one another
     "wording",
     "evaluation",
     "runs",
+    "alarm",
     "readings",
     "defences smoothing",
     "classifiers",
