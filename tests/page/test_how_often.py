@@ -3,6 +3,8 @@ import re
 
 import pytest
 import torch
+from purifier.ui.tabs.compare import compare
+from purifier.ui.tabs.how_often import certified, how_often
 
 from purifier.classifiers.classifier import load_classifier
 from purifier.pictures.files import read_image
@@ -10,8 +12,6 @@ from purifier.pipeline import Purifier
 from purifier.runs import AT_ONCE, Attack, attack_steps, purified_readings
 from purifier.ui.controls import DRAWS, attack_from
 from purifier.ui.session import Session
-from purifier.ui.tabs.compare import compare
-from purifier.ui.tabs.how_often import certified, how_often
 from purifier.wording.language import catalogue, speaking
 from tests.helpers.paths import ROOT
 

@@ -2,13 +2,13 @@ import re
 from dataclasses import replace
 
 import gradio as gr
+from purifier.ui.tabs.robustness import drawn, robustness_section
 
 from purifier.defences import get_defence
 from purifier.evaluation.intervals import Score
 from purifier.results.record import EVALUATION, pooled, read_evaluations
 from purifier.results.tables import overview
 from purifier.ui.tabs import robustness
-from purifier.ui.tabs.robustness import drawn, robustness_section
 from purifier.wording.language import catalogue, speaking
 from tests.helpers.records import around, record
 
