@@ -122,9 +122,9 @@ def simpler(case: Case) -> Claim | None:
         title = say("Simpler defences help")
     best = max(peers.values(), key=lambda r: r.accuracy.value)
     text = say_html(
-        "{helping} of {count} other defences leave more read rightly than doing nothing, which leaves {nothing}. MDDA "
-        "leaves {ours}, the best of the others, {best}, <b>{best_share}</b>. On the same pictures MDDA is ahead of "
-        "{ahead} of them, behind {behind}, and {level} cannot be told from it.",
+        "{helping} of {count} other defences leave more read rightly than doing nothing ({nothing}). MDDA leaves "
+        "{ours}, the best of the others <b>{best_share}</b> ({best}). On the same pictures MDDA is ahead of {ahead} of "
+        "them, behind {behind}, and {level} cannot be told from it.",
         helping=len(helping),
         count=len(peers),
         nothing=share(nothing.accuracy),
@@ -220,7 +220,7 @@ def defeated(case: Case) -> Claim | None:
     title = {
         (True, False): say("An attacker who knows it defeats it"),
         (True, True): say("An attacker who knows it undoes much of it, but not all"),
-        (False, True): say("It held against those attackers who know it that were tried"),
+        (False, True): say("It held against the attackers who know it that were tried"),
         (False, False): say("Whether an attacker who knows it defeats it, these pictures cannot tell"),
     }[falls, keeps]
     text = say_html(

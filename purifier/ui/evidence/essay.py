@@ -17,8 +17,8 @@ from purifier.ui.view import drawing
 from purifier.wording.language import ENGLISH, say, speaking, spoken
 
 INTRO = (
-    "<p>Four claims, computed from what was measured on held-out pictures. Choose in a menu, and claim and figure "
-    "follow. A dot is a share of the pictures, its line the 95 % interval.</p>"
+    "<p>Purification by MDDA in four claims, computed from what was measured on held-out pictures. Choose in a menu, "
+    "and claim and figure follow. A dot is a share of the pictures, its line the 95 % interval.</p>"
 )
 TABLE = (
     "<h2>All records</h2><p>Everything that was measured. Search for a defence, an attack or a classifier, or click a "
@@ -69,14 +69,23 @@ def add_records(tab: gr.Tab) -> None:
 
 
 def _draw_once(tab: gr.Tab, draw: Callable, inputs: Sequence[Component], outputs: Sequence[Component]) -> None:
-    """``draw`` where the tab is seen and holds nothing yet in the visitor's language."""
+    shown = gr.State("")
+    tab.select(
+        in_language(draw_once(draw, len(outputs))),
+        [shown, *inputs],
+        [*outputs, shown],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+
+
+def draw_once(draw: Callable, count: int) -> Callable:
+    """A handler that gives the ``count`` parts of ``draw`` and the language spoken, unless they are there in it."""
 
     def drawn(shown: str, *values) -> tuple:
-        return (*[gr.skip()] * len(outputs), shown) if shown == spoken() else (*draw(*values), spoken())
+        return (*[gr.skip()] * count, shown) if shown == spoken() else (*draw(*values), spoken())
 
-    shown = gr.State("")
-    settings = dict(api_visibility="private", show_progress="hidden")
-    tab.select(in_language(drawn), [shown, *inputs], [*outputs, shown], **settings)
+    return drawn
 
 
 def essay(*chosen: str | None) -> list[str]:

@@ -38,7 +38,7 @@ ABOUT_RADIUS = (
 
 def add_for_researchers(session: gr.State, purifier: list[Component], seed: Component) -> None:
     """Add the components and events to the page that is being built; ``seed`` is of the purifier's noise."""
-    with gr.Accordion(label("For researchers"), open=False):
+    with gr.Accordion(label("For researchers"), open=False, elem_classes="lp-evidence-more"):
         gr.HTML(label(ABOUT_SPECTRUM))
         draw = gr.Button(label("Draw the spectrum"), variant="primary", elem_classes="lp-evidence-one")
         spectrum = gr.HTML()
