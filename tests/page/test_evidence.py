@@ -102,7 +102,7 @@ def test_the_tiles_are_translated_and_their_file_is_not(session, monkeypatch):
 
 
 def file_in(html):
-    return base64.b64decode(re.search('base64,([^"]+)', html)[1]).decode().splitlines()
+    return base64.b64decode(re.search('text/csv;base64,([^"]+)', html)[1]).decode().splitlines()
 
 
 def test_the_spectrum_is_of_what_the_attack_added_and_what_is_left(session):
@@ -142,7 +142,7 @@ def test_claims_and_records_are_translated_and_the_file_is_not():
     with speaking("de"):
         words, figure = claim_drawn("costs", "augmented")
         table, link = all_records()
-    assert "Sie kostet Melanome" in words and "JPEG der Qualität 20" in figure
+    assert "Sie kostet Melanome" in words and "JPEG, Qualität 20" in figure
     assert table["headers"][2] == "Abwehr" and ["nichts", "niemand"] in [row[2:4] for row in table["data"]]
     rows = file_in(link)
     assert rows[0].startswith("classifier,pictures,defence,") and len(rows) == 1 + len(table["data"]) > 500

@@ -21,7 +21,7 @@ def of(defence, attack, accuracy, lead=None, **more):
     return replace(found, accuracy=score(accuracy), mdda_ahead_by=None if lead is None else score(lead))
 
 
-def measured(ours=0.6, nothing=0.1, lead=0.5, aware=0.1, jpeg=0.55, jpeg_lead=0.05, **more):
+def measured(ours=0.6, nothing=0.1, lead=0.5, aware=0.1, jpeg=0.55, jpeg_lead=0.01, **more):
     """Clean pictures, an unaware attacker and an aware one; without a defence, behind MDDA and JPEG."""
     return [
         of("none", "none", 0.8, **more),
