@@ -19,7 +19,7 @@ from purifier.wording.language import say
 
 UNAWARE = "pgd20"  # the attack without knowledge of the defence that was made on every choice of pictures
 EPS = 2.0  # in 1/255, at which all classifiers were attacked
-WIDTH = 34  # letters of a row's name
+WIDTH = 30  # letters of a row's name
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ def simpler(case: Case) -> Claim | None:
         title = say("Simpler defences help")
     best = max(peers.values(), key=lambda r: r.accuracy.value)
     text = say_html(
-        "{helping} of {count} other defences leave more read rightly than doing nothing ({nothing}). MDDA leaves "
-        "{ours}, the best of the others <b>{best_share}</b> ({best}). On the same pictures MDDA is ahead of {ahead} of "
-        "them, behind {behind}, and {level} cannot be told from it.",
+        "{helping} of {count} other defences leave more read rightly than doing nothing, which leaves {nothing}. MDDA "
+        "leaves {ours}, the best of the others <b>{best_share}</b> ({best}). On the same pictures MDDA is ahead of "
+        "{ahead} of them, behind {behind}, and {level} cannot be told from it.",
         helping=len(helping),
         count=len(peers),
         nothing=share(nothing.accuracy),
@@ -180,8 +180,10 @@ def costs(case: Case) -> Claim | None:
     if not {"none", "mdda"} <= set(found) or found["mdda"].broken is None:
         return None
     nothing, ours = found["none"], found["mdda"]
-    lost = {name: r.melanoma_made_benign for name, r in found.items()}
-    others = [score for name, score in lost.items() if found[name].is_peer]
+    lost = {name: found[name].melanoma_made_benign for name in found}
+    peers = sorted((name for name in found if found[name].is_peer), key=lambda name: lost[name].value)
+    fewer = [name for name in peers if above(lost["mdda"], lost[name])]
+    more = [name for name in peers if above(lost[name], lost["mdda"])]
     title = say("Whether it costs melanomas, these pictures cannot tell")
     if above(lost["mdda"], lost["none"]):
         title = say("It costs melanomas")
@@ -193,14 +195,21 @@ def costs(case: Case) -> Claim | None:
         after=share(ours.melanoma_sensitivity),
         before=share(nothing.melanoma_sensitivity),
         broken=share(ours.broken),
-        count=len(others),
-        fewer=sum(above(lost["mdda"], score) for score in others),
-        more=sum(above(score, lost["mdda"]) for score in others),
+        count=len(peers),
+        fewer=len(fewer),
+        more=len(more),
     )
-    rows = sorted(found, key=lambda name: (name != "none", name != "mdda", lost[name].value))
+    parts = {
+        say("not to be told from MDDA"): [name for name in peers if name not in (*fewer, *more)],
+        say("fewer than MDDA"): fewer,
+        say("more than MDDA"): more,
+        say("nothing, and MDDA"): ["none", "mdda"],
+    }
+    titles = {name: say(found[name].defence_title) for name in found}
     dots = Dots(
-        series={say("nobody attacks"): {say(found[name].defence_title): lost[name] for name in rows}},
-        strong=say(ours.defence_title),
+        series={part: {titles[name]: lost[name] for name in names} for part, names in parts.items()},
+        rows=[titles[name] for name in ("none", "mdda", *peers)],
+        strong=titles["mdda"],
         label=say("recognised melanomas made benign, in per cent"),
         band=lost["mdda"],
     )
@@ -289,8 +298,8 @@ def above(a: Score, b: Score) -> bool:
 
 
 def share(score: Score) -> Markup:
-    """In per cent with its interval."""
-    return Markup(score.written(WHOLE_PERCENT).replace(" %", "\N{NO-BREAK SPACE}%"))
+    """In per cent with its interval, on one line."""
+    return Markup('<span class="lp-evidence-share">{}</span>').format(score.written(WHOLE_PERCENT))
 
 
 def _accuracies(series: dict[str, dict[str, Record]]) -> dict[str, dict[str, Score]]:

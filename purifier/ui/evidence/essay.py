@@ -62,7 +62,7 @@ def add_records(tab: gr.Tab) -> None:
         show_label=False,
         max_height=480,
         wrap=True,
-        column_widths=[f"{width}px" for width in (110, 90, 260, 300, 100, 90, 100, 110, 80)],
+        column_widths=[f"{width}px" for width in (130, 90, 215, 250, 105, 95, 115, 100, 110)],
         elem_classes="lp-evidence-records",
     )
     _draw_once(tab, all_records, [], [table, gr.HTML()])

@@ -118,6 +118,7 @@ def test_that_it_costs_melanomas_is_said_only_beyond_chance(lost, title):
     assert f"MDDA makes {100 * lost:.0f} %" in plain(claim.text) and "Nobody attacks." in claim.caption
     assert f"finds {70 - 100 * lost:.0f} %" in plain(claim.text)
     assert "0 cost fewer melanomas beyond chance, and 1 cost more" in claim.text
+    assert list(claim.dots.series["more than MDDA"]) == ["jpeg20"] and not claim.dots.series["fewer than MDDA"]
 
 
 @pytest.mark.parametrize(
