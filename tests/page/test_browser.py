@@ -266,7 +266,7 @@ def test_live_the_attack_follows_epsilon(page):
 def test_each_claim_has_a_figure_that_follows_its_menu(page):
     open_tab(page, "Evidence")
     claims = page.locator(".lp-evidence-claim")
-    claims.locator("svg").nth(3).wait_for()
+    claims.locator(".lp-plot svg").nth(3).wait_for()
     assert claims.count() == claims.locator("h2").count() == claims.locator(".lp-plot svg").count() == 4
     assert claims.get_by_role("listbox").count() == 4 == claims.get_by_role("figure").count()
     third = claims.nth(2)

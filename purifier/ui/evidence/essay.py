@@ -17,8 +17,8 @@ from purifier.ui.view import drawing
 from purifier.wording.language import ENGLISH, say, speaking, spoken
 
 INTRO = (
-    "<p>Purification by MDDA in four claims, computed from what was measured on held-out pictures. Choose in a menu, "
-    "and claim and figure follow. A dot is a share of the pictures, its line the 95 % interval.</p>"
+    "<p>Purification by MDDA in four claims, computed from what was measured on held-out pictures. Choose a classifier "
+    "and the size of the attack, and claim and figure follow. A dot is a share, its line the 95 % interval.</p>"
 )
 TABLE = (
     "<h2>All records</h2><p>Everything that was measured. Search for a defence, an attack or a classifier, or click a "
@@ -35,9 +35,7 @@ def add_essay(tab: gr.Tab) -> None:
         with gr.Row(elem_classes="lp-evidence-claim"):
             with gr.Column(scale=2, min_width=300):
                 words = gr.HTML()
-                menu = gr.Dropdown(
-                    list(found), label=label("Classifier") if name == "costs" else label("Classifier and epsilon")
-                )
+                menu = gr.Dropdown(list(found), label=label("Measured with"))
             with gr.Column(scale=3, min_width=300):
                 figure = gr.HTML()
         menu.input(
