@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from purifier.results.claims import CLAIMS, Case, cases
 from purifier.results.plots import plot_dots
@@ -24,6 +25,8 @@ TABLE = (
     "<h2>All records</h2><p>Everything that was measured. Search for a defence, an attack or a classifier, or click a "
     "heading to sort and filter. Compare only rows of the same classifier and number of pictures.</p>"
 )
+# Gradio's field for searching has a title alone, which is no name to every screen reader.
+NAMED = "() => document.querySelectorAll('.lp-evidence-records .search-input').forEach(x => x.ariaLabel = x.title)"
 NOTHING = "No evaluation has been stored yet."
 
 
@@ -54,6 +57,7 @@ def add_records(tab: gr.Tab) -> None:
     """Add the table to the page that is being built; it is filled when the tab is first seen."""
     gr.HTML(label(TABLE))
     table = gr.Dataframe(
+        datatype=["str", "number", "str", "str", "str", "number", "number", "str", "number"],
         interactive=False,
         show_search="search",
         label=label("All records"),
@@ -63,12 +67,13 @@ def add_records(tab: gr.Tab) -> None:
         column_widths=[f"{width}px" for width in (130, 90, 215, 250, 105, 95, 115, 100, 110)],
         elem_classes="lp-evidence-records",
     )
-    _draw_once(tab, all_records, [], [table, gr.HTML()])
+    filled = _draw_once(tab, all_records, [], [table, gr.HTML()])
+    filled.then(None, None, None, js=NAMED, api_visibility="private")
 
 
-def _draw_once(tab: gr.Tab, draw: Callable, inputs: Sequence[Component], outputs: Sequence[Component]) -> None:
+def _draw_once(tab: gr.Tab, draw: Callable, inputs: Sequence[Component], outputs: Sequence[Component]) -> Dependency:
     shown = gr.State("")
-    tab.select(
+    return tab.select(
         in_language(draw_once(draw, len(outputs))),
         [shown, *inputs],
         [*outputs, shown],
