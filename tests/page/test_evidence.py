@@ -143,6 +143,6 @@ def test_claims_and_records_are_translated_and_the_file_is_not():
         words, figure = claim_drawn("costs", "augmented")
         table, link = all_records()
     assert "Sie kostet Melanome" in words and "JPEG, Qualität 20" in figure
-    assert table["headers"][2] == "Abwehr" and ["nichts", "niemand"] in [row[2:4] for row in table["data"]]
+    assert table["headers"][2] == "Abwehr" and ["keine Abwehr", "niemand"] in [row[2:4] for row in table["data"]]
     rows = file_in(link)
     assert rows[0].startswith("classifier,pictures,defence,") and len(rows) == 1 + len(table["data"]) > 500
