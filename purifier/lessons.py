@@ -213,11 +213,11 @@ LESSONS = (
         look=(
             "The purified melanoma is read as something benign.",
             (
-                "It is one draw of the noise. Purify again with another noise seed, or see under How often? how often "
+                "It is one draw of the noise. Purify again with another noise seed, or see under Evidence how often "
                 "it happens."
             ),
             (
-                "Under Robustness stands how many right readings purification breaks on hundreds of pictures, "
+                "Under Evidence stands how many right readings purification breaks on hundreds of pictures, "
                 "melanomas first."
             ),
         ),

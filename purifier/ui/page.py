@@ -9,10 +9,8 @@ from purifier.ui.components import I18N, STATIC, label
 from purifier.ui.endpoints import add_endpoints
 from purifier.ui.session import Session
 from purifier.ui.tabs.about import add_about
-from purifier.ui.tabs.compare import add_compare
-from purifier.ui.tabs.how_often import add_how_often
+from purifier.ui.tabs.evidence import add_evidence
 from purifier.ui.tabs.lessons import add_lessons
-from purifier.ui.tabs.robustness import add_robustness
 from purifier.ui.tabs.theatre import add_theatre
 from purifier.ui.tabs.try_it import add_try_it
 
@@ -75,12 +73,8 @@ def build_page() -> gr.Blocks:
             add_lessons(try_it.outputs, lessons)
         with gr.Tab(label("Pyramid theatre")) as theatre:
             add_theatre(session, [*try_it.purifier, try_it.seed, try_it.draws], theatre)
-        with gr.Tab(label("How often?")):
-            add_how_often(session, try_it.purifier)
-        with gr.Tab(label("Compare")):
-            add_compare(page, session, try_it.purifier)
-        with gr.Tab(label("Robustness")) as robustness:
-            add_robustness(robustness)
+        with gr.Tab(label("Evidence")) as evidence:
+            add_evidence(session, try_it.purifier, try_it.seed, evidence)
         with gr.Tab(label("About")):
             add_about(page)
         # Gradio translates one text in each component.

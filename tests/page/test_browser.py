@@ -222,7 +222,6 @@ def test_the_pyramid_is_played_stepped_through_and_looked_at(page):
     theatre.get_by_text("The result.").wait_for()
     page.get_by_role("button", name="▶ Play").wait_for()  # it stopped by itself
     assert theatre.locator(".lp-outcome img:visible").count() == 3
-    assert theatre.get_by_role("img", name="Spectrum of the perturbation").is_visible()
 
     page.get_by_role("button", name="Purified, full size").focus()
     page.keyboard.press("Enter")
@@ -264,13 +263,47 @@ def test_live_the_attack_follows_epsilon(page):
         card(page, "Attacked").get_by_text(f"at most {epsilon} of 255 levels").wait_for()
 
 
+def test_each_claim_has_a_figure_that_follows_its_menu(page):
+    open_tab(page, "Evidence")
+    claims = page.locator(".lp-evidence-claim")
+    claims.locator(".lp-plot svg").nth(3).wait_for()
+    assert claims.count() == claims.locator("h2").count() == claims.locator(".lp-plot svg").count() == 4
+    assert claims.get_by_label("Measured with").count() == 4 == claims.get_by_role("figure").count()
+    third = claims.nth(2)
+    assert "It costs melanomas" in third.inner_text()
+    third.get_by_label("Measured with").click()
+    page.get_by_role("option", name="robust").click()
+    third.get_by_text("Whether it costs melanomas, these pictures cannot tell").wait_for()
+    open_tab(page, "About")
+    open_tab(page, "Evidence")  # where the choice stays
+    page.wait_for_timeout(500)
+    assert "cannot tell" in third.inner_text()
+
+
+def test_all_records_are_searched_and_taken_away(page):
+    open_tab(page, "Evidence")
+    table = page.locator(".lp-evidence-records")
+
+    def seen(text):
+        return table.get_by_text(text).locator("visible=true")
+
+    seen("JPEG of quality 20").first.wait_for()
+    table.get_by_placeholder("Search").fill("BPDA")
+    seen("BPDA through the defence").first.wait_for()
+    assert seen("JPEG of quality 20").count() == 0
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the table as CSV").click()
+    rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8").splitlines()))
+    assert len(rows) > 500 and {row["knows the defence?"] for row in rows} == {"yes", "no", "–"}
+
+
 def test_how_often_the_reading_returns_and_what_can_be_proved(page):
-    open_tab(page, "How often?")
+    open_tab(page, "Evidence")
     press(page, "Purify many times")
     page.get_by_text("Choose a picture first (step 1).").wait_for()
     open_tab(page, "Try it")
     attacked_example(page)
-    open_tab(page, "How often?")
+    open_tab(page, "Evidence")
     fill(page, "number input for Purifications of each picture", "8")
     press(page, "Purify many times")
     page.get_by_text("Purified 16 of 16 times, done.").wait_for()
@@ -278,7 +311,10 @@ def test_how_often_the_reading_returns_and_what_can_be_proved(page):
         region = page.get_by_role("region", name=name)
         assert "of 8 draws" in region.inner_text() and "95 % interval" in region.inner_text()
         counts = [int(text) for text in region.locator("td:last-child").all_inner_texts()]
-        assert sum(counts) == 8
+        assert sum(counts) == 8 == region.locator("i").count()
+    page.get_by_role("button", name="For researchers").click()
+    press(page, "Draw the spectrum")
+    page.get_by_role("img", name="Spectrum of the perturbation").wait_for()
     fill(page, "number input for Noisy draws", "50")
     press(page, "Certify")
     page.get_by_text("Done.", exact=True).wait_for()
@@ -288,7 +324,7 @@ def test_how_often_the_reading_returns_and_what_can_be_proved(page):
 
 def test_many_draws_can_be_stopped_and_what_was_drawn_stays(page):
     attacked_example(page)
-    open_tab(page, "How often?")
+    open_tab(page, "Evidence")
     fill(page, "number input for Purifications of each picture", "400")
     press(page, "Purify many times")
     page.get_by_text("of 800 times,").wait_for()
@@ -299,26 +335,20 @@ def test_many_draws_can_be_stopped_and_what_was_drawn_stays(page):
 
 def test_every_defence_on_one_picture(page):
     attacked_example(page)
-    open_tab(page, "Compare")
+    open_tab(page, "Evidence")
     fill(page, "number input for Draws", "1")
     press(page, "Compare all")
     page.get_by_text("Compared 14 of 14 defences, done.").wait_for()
-    table = page.locator(".lp-compare")
-    assert table.get_by_role("img").count() >= 14
+    tiles = page.locator(".lp-evidence-tiles li")
+    assert tiles.count() == 14 == tiles.get_by_role("img").count()
+    assert "not restored" in tiles.first.inner_text()  # the attack worked
     for name in ("nothing", "MDDA", "non-local means, h"):
-        assert table.get_by_text(name).first.is_visible()
+        assert tiles.get_by_text(name).first.is_visible()
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download the table as CSV").click()
+        page.get_by_role("link", name="Download the comparison as CSV").click()
     rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 14 and rows[0]["defence"] == "nothing" and float(rows[1]["ssim"]) < 1
-    assert float(rows[0]["kept"]) == 0  # the attack worked
-
-
-def test_the_stored_evaluation_is_shown(page):
-    open_tab(page, "Robustness")
-    assert page.get_by_role("region", name="Table of accuracies").count() >= 1
-    assert page.get_by_text("knows the defence").first.is_visible()
-    assert page.locator(".lp-plot svg").first.is_visible()
+    assert float(rows[0]["kept"]) == 0
 
 
 def test_an_attacker_who_knows_the_purifier(page):

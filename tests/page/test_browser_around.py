@@ -162,8 +162,8 @@ def test_a_picture_comes_from_the_archive_with_its_licence(browser, served, arch
 @pytest.mark.parametrize(
     ("locale", "attack", "purify", "done", "tabs"),
     [
-        ("de-CH", "Angreifen", "Reinigen", "Gereinigt.", ("Lektionen", "Vergleich", "Robustheit")),
-        ("zh-CN", "攻击", "净化", "净化完成。", ("课程", "比较", "鲁棒性")),
+        ("de-CH", "Angreifen", "Reinigen", "Gereinigt.", ("Lektionen", "Belege")),
+        ("zh-CN", "攻击", "净化", "净化完成。", ("课程", "证据")),
     ],
 )
 def test_the_page_speaks_the_browser_s_language(browser, served, locale, attack, purify, done, tabs):

@@ -12,16 +12,15 @@ from purifier.figures import signed_colours
 from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
 from purifier.runs import Cell as Pair
-from purifier.runs import Run, mean_reading, merged_picture, purified_picture, purify_stages
+from purifier.runs import Run, mean_reading, merged_picture, purify_stages
 from purifier.templates import Markup, render, say_html
 from purifier.ui.components import PRIVATE, STATIC, label
 from purifier.ui.controls import MEAN_DRAWS, SEED, purifier_from
 from purifier.ui.events import errors_as_messages
-from purifier.ui.plots import plot_spectrum
 from purifier.ui.results import titles
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
-from purifier.ui.view import ZOOM, drawing, scale_name, step_names, within
+from purifier.ui.view import ZOOM, scale_name, step_names, within
 from purifier.wording.language import say, spoken
 
 HINT = '<p class="lp-note">Choose a picture in <b>Try it</b>; here you then see it purified, scale by scale.</p>'
@@ -63,7 +62,7 @@ def perform(session: Session, shown: tuple | None, *settings) -> Iterator[tuple]
 
 
 def performance(session: Session, classifier: Classifier, purifier: Purifier, seed: int, draws: int) -> Markup:
-    """Every block with its scales, of the first draw; then the result, and what became of the perturbation."""
+    """Every block with its scales, of the first draw; then the result."""
     original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
     labels = list(dict.fromkeys((original, attacked)))
     found = list(purify_stages(classifier, purifier, session.source, seed=seed))
@@ -83,7 +82,6 @@ def performance(session: Session, classifier: Classifier, purifier: Purifier, se
         most=255 * limit,
         results=_results(done, classifier),
         against="original" if session.attacked is None else "attacked",
-        **_spectrum(session, purifier, clean, seed),
     )
 
 
@@ -139,20 +137,3 @@ def _results(done: Run, classifier: Classifier) -> list[tuple[str, str, Tensor, 
     """What the pictures are called, and how they are read."""
     readings = done.readings(classifier)
     return [(name, titles()[name], x, readings[name]) for name, x in done.pictures().items()]
-
-
-def _spectrum(session: Session, purifier: Purifier, clean: Tensor, seed: int) -> dict[str, object]:
-    """How strong the perturbation is at every spatial frequency, and how much of it is left, in per cent."""
-    if session.attacked is None:
-        return {"spectrum": None, "percent": None}
-    purified_original = purified_picture(purifier, session.original, seed=seed)  # with the same noise
-    figure = plot_spectrum(
-        {
-            say("the attack's perturbation"): session.attacked - session.original,
-            say("what is left of it after purification"): clean - purified_original,
-            say("what purification does to the original"): purified_original - session.original,
-        }
-    )
-    left, added = (clean - purified_original).square().mean().sqrt(), (session.attacked - session.original)
-    share = (left / added.square().mean().sqrt()).item()
-    return {"spectrum": drawing(figure), "percent": 100 * share}

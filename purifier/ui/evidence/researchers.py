@@ -1,7 +1,7 @@
-"""The tab 'How often?': many purifications of the same picture, and a certified radius."""
+"""For those who want to know more of the picture of 'Try it': the spectrum of what was done to it, and a certified
+radius."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 
 import gradio as gr
@@ -9,24 +9,25 @@ import torch
 from gradio.components import Component
 from torch import Tensor
 
-from purifier.evaluation.intervals import wilson
-from purifier.readings import read
-from purifier.runs import purified_readings
+from purifier.runs import purified_picture
 from purifier.smoothing import Certificate, certificate, noisy_counts
 from purifier.templates import Markup, macros, say_html
+from purifier.texts import UserError
 from purifier.ui.components import PRIVATE, label, slider
-from purifier.ui.controls import CERTIFY_SAMPLES, DRAWS, SMOOTHING, purifier_from
+from purifier.ui.controls import CERTIFY_SAMPLES, SEED, SMOOTHING, purifier_from
 from purifier.ui.events import errors_as_messages, stop_on
+from purifier.ui.plots import plot_spectrum
 from purifier.ui.session import Session, classifier_for_page, need_picture
 from purifier.ui.status import status, with_time_left
+from purifier.ui.view import drawing
 from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
 
 FIRST = 32  # draws that choose the class whose radius is certified
-INTRO = (
-    "<p>The purifier draws noise, so one purification is one draw. How often does the original's reading return (which "
-    "may be wrong itself)? And what does purification do to the picture that nobody attacked? Picture, classifier and "
-    "settings are those of <b>Try it</b>.</p>"
+ABOUT_SPECTRUM = (
+    "<h2>What becomes of the perturbation</h2><p>Its strength by spatial frequency: low ones at the left are coarse "
+    "shapes, high ones at the right fine grain. Purification takes away the grain; what an attack does to coarse "
+    "shapes stays.</p>"
 )
 ABOUT_RADIUS = (
     "<h2>A certified radius</h2><p>Randomised smoothing (Cohen et al. 2019) with the purifier as its denoiser: the "
@@ -35,73 +36,45 @@ ABOUT_RADIUS = (
 )
 
 
-def add_how_often(session: gr.State, purifier: list[Component]) -> None:
-    """Add the tab's components and events to the page that is being built."""
-    gr.HTML(label(INTRO))
-    with gr.Row(elem_classes="lp-run"):
-        draws = slider(DRAWS, 50)
-        start = gr.Button(label("Purify many times"), variant="primary", min_width=160)
-        stop = gr.Button(label("Stop"), min_width=70)
-    said = gr.HTML(status(""))
-    result = gr.HTML()
-    gr.HTML(label(ABOUT_RADIUS), elem_classes="lp-section")
-    with gr.Row(elem_classes="lp-run"):
-        smoothing = slider(SMOOTHING, 16, "Stronger noise reaches further, and costs accuracy.")
-        samples = slider(CERTIFY_SAMPLES, 200, "More of them bring the proof closer to the truth.")
-        certify = gr.Button(label("Certify"), variant="primary", min_width=160)
-        stop_certify = gr.Button(label("Stop"), min_width=70)
-    said_radius = gr.HTML(status(""))
-    radius = gr.HTML()
-
-    drawing = start.click(errors_as_messages(how_often), [session, draws, *purifier], [result, said], **PRIVATE)
+def add_for_researchers(session: gr.State, purifier: list[Component], seed: Component) -> None:
+    """Add the components and events to the page that is being built; ``seed`` is of the purifier's noise."""
+    with gr.Accordion(label("For researchers"), open=False, elem_classes="lp-evidence-more"):
+        gr.HTML(label(ABOUT_SPECTRUM))
+        draw = gr.Button(label("Draw the spectrum"), variant="primary", elem_classes="lp-evidence-one")
+        spectrum = gr.HTML()
+        gr.HTML(label(ABOUT_RADIUS))
+        with gr.Row(elem_classes="lp-run"):
+            smoothing = slider(SMOOTHING, 16, "Stronger noise reaches further, and costs accuracy.")
+            samples = slider(CERTIFY_SAMPLES, 200, "More of them bring the proof closer to the truth.")
+            certify = gr.Button(label("Certify"), variant="primary", min_width=160)
+            stop = gr.Button(label("Stop"), min_width=70)
+        said, radius = gr.HTML(status("")), gr.HTML()
+    draw.click(errors_as_messages(spectrum_of), [session, seed, *purifier], spectrum, **PRIVATE)
     certifying = certify.click(
-        errors_as_messages(certified), [session, smoothing, samples, *purifier], [radius, said_radius], **PRIVATE
+        errors_as_messages(certified), [session, smoothing, samples, *purifier], [radius, said], **PRIVATE
     )
-    stop_on(stop.click, [drawing], [said])
-    stop_on(stop_certify.click, [certifying], [said_radius])
+    stop_on(stop.click, [certifying], [said])
 
 
-def how_often(session: Session, draws: int, *settings) -> Iterator[tuple[str, str]]:
-    """What is drawn of the attacked picture and of the original, growing with the draws."""
+def spectrum_of(session: Session, seed: int, *settings) -> Markup:
+    """How strong the perturbation is at every spatial frequency, and how much of it is left."""
     need_picture(session)
-    draws, purifier = DRAWS.check(draws), purifier_from(*settings)
-    classifier = classifier_for_page(session.classifier)
-    pictures = {
-        say("The attacked picture"): session.attacked,
-        say("The original, which nobody attacked"): session.original,
-    }
-    pictures = {name: x for name, x in pictures.items() if x is not None}
-    reference = read(classifier, session.original)[0].top
-    found: dict[str, Counter] = {}
-    started = time.monotonic()
-    for name, x in pictures.items():
-        found[name] = Counter()
-        for some in purified_readings(classifier, purifier, x, draws=draws):
-            found[name].update(reading.top for reading in some)
-            done, total = sum(map(Counter.total, found.values())), draws * len(pictures)
-            text = say("Purified {done} of {total} times", done=done, total=total)
-            yield (
-                "".join(_answers(n, counts, reference) for n, counts in found.items()),
-                status(with_time_left(text, started, done, total)),
-            )
-
-
-def _answers(name: str, counts: Counter, reference: str) -> Markup:
-    """How often each diagnosis was read, and how often the original's."""
-    total, kept = counts.total(), counts[reference]
-    interval = wilson(kept / total, total)
-    text = say_html(
-        "<b>Read as the original ({diagnosis}) in {kept} of {total} draws</b>: {percent:.0f} %, 95 % interval "
-        "{low:.0f} to {high:.0f} %. The draws' commonest answer has {most:.0f} % of them.",
-        diagnosis=diagnosis(reference),
-        kept=kept,
-        total=total,
-        percent=100 * kept / total,
-        low=100 * interval.low,
-        high=100 * interval.high,
-        most=100 * counts.most_common(1)[0][1] / total,
+    if session.attacked is None:
+        raise UserError("Attack the picture of Try it first.")
+    purifier, seed = purifier_from(*settings), SEED.check(seed)
+    pictures = (session.original, session.attacked)
+    original, clean = (purified_picture(purifier, x, seed=seed) for x in pictures)  # with the same noise
+    added, left = session.attacked - session.original, clean - original
+    figure = plot_spectrum(
+        {
+            say("the attack's perturbation"): added,
+            say("what is left of it after purification"): left,
+            say("what purification does to the original"): original - session.original,
+        }
     )
-    return macros("how_often.html").answers(name, counts, reference, text)
+    percent = 100 * (left.square().mean().sqrt() / added.square().mean().sqrt()).item()
+    text = say("Of the length of this attack, {percent:.0f} % is left.", percent=percent)
+    return macros("evidence.html").figure(drawing(figure), say("Spectrum of the perturbation before and after"), text)
 
 
 def certified(session: Session, smoothing: float, samples: int, *settings) -> Iterator[tuple[str, str]]:
