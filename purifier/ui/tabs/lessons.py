@@ -13,10 +13,11 @@ from purifier.ui.components import PRIVATE, STATIC, label
 from purifier.ui.controls import classifier_choices, control_values, purifier_values
 from purifier.ui.events import errors_as_messages, restart_on, stop_on, update_on
 from purifier.ui.examples import BUNDLED
+from purifier.ui.results import row
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
 from purifier.ui.updates import Update, stays
-from purifier.ui.view import ZOOM
+from purifier.ui.view import CARDS
 from purifier.wording.language import say
 
 INTRO = (
@@ -48,7 +49,7 @@ def add_lessons(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     with gr.Row(elem_classes="lp-run"):
         start = gr.Button(label("Run this lesson"), variant="primary", min_width=160)
         stop = gr.Button(label("Stop"), min_width=70)
-    said, result, after = gr.HTML(status("")), gr.HTML(js_on_load=ZOOM), gr.HTML()
+    said, result, after = gr.HTML(status("")), gr.HTML(js_on_load=CARDS), gr.HTML()
     with gr.Accordion(label("For teachers: how to run the class"), open=False):
         teacher = gr.HTML(teacher_page(), js_on_load=(STATIC / "print.js").read_text(encoding="utf-8"))
     of_run = dict(outputs, lesson_results=result, end=after, lesson_status=said)
@@ -103,7 +104,8 @@ def run_lesson(i: int, session: Session) -> Iterator[LessonUpdate]:
 
 def _here(update: Update) -> LessonUpdate:
     """What changes in 'Try it', there and here."""
-    return LessonUpdate(**vars(update), lesson_results=update.results, lesson_status=update.status)
+    results = gr.skip() if update.original_card == gr.skip() else row(update)
+    return LessonUpdate(**vars(update), lesson_results=results, lesson_status=update.status)
 
 
 def lesson_end(lesson: Lesson, session: Session) -> Markup:
