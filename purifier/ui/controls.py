@@ -82,7 +82,7 @@ def target_choices(labels: Sequence[str], translate: Callable = say) -> list[tup
 def truth_choices(translate: Callable = say) -> list[tuple[str, str]]:
     """The menu of what a picture may really show."""
     known = ((str(translate(diagnosis.name)), code) for code, diagnosis in DIAGNOSES.items())
-    return [(str(translate("Known diagnosis (if you know it)")), UNKNOWN), *known]
+    return [(str(translate("if you know it")), UNKNOWN), *known]
 
 
 def denoiser_choices(translate: Callable = say) -> list[tuple[str, str]]:

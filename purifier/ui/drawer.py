@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 from gradio.components import Component
+from gradio.i18n import I18nData
 
 from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
@@ -45,7 +46,9 @@ class Drawer:
             with gr.Row(elem_classes="lp-presets"):
                 self.presets = [gr.Button(label(preset.title), size="sm", min_width=80) for preset in PRESETS]
             strength = _words(
-                "Strength of the attack", (("invisible", 2), ("hardly visible", 4), ("visible", 8)), attack.eps * 255
+                label("Strength of the attack"),
+                ((label("invisible"), 2), (label("hardly visible"), 4), (label("visible"), 8)),
+                attack.eps * 255,
             )
             with gr.Column(elem_classes="lp-researcher"):
                 epsilon = slider(
@@ -71,11 +74,11 @@ class Drawer:
             )
             gr.HTML(label("<h2>Purifier</h2>"), elem_classes="lp-section")
             noise = _words(
-                "Strength of the purifier",
-                (("gentle", 8), ("usual", purifier.sigma * 255), ("strong", 20)),
+                label("Strength of the purifier"),
+                ((label("gentle"), 8), (label("usual"), purifier.sigma * 255), (label("strong"), 20)),
                 purifier.sigma * 255,
             )
-            rounds = _words("Rounds", [(str(n), n) for n in (1, 2, 3, 4)], purifier.blocks)
+            rounds = _words(label("Rounds"), [(n, n) for n in (1, 2, 3, 4)], purifier.blocks)
             with gr.Column(elem_classes="lp-researcher"):
                 sigma = slider(SIGMA, purifier.sigma * 255, "Strength of the noise that drowns the attack.")
                 blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
@@ -121,10 +124,10 @@ class Drawer:
         denoiser.change(lambda chosen: gr.update(interactive=chosen == "rof"), denoiser, weight, **QUIET)
 
 
-def _words(title: str, choices: Sequence[tuple[str, float]], value: float) -> gr.Radio:
+def _words(title: I18nData, choices: Sequence[tuple[object, float]], value: float) -> gr.Radio:
     """Words for some values of a number."""
-    shown = [(str(label(word)), float(number)) for word, number in choices]
-    return gr.Radio(shown, value=float(value), label=label(title), elem_classes="lp-clinician")
+    shown = [(str(word), number) for word, number in choices]
+    return gr.Radio(shown, value=value, label=title, elem_classes="lp-clinician")
 
 
 def _link(words: gr.Radio, number: Component) -> None:

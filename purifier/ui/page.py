@@ -1,5 +1,6 @@
 """The page: its look, and its tabs."""
 
+import json
 import os
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from purifier.ui.tabs.how_often import add_how_often
 from purifier.ui.tabs.lessons import add_lessons
 from purifier.ui.tabs.robustness import add_robustness
 from purifier.ui.tabs.try_it import add_try_it
+from purifier.wording.language import languages
 
 TITLE = "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees.</p>"
 LEVEL = "clinician"  # at the first visit
@@ -105,7 +107,8 @@ def _remember(page: gr.Blocks, level: gr.Radio, tabs: Sequence[gr.Tab]) -> None:
     """Keep the level in the browser, and the tab in the address, so that a reload comes back to both."""
     kept = gr.BrowserState(LEVEL, storage_key="lesion-purifier-level", secret="no secret")
     quiet = dict(api_visibility="private", show_progress="hidden", queue=False)
-    page.load(None, kept, level, js=(STATIC / "load.js").read_text(encoding="utf-8"), **quiet)
+    start = (STATIC / "load.js").read_text(encoding="utf-8")
+    page.load(None, kept, level, js=f"level => ({start})({json.dumps(languages())})(level)", **quiet)
     level.change(None, level, kept, js="level => document.body.dataset.level = level", **quiet)
     for tab in tabs:
         tab.select(None, None, None, js=f"() => history.replaceState(null, '', '#{tab.elem_id}')", **quiet)

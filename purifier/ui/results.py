@@ -94,8 +94,8 @@ def _perturbation(session: Session) -> list[tuple[str, str, Tensor]]:
     alone = amplified(x, adv, factor)
     lesion = x.mean(dim=1, keepdim=True).expand_as(x)
     return [
-        ("alone", say("Perturbation, {factor} times", factor=factor), alone),
-        ("on-lesion", say("on the lesion"), quantise((lesion + alone) / 2)),
+        ("alone", say("Change × {factor}", factor=factor), alone),
+        ("on-lesion", say("on lesion"), quantise((lesion + alone) / 2)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The tab 'Lessons': guided lessons that set the controls of 'Try it', run, and say what to look at."""
+"""The tab 'Lessons': guided lessons that set the controls of 'Try', run, and say what to look at."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from purifier.ui.view import CARDS
 from purifier.wording.language import say
 
 INTRO = (
-    "<p>Short lessons. Each sets the controls of <b>Try it</b>, runs, and says what to look at; there you can go on by "
+    "<p>Short lessons. Each sets the controls of <b>Try</b>, runs, and says what to look at; there you can go on by "
     "yourself. The pictures are drawn by a generative model, of no patient.</p>"
 )
 
@@ -37,7 +37,7 @@ class LessonUpdate(Update):
 
 
 def add_lessons(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
-    """``outputs`` are those of 'Try it', by the names of ``Update``'s fields."""
+    """``outputs`` are those of 'Try', by the names of ``Update``'s fields."""
     gr.HTML(label(INTRO))
     which = gr.Radio(
         [(str(label(lesson.title)), i) for i, lesson in enumerate(LESSONS)],
@@ -78,7 +78,7 @@ def lesson_intro(i: int) -> Markup:
 
 
 def run_lesson(i: int, session: Session) -> Iterator[LessonUpdate]:
-    """What the buttons of 'Try it' would do with the lesson's settings, there and here."""
+    """What the buttons of 'Try' would do with the lesson's settings, there and here."""
     lesson = LESSONS[i]
     settings = lesson.settings
     classifier = classifier_for_page(settings.classifier)
@@ -103,7 +103,7 @@ def run_lesson(i: int, session: Session) -> Iterator[LessonUpdate]:
 
 
 def _here(update: Update) -> LessonUpdate:
-    """What changes in 'Try it', there and here."""
+    """What changes in 'Try', there and here."""
     results = gr.skip() if update.original_card == gr.skip() else row(update)
     return LessonUpdate(**vars(update), lesson_results=results, lesson_status=update.status)
 

@@ -1,7 +1,7 @@
 """The tab 'Try': original, attacked and purified picture in one row, and the theatre below it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,8 +49,10 @@ class TryIt:
 def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     """Lay out the tab and wire it."""
     examples, empty = example_gallery(), drawn(Session(), load_classifier())
-    verdict, said = gr.HTML(empty.verdict, elem_id="lp-verdict"), gr.HTML(status(""))
-    with gr.Row(elem_classes="lp-row"):
+    with gr.Column(elem_classes="lp-top"):
+        verdict, said = gr.HTML(empty.verdict, elem_id="lp-verdict"), gr.HTML(status(""))
+        row = gr.Row(elem_classes="lp-row")
+    with row:
         with gr.Column(elem_classes="lp-panel", min_width=200):
             original = gr.HTML(empty.original_card, js_on_load=CARDS)
             with gr.Row(elem_id="lp-open"):
@@ -58,7 +60,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
                 paste = gr.Button(label("Paste"), min_width=60)
             gallery = gr.HTML(_gallery(examples), js_on_load=_script("examples.js"))
             truth = gr.Dropdown(
-                truth_choices(label), value=UNKNOWN, label=label("Known diagnosis"), show_label=False, container=False
+                truth_choices(label), value=UNKNOWN, label=label("Known diagnosis"), elem_classes="lp-truth"
             )
         with gr.Column(elem_classes="lp-panel", min_width=200):
             attacked = gr.HTML(empty.attacked_card, js_on_load=CARDS)
@@ -94,7 +96,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         report_status=take_away.said,
     )
     for event in (start_attack.click, start_purify.click):  # in the browser, before the server knows
-        event(None, None, said, js=_told("waiting.js", "Waiting for its turn."), api_visibility="private")
+        event(None, None, said, js=_told("waiting.js", lambda: say("Waiting for its turn.")), api_visibility="private")
     attacking = update_on(start_attack.click, attack, [session, *drawer.attack, *drawer.purifier], shown, **PRIVATE)
     purifying = update_on(
         start_purify.click, purify, [session, *drawer.purifier, controls["seed"], controls["draws"]], shown, **PRIVATE
@@ -124,7 +126,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     stop_on(cancel.click, running, [said])
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
     restart_on(picture.upload, running, choose, [picture, session], chosen)
-    paste.click(None, None, said, js=_told("paste.js", NO_CLIPBOARD), api_visibility="private")
+    paste.click(None, None, said, js=_told("paste.js", lambda: say(NO_CLIPBOARD)), api_visibility="private")
     clicked = gr.State(0)
 
     def choose_example(i: int, state: Session) -> Update:
@@ -157,10 +159,10 @@ def _script(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def _told(script: str, text: str) -> str:
-    """JavaScript that ``script`` makes of a status line, which it is given in every language."""
+def _told(script: str, text: Callable[[], str]) -> str:
+    """JavaScript: ``script``, given a status line in every language."""
     said = {}
     for code in languages():
         with speaking(code):
-            said[code] = status(say(text))
+            said[code] = status(text())
     return f"() => ({_script(script)})({json.dumps(said)})"
