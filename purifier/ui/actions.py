@@ -8,7 +8,6 @@ from pathlib import Path
 
 import gradio as gr
 
-from purifier.classifiers.classifier import Classifier
 from purifier.pictures.files import quantise, read_image
 from purifier.readings import mean_of, read
 from purifier.runs import ANY, Attack, attack_steps, purified_picture, purified_readings

@@ -26,7 +26,7 @@ from purifier.ui.controls import (
     target_choices,
 )
 from purifier.ui.presets import PRESETS
-from purifier.ui.view import scale_name
+from purifier.wording.runs import scale_name
 
 DENOISER = (
     "The network was trained on dermoscopic pictures, attacked ones among them, and keeps more of the picture. ROF is "
@@ -41,7 +41,7 @@ class Drawer:
     def __init__(self) -> None:
         purifier, attack = Purifier(), AttackSettings()
         # A sidebar, since it stands beside the row where there is room, so that what a setting does is seen.
-        with gr.Sidebar(position="right", open=False, width=360, elem_classes="lp-drawer"):
+        with gr.Sidebar(position="right", open=False, width=330, elem_classes="lp-drawer"):
             gr.HTML(label("<h2>Attack</h2>"), elem_classes="lp-section")
             with gr.Row(elem_classes="lp-presets"):
                 self.presets = [gr.Button(label(preset.title), size="sm", min_width=80) for preset in PRESETS]

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from purifier.runs import Attack, Settings
 from purifier.templates import Markup, macros
-from purifier.ui.controls import SEED, attack_from, purifier_from
 from purifier.texts import UserError
+from purifier.ui.controls import SEED, attack_from, purifier_from
 from purifier.ui.presets import LIVE
 from purifier.ui.session import Session
 from purifier.ui.status import status
@@ -68,7 +68,7 @@ def _purifier(settings: Settings) -> list[Row]:
 
 def _others(made: list[Row], now: list[Row]) -> list[str]:
     """What ``made`` says otherwise."""
-    return [f"{what} {value}" for what, value in made if (what, value) not in now]
+    return [f"{what}: {value}" for what, value in made if (what, value) not in now]
 
 
 def _note(found: list[str]) -> Markup | str:

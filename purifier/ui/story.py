@@ -39,8 +39,8 @@ def open_page(session: Session) -> Iterator[Update]:
 
 @functools.cache
 def story() -> Session:
-    """The first bundled example, those of malignant diagnoses before the others and both in the order of ISIC 2019, that
-    is read rightly, hidden by the default attack, and brought back by the default purifier. Empty where none is."""
+    """The first bundled example, malignant diagnoses before the others and both in the order of ISIC 2019, that is read
+    rightly, hidden by the default attack, and brought back by the default purifier. Empty where none is."""
     files = sorted(example_files(BUNDLED), key=lambda path: not DIAGNOSES[truth_of(path)].malignant)
     return next((found for path in files if (found := _restored(path)) is not None), Session())
 

@@ -19,8 +19,9 @@ from purifier.ui.results import titles
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
 from purifier.ui.updates import Update
-from purifier.ui.view import ZOOM, drawing, scale_name, step_names, within
+from purifier.ui.view import ZOOM, drawing, within
 from purifier.wording.language import say
+from purifier.wording.runs import scale_name, step_names
 
 SCRIPTS = ZOOM + (STATIC / "theatre.js").read_text(encoding="utf-8")
 
@@ -56,8 +57,8 @@ def performance(session: Session, classifier: Classifier) -> Markup:
     captions = [_caption(purifier, block, step) for block in blocks for step in range(4)]
     captions.append(
         say_html(
-            "<b>The result.</b> The scales are brought back to the size of the picture and averaged. Click the purified "
-            "picture, and wipe it against what it was made from."
+            "<b>The result.</b> The scales are brought back to the size of the picture and averaged. Click the "
+            "purified picture, and wipe it against what it was made from."
         )
     )
     return render(

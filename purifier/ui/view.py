@@ -1,4 +1,4 @@
-"""What the page draws: pictures and plots as HTML, in the language spoken. Pictures are batches of one, 8-bit values."""
+"""What the page draws: pictures and plots as HTML. Pictures are batches of one, 8-bit values."""
 
 import warnings
 
@@ -8,7 +8,6 @@ from purifier.figures import Figure, as_svg
 from purifier.templates import Markup, macros
 from purifier.ui.components import STATIC
 from purifier.wording.language import ENGLISH, spoken
-from purifier.wording.runs import scale_name, step_names  # noqa: F401
 
 ZOOM = (STATIC / "zoom.js").read_text(encoding="utf-8")  # of components whose pictures open large
 CARDS = ZOOM + (STATIC / "cards.js").read_text(encoding="utf-8")  # of components with cards

@@ -74,8 +74,8 @@ def verdict(
 
 
 def recognition(classifier: str, reading: Reading) -> str:
-    """How often a bundled classifier recognises a melanoma, to stand beside a reading of one or of a nevus; empty beside
-    others, and where it was not measured."""
+    """How often a bundled classifier recognises a melanoma, to stand beside a reading of one or of a nevus; empty
+    beside others, and where it was not measured."""
     scores = measured_scores(classifier)
     if scores is None or reading.top not in ("MEL", "NV"):
         return ""

@@ -12,8 +12,8 @@ from purifier.attacks import ATTACKS
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
-from purifier.wording.language import say
 from purifier.wording import readings as of_readings
+from purifier.wording.language import say
 from purifier.wording.readings import change, diagnosis, headline
 
 COMMAND = "purifier report FILE --settings run.json"

@@ -11,11 +11,12 @@ from purifier.pictures.files import quantise, read_image
 from purifier.readings import Reading, read
 from purifier.reports import record
 from purifier.runs import ANY, Attack, attack_steps, mean_reading, purify_run
-from purifier.ui.actions import attack, change_classifier, purify
+from purifier.ui.actions import attack, change_classifier, purify, set_truth
 from purifier.ui.controls import DRAW_CHOICES, attack_from, purifier_from
-from purifier.ui.results import NOT_MEASURED, result_cards
+from purifier.ui.results import NOT_MEASURED, drawn
 from purifier.ui.session import Session
 from purifier.ui.take_away import load_settings
+from purifier.ui.updates import Update
 from purifier.wording.language import catalogue, speaking
 from purifier.wording.readings import headline, of_draws
 from tests.helpers.paths import ROOT
@@ -29,42 +30,116 @@ def session(classifier):
     return Session(original=x, attacked=adv, attack=attack)
 
 
+def shown(session, classifier):
+    """All that is drawn of a session, as text."""
+    update = drawn(session, classifier)
+    parts = (update.verdict, update.original_card, update.attacked_card, update.purified_card, update.about)
+    return unescape("".join(parts))
+
+
 def with_purified(session, x, classifier):
     """``session``, whose purification gave ``x``."""
     return replace(session, purified=x, purified_reading=read(classifier, x)[0])
 
 
+def cards_of(update):
+    return update.original_card, update.attacked_card, update.purified_card
+
+
 def test_agreement_is_not_called_right(session, classifier):
     agreeing = with_purified(Session(original=session.original), session.original, classifier)
-    assert "agree, which does not make them right" in result_cards(agreeing, classifier)
-    assert "readings agree" not in result_cards(Session(original=session.original), classifier)
+    assert "agree, which does not make them right" in shown(agreeing, classifier)
+    assert "readings agree" not in shown(Session(original=session.original), classifier)
 
 
 def test_a_changed_reading_and_its_return_are_told(session, classifier):
-    assert "The readings disagree: do not trust any one of them." in result_cards(session, classifier)
-    assert "disagree" in result_cards(with_purified(session, session.attacked, classifier), classifier)
-    returned = unescape(result_cards(with_purified(session, session.original, classifier), classifier))
+    assert "The readings disagree: do not trust any one of them." in shown(session, classifier)
+    assert "disagree" in shown(with_purified(session, session.attacked, classifier), classifier)
+    returned = unescape(shown(with_purified(session, session.original, classifier), classifier))
     assert "brought the original's back. It may be wrong too." in returned
 
 
-def test_the_readings_stand_in_one_line_in_their_order(session, classifier):
-    html = result_cards(with_purified(session, session.original, classifier), classifier)
-    line = html[: html.index("</ol>")]
-    assert line.index("Original") < line.index("Attacked") < line.index("Purified")
-    assert line.count("&#9679; Melanocytic nevus") == 2 and "&#9650; " in line
+def test_each_card_has_a_reading_one_bar_and_every_diagnosis_folded_away(session, classifier):
+    update = drawn(with_purified(session, session.original, classifier), classifier)
+    for card in (update.original_card, update.attacked_card, update.purified_card):
+        assert card.count("lp-headline") == 1 and card.count("lp-together") == 1
+        before, folded = card.split("<details>")
+        assert "<table" not in before and folded.count("<tr") == 8
+    assert update.original_card.count("<img") == update.purified_card.count("<img") == 1
+    assert update.attacked_card.count("<img") == 3  # and what was added, alone and on the lesion
+    assert "do not diagnose from it" in update.purified_card
+
+
+@pytest.mark.parametrize(
+    ("truth", "pictures", "said"),
+    [
+        ("NV", "xa", "hid the right reading: Melanocytic nevus."),
+        ("NV", "xax", "Purification brought the right reading back."),
+        ("NV", "xaa", "Purification did not help."),
+        ("NV", "x-a", "Purification broke a right reading."),
+        ("NV", "x-x", "Purification kept the right reading."),
+        ("NV", "xx", "The attack did not change the right reading."),
+        ("NV", "x", "The classifier reads it rightly."),
+        ("VASC", "xax", "The classifier was wrong before anyone attacked."),
+    ],
+)
+def test_where_the_truth_is_known_the_verdict_is_a_fact(session, classifier, truth, pictures, said):
+    known = {"x": session.original, "a": session.attacked, "-": None}
+    original, attacked, purified = (known[name] for name in pictures.ljust(3, "-"))
+    found = replace(session, truth=truth, original=original, attacked=attacked)
+    found = found if purified is None else with_purified(found, purified, classifier)
+    update = drawn(found, classifier)
+    assert said in update.verdict and "disagree" not in update.verdict
+    marks = [card.count("&#10003; right") - card.count("&#9888; wrong") for card in cards_of(update)]
+    right = {"x": 1 if truth == "NV" else -1, "a": -1, "-": 0}
+    assert marks == [right[name] for name in pictures.ljust(3, "-")]
+
+
+def test_a_melanoma_that_was_hidden_is_called_so(session, classifier):
+    x = quantise(read_image(ROOT / "assets" / "examples" / "MEL-1.png"))
+    melanoma = replace(session, original=x, truth="MEL")
+    assert read(classifier, x)[0].top == "MEL"
+    assert "The attack hid a melanoma." in drawn(melanoma, classifier).verdict
+
+
+def test_a_reading_that_the_attack_made_right_is_no_success_of_the_attacker(session, classifier):
+    truth = read(classifier, session.attacked)[0].top
+    update = drawn(replace(session, truth=truth), classifier)
+    assert "wrong before anyone attacked" in update.verdict and "right" in update.attacked_card
+    assert "wrong" not in update.attacked_card and "changed" not in update.attacked_card
+
+
+def test_how_often_melanomas_are_recognised_stands_beside_melanoma_and_nevus_only(session, classifier):
+    update = drawn(session, classifier)
+    assert read(classifier, session.attacked)[0].top not in ("MEL", "NV")
+    assert "of melanomas." in update.original_card and "of melanomas." not in update.attacked_card
+
+
+def test_the_truth_is_said_and_taken_back_without_a_new_run(session, classifier):
+    purified = with_purified(session, session.original, classifier)
+    update = set_truth("NV", purified)
+    assert update.session.truth == "NV" and "back" in update.verdict and update.session.purified is purified.purified
+    assert set_truth("", update.session).session.truth is None
+    assert set_truth("NV", update.session) == Update()
+
+
+def test_the_same_classifier_again_changes_nothing(session, classifier):
+    purified = with_purified(session, session.original, classifier)
+    *_, update = change_classifier(purified.classifier, purified)
+    assert update == Update(classifier=purified.classifier, status=update.status)
 
 
 def test_how_often_the_classifier_is_right_stands_under_its_readings(session, classifier):
     clean = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]
-    html = result_cards(session, classifier)
+    html = shown(session, classifier)
     assert f"Of {clean['recall']['MEL']['images']} melanomas" in html
     assert f"<b>{100 * clean['recall']['MEL']['value']:.0f} %" in html
-    assert NOT_MEASURED in result_cards(replace(session, classifier="hf-hub:somebody/something"), classifier)
+    assert NOT_MEASURED in shown(replace(session, classifier="hf-hub:somebody/something"), classifier)
 
 
 def test_an_attack_made_on_another_classifier_is_marked(session, classifier):
-    assert "Made on" not in result_cards(session, classifier)
-    assert "Made on surrogate." in result_cards(replace(session, attack=Attack(classifier="surrogate")), classifier)
+    assert "Made on" not in shown(session, classifier)
+    assert "Made on surrogate." in shown(replace(session, attack=Attack(classifier="surrogate")), classifier)
 
 
 def test_a_target_that_is_reached_already_is_refused(session, classifier):
@@ -77,8 +152,8 @@ def test_a_target_that_is_reached_already_is_refused(session, classifier):
 def test_pictures_are_named_in_the_language_spoken(session, classifier, monkeypatch):
     monkeypatch.setitem(catalogue("de"), "Attacked", "Angegriffen")
     with speaking("de"):
-        html = result_cards(session, classifier)
-    assert "<small>Angegriffen</small>" in html and 'aria-label="Angegriffen"' in html and "Attacked" not in html
+        html = shown(session, classifier)
+    assert "<b>Angegriffen</b>" in html and 'aria-label="Angegriffen"' in html and "Attacked" not in html
     assert 'id="lp-card-attacked"' in html
 
 
@@ -90,13 +165,13 @@ def test_purify_reads_the_mean_of_the_draws_and_says_so(session, classifier):
     done, said = updates[-1].session, [update.status for update in updates]
     mean = mean_reading(classifier, purifier_from(*SETTINGS), session.attacked, draws=6, seed=3)
     assert torch.equal(done.purified_reading.probabilities, mean.probabilities)
-    assert [f"draw {n} of 6" in said[1 + i] for i, n in enumerate((4, 6))] == [True, True] and "Purified." in said[3]
-    html = unescape(updates[-1].results)
-    of_purified = html[html.index('aria-label="Purified"') :]
-    assert f"{mean.agreeing} of 6 draws alone read as" in of_purified and headline(mean) in html[: html.index("</ol>")]
+    assert [f"draw {n} of 6" in said[i] for i, n in enumerate((1, 4, 6))] == [True] * 3 and "Purified." in said[3]
+    of_purified = unescape(updates[-1].purified_card)
+    assert f"{mean.agreeing} of 6 draws alone read as" in of_purified
+    assert headline(mean).replace(" %", "\N{NO-BREAK SPACE}%") in of_purified
     assert done.run.settings.draws == 6 and done.run.purified_reading is done.purified_reading
     *_, once = purify(session, *SETTINGS, seed=3, draws=1)
-    assert "draws" not in once.results and torch.equal(once.session.purified, done.purified)
+    assert "draws" not in once.purified_card and torch.equal(once.session.purified, done.purified)
 
 
 def test_a_change_drops_the_mean_reading_with_the_picture(session, classifier):
@@ -122,7 +197,7 @@ def test_neither_another_language_nor_a_report_reads_again(session, classifier, 
     monkeypatch.setattr("purifier.runs.mean_reading", None)
     mean = update.session.purified_reading
     with speaking("de"):
-        assert unescape(of_draws(mean)) in unescape(result_cards(update.session, classifier))
+        assert unescape(of_draws(mean)) in unescape(shown(update.session, classifier))
     told = record(purify_run(update.session.run, classifier), classifier)["pictures"]["purified"]
     assert list(told["reading"].values()) == mean.probabilities.tolist()
     assert (told["draws"], told["agreeing"]) == (4, mean.agreeing)

@@ -56,8 +56,8 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         with gr.Column(elem_classes="lp-panel", min_width=200):
             original = gr.HTML(empty.original_card, js_on_load=CARDS)
             with gr.Row(elem_id="lp-open"):
-                picture = gr.UploadButton(label("Choose a picture"), file_types=["image"], min_width=120, scale=2)
-                paste = gr.Button(label("Paste"), min_width=60)
+                picture = gr.UploadButton(label("Choose a picture"), file_types=["image"], min_width=80, scale=2)
+                paste = gr.Button(label("Paste"), min_width=50)
             gallery = gr.HTML(_gallery(examples), js_on_load=_script("examples.js"))
             truth = gr.Dropdown(
                 truth_choices(label), value=UNKNOWN, label=label("Known diagnosis"), elem_classes="lp-truth"
@@ -70,8 +70,8 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
             purified = gr.HTML(empty.purified_card, js_on_load=CARDS)
             purified_old = gr.HTML(elem_classes="lp-old")
             with gr.Row():
-                start_purify = gr.Button(label("Purify it"), variant="primary", scale=3, min_width=100)
-                cancel = gr.Button(label("Stop"), min_width=70)
+                start_purify = gr.Button(label("Purify it"), variant="primary", scale=3, min_width=80)
+                cancel = gr.Button(label("Stop"), min_width=50)
             start_watch = gr.Button(label("Watch the purification"))
     about, source = gr.HTML(empty.about), gr.HTML()
     theatre = gr.HTML(js_on_load=SCRIPTS, elem_id="lp-theatre")
