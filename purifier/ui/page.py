@@ -21,6 +21,7 @@ from purifier.wording.language import languages
 
 TITLE = "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees.</p>"
 LEVEL = "clinician"  # at the first visit
+FOLLOW = "() => { if (document.body.dataset.started) history.replaceState(null, '', '#%s'); }"
 TOGGLE = "() => document.querySelector('.lp-drawer .toggle-button').click()"
 NOTICE = "Research and teaching; not a medical device."
 FOOTER = (
@@ -111,4 +112,4 @@ def _remember(page: gr.Blocks, level: gr.Radio, tabs: Sequence[gr.Tab]) -> None:
     page.load(None, kept, level, js=f"level => ({start})({json.dumps(languages())})(level)", **quiet)
     level.change(None, level, kept, js="level => document.body.dataset.level = level", **quiet)
     for tab in tabs:
-        tab.select(None, None, None, js=f"() => history.replaceState(null, '', '#{tab.elem_id}')", **quiet)
+        tab.select(None, None, None, js=FOLLOW % tab.elem_id, **quiet)

@@ -1,4 +1,4 @@
-"""Write the README's pictures of the page, one a tab and the theatre: ``python -m tests.helpers.screenshot``. It needs Chromium."""
+"""Write the README's pictures of the page: ``python -m tests.helpers.screenshot``. It needs Chromium."""
 
 from playwright.sync_api import Page, sync_playwright
 

@@ -90,7 +90,7 @@ def test_on_a_phone_the_verdict_is_gone_to(page):
     page.get_by_role("button", name="Purify it", exact=True).scroll_into_view_if_needed()
     press(page, "Purify it")
     page.get_by_text("Purified.", exact=True).wait_for()
-    page.wait_for_function("document.querySelector('#lp-verdict').getBoundingClientRect().top >= 0")
+    page.wait_for_function("document.querySelector('#lp-verdict').getBoundingClientRect().top > -1")
 
 
 def test_the_truth_makes_verdicts_facts(page, file):

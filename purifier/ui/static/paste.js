@@ -3,7 +3,7 @@ async said => {
   try {
     for (const item of await navigator.clipboard.read()) {
       const kind = item.types.find(type => type.startsWith("image/"));
-      if (kind) return open(new File([await item.getType(kind)], "pasted", {type: kind}));
+      if (kind) return open(new File([await item.getType(kind)], kind.replace("image/", "pasted."), {type: kind}));
     }
   } catch { /* not allowed, or empty */ }
   return said[document.documentElement.lang] ?? said.en;

@@ -57,6 +57,6 @@ element.addEventListener("input", event => {
 });
 watch("value", () => {
   pause();
-  show(0);
+  show(Number(stage()?.dataset.frame ?? 0));
   if (element.innerText.trim()) element.scrollIntoView({behavior: "smooth"});
 });
