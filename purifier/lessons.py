@@ -189,7 +189,7 @@ LESSONS = (
         ),
         look=(
             "The reading of the purified picture is the original's again.",
-            "In the Pyramid theatre you see it happen, block by block: where does the reading return?",
+            "Press Watch the purification in Try, and see it happen: where does the reading return?",
             "Fine lines have gone as well. Purification cannot tell them from an attack.",
         ),
         question="Why does noise help against a perturbation that was computed so carefully?",

@@ -135,7 +135,7 @@ def _completed(values: dict) -> dict:
 class Run:
     """What was done to a picture and what came of it. ``purified`` is the first of the draws, and ``purified_reading``
     the mean of them all. ``stages`` are those of the first, each with its four pictures (before, diffused, denoised,
-    aggregated) and their readings."""
+    aggregated) and their readings. ``truth`` is the true diagnosis, a code of ISIC 2019's, where it is known."""
 
     settings: Settings
     original: Tensor
@@ -143,6 +143,7 @@ class Run:
     purified: Tensor | None = None
     purified_reading: Reading | None = None
     stages: tuple[tuple[Stage, list[Cell]], ...] = ()
+    truth: str | None = None
 
     @property
     def source(self) -> Tensor:

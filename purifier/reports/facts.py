@@ -73,6 +73,8 @@ def _record(
         found["attacker"] = _origin(name, name if attacker is None else attacker.source)
     if settings.is_learned:
         found["denoiser"] = {"weights_sha256": digest_of_weights()}
+    if run.truth is not None:
+        found["known_diagnosis"] = run.truth
     if run.purified is not None:
         reading = readings["purified"]
         found["pictures"]["purified"] |= {"draws": reading.draws, "agreeing": reading.agreeing}

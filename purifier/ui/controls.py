@@ -9,7 +9,7 @@ import gradio as gr
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import bundled_classifiers
 from purifier.classifiers.hub import PUBLIC
-from purifier.classifiers.taxonomy import full_name
+from purifier.classifiers.taxonomy import DIAGNOSES, full_name
 from purifier.pipeline import Purifier
 from purifier.runs import ANY, MAX_SEED, MOST_DRAWS, Settings
 from purifier.texts import Text, UserError
@@ -51,6 +51,7 @@ COMPARE_DRAWS = Range("Draws", 1, 50, 1)
 MEAN_DRAWS = Range("Draws averaged", 1, MOST_DRAWS, 1)
 DRAW_CHOICES = (1, 4, 16)  # of them on the page
 SEED = Range("Seed", 0, MAX_SEED, 1)
+UNKNOWN = ""  # in place of a known diagnosis
 ELSEWHERE = "These settings have values that the page has no controls for. Use the command purifier report."
 
 
@@ -76,6 +77,12 @@ def target_choices(labels: Sequence[str], translate: Callable = say) -> list[tup
         (str(translate("Any other diagnosis")), ANY),
         *((str(translate(full_name(label))), label) for label in labels),
     ]
+
+
+def truth_choices(translate: Callable = say) -> list[tuple[str, str]]:
+    """The menu of what a picture may really show."""
+    known = ((str(translate(diagnosis.name)), code) for code, diagnosis in DIAGNOSES.items())
+    return [(str(translate("if you know it")), UNKNOWN), *known]
 
 
 def denoiser_choices(translate: Callable = say) -> list[tuple[str, str]]:

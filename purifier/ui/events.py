@@ -5,12 +5,13 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from types import SimpleNamespace
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from purifier.ui.status import STOPPED, status
+from purifier.ui.status import STOPPED, status, warn
 from purifier.ui.updates import by_component
 from purifier.wording.language import ENGLISH, say, speaking, spoken, wanted
 
@@ -89,11 +90,30 @@ def update_on(
     **settings: object,
 ) -> Dependency:
     """At ``event``, update ``outputs`` (components by the names of an ``Update``'s fields) by what ``handler`` gives.
+    Errors that a visitor can do something about are said on the status lines among them, if there are any: one that is
+    raised leaves a badge on every component.
 
     ``settings`` are Gradio's, of the event.
     """
     answer = functools.partial(by_component, outputs=outputs)
-    return event(errors_as_messages(handler, answer), inputs, list(outputs.values()), **settings)
+    lines = [name for name in outputs if name.endswith("status")]
+    told = _errors_on(lines, handler) if lines else handler
+    return event(errors_as_messages(told, answer), inputs, list(outputs.values()), **settings)
+
+
+def _errors_on(lines: Sequence[str], handler: Callable) -> Callable:
+    @functools.wraps(handler)
+    def wrapped(*args) -> Iterator[object]:
+        try:
+            given = handler(*args)
+            if inspect.isgenerator(given):
+                yield from given
+            else:
+                yield given
+        except EXPECTED as error:
+            yield SimpleNamespace(**dict.fromkeys(lines, warn(error)))
+
+    return wrapped
 
 
 def restart_on(

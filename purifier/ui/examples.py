@@ -21,13 +21,13 @@ def are_bundled() -> bool:
     return not os.environ.get("PURIFIER_EXAMPLES")
 
 
-def example_files() -> list[Path]:
-    """The files to show, by diagnosis (melanomas first) and name.
+def example_files(folder: Path | None = None) -> list[Path]:
+    """The files of ``folder``, or those to show, by diagnosis (melanomas first) and name.
 
     Raises ``FileNotFoundError`` where PURIFIER_EXAMPLES is no folder with pictures.
     """
-    chosen = os.environ.get("PURIFIER_EXAMPLES")
-    folder = Path(chosen).expanduser() if chosen else BUNDLED
+    chosen = "" if folder else os.environ.get("PURIFIER_EXAMPLES", "")
+    folder = folder or (Path(chosen).expanduser() if chosen else BUNDLED)
     files = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     files.sort(key=lambda path: (place(path), path.name))
     if chosen and not files:
@@ -38,6 +38,11 @@ def example_files() -> list[Path]:
 def code_in(path: Path) -> str:
     """``MEL`` of ``MEL-1.png``; of other names whatever stands before a hyphen."""
     return path.stem.split("-")[0]
+
+
+def truth_of(path: Path) -> str | None:
+    """The diagnosis that its name says, a code of ISIC 2019's; None where it says none."""
+    return code_in(path) if code_in(path) in DIAGNOSES else None
 
 
 def place(path: Path) -> int:

@@ -1,23 +1,26 @@
 """The page: its look, and its tabs."""
 
+import json
 import os
+from collections.abc import Sequence
 
 import gradio as gr
 
 from purifier.classifiers.classifier import default_device
 from purifier.ui.components import I18N, STATIC, label
+from purifier.ui.drawer import Drawer
 from purifier.ui.endpoints import add_endpoints
 from purifier.ui.session import Session
 from purifier.ui.tabs.about import add_about
 from purifier.ui.tabs.evidence import add_evidence
 from purifier.ui.tabs.lessons import add_lessons
-from purifier.ui.tabs.theatre import add_theatre
 from purifier.ui.tabs.try_it import add_try_it
+from purifier.wording.language import languages
 
-TITLE = (
-    "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees. Pick a picture, attack "
-    "it, purify it, and watch every scale.</p>"
-)
+TITLE = "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees.</p>"
+LEVEL = "clinician"  # at the first visit
+FOLLOW = "() => { if (document.body.dataset.started) history.replaceState(null, '', '#%s'); }"
+TOGGLE = "() => document.querySelector('.lp-drawer .toggle-button').click()"
 NOTICE = "Research and teaching; not a medical device."
 FOOTER = (
     "<strong>Research and teaching; not a medical device.</strong> The purifier re-implements MDDA (Wang, Li, Shen "
@@ -66,18 +69,41 @@ def build_page() -> gr.Blocks:
     with gr.Blocks(title="Lesion Purifier", analytics_enabled=False, delete_cache=(DAY // 24, DAY)) as page:
         add_endpoints()  # first, so that they get their names and not the page's own events
         session = gr.State(Session(), time_to_live=DAY)
-        gr.HTML(label(TITLE), elem_classes="lp-title")
-        with gr.Tab(label("Try it")):
-            try_it = add_try_it(page, session)
-        with gr.Tab(label("Lessons")) as lessons:
+        drawer = Drawer()
+        with gr.Row(elem_classes="lp-header"):
+            gr.HTML(label(TITLE), elem_classes="lp-title")
+            level = gr.Radio(
+                [(str(label("Clinician")), LEVEL), (str(label("Researcher")), "researcher")],
+                value=LEVEL,
+                label=label("Level"),
+                show_label=False,
+                container=False,
+                elem_classes="lp-level",
+            )
+            gr.Button(label("Settings"), size="sm", min_width=90, elem_classes="lp-settings").click(
+                None, None, None, js=TOGGLE, api_visibility="private"
+            )
+        with gr.Tab(label("Try"), elem_id="try") as first:
+            try_it = add_try_it(page, session, drawer)
+        with gr.Tab(label("Lessons"), elem_id="lessons") as lessons:
             add_lessons(try_it.outputs, lessons)
-        with gr.Tab(label("Pyramid theatre")) as theatre:
-            add_theatre(session, [*try_it.purifier, try_it.seed, try_it.draws], theatre)
-        with gr.Tab(label("Evidence")) as evidence:
-            add_evidence(session, try_it.purifier, try_it.seed, evidence)
-        with gr.Tab(label("About")):
+        with gr.Tab(label("Evidence"), elem_id="evidence") as evidence:
+            add_evidence(session, try_it.purifier, drawer.controls["seed"], evidence)
+        with gr.Tab(label("About"), elem_id="about") as about:
             add_about(page)
+        _remember(page, level, (first, lessons, evidence, about))
         # Gradio translates one text in each component.
         gr.HTML(f"<p>{label(FOOTER)} {default_device().type}.</p>")
         gr.HTML(f'<p class="lp-notice"><strong>{label(NOTICE)}</strong></p>', elem_classes="lp-always")
     return page
+
+
+def _remember(page: gr.Blocks, level: gr.Radio, tabs: Sequence[gr.Tab]) -> None:
+    """Keep the level in the browser, and the tab in the address, so that a reload comes back to both."""
+    kept = gr.BrowserState(LEVEL, storage_key="lesion-purifier-level", secret="no secret")
+    quiet = dict(api_visibility="private", show_progress="hidden", queue=False)
+    start = (STATIC / "load.js").read_text(encoding="utf-8")
+    page.load(None, kept, level, js=f"level => ({start})({json.dumps(languages())})(level)", **quiet)
+    level.change(None, level, kept, js="level => document.body.dataset.level = level", **quiet)
+    for tab in tabs:
+        tab.select(None, None, None, js=FOLLOW % tab.elem_id, **quiet)

@@ -18,13 +18,13 @@ class Session:
 
     original: Tensor | None = None
     is_own: bool = False  # the visitor's, and no example
+    truth: str | None = None  # its true diagnosis, a code of ISIC 2019's, where it is known
     attacked: Tensor | None = None
     attack: Attack | None = None  # that made it
     purified: Tensor | None = None  # the first of the draws
     purified_reading: Reading | None = None  # the mean of them all
     purifier: Purifier | None = None  # that made it
     seed: int = 0  # of its noise
-    blocks: tuple[str, ...] = ()  # the pyramid of each block, drawn
     classifier: str = DEFAULT  # the last name that could be loaded
 
     @property
@@ -38,17 +38,17 @@ class Session:
         settings = Settings(classifier=self.classifier, attack=self.attack, seed=self.seed)
         if self.purified is not None:
             settings = replace(settings, purifier=self.purifier, draws=self.purified_reading.draws)
-        return Run(settings, self.original, self.attacked, self.purified, self.purified_reading)
+        return Run(settings, self.original, self.attacked, self.purified, self.purified_reading, truth=self.truth)
 
     def unpurified(self) -> "Session":
         """Before its purification."""
-        return replace(self, purified=None, purified_reading=None, blocks=())
+        return replace(self, purified=None, purified_reading=None)
 
 
 def need_picture(session: Session) -> None:
     """Raises ``ValueError`` where none was chosen yet."""
     if session.original is None:
-        raise UserError("Choose a picture first (step 1).")
+        raise UserError("Choose a picture first.")
 
 
 def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:

@@ -12,8 +12,9 @@ from purifier.attacks import ATTACKS
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
+from purifier.wording import readings as of_readings
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, diagnosis, headline
+from purifier.wording.readings import change, diagnosis, headline
 from purifier.wording.readings import suspicion as suspicion
 
 COMMAND = "purifier report FILE --settings run.json"
@@ -75,9 +76,13 @@ def panels(run: Run, readings: dict[str, Reading]) -> list[Panel]:
     return found
 
 
-def verdict(readings: dict[str, Reading]) -> str:
+def verdict(run: Run, readings: dict[str, Reading]) -> str:
     """What the readings of a run, by picture, say together."""
-    return agreement(*(readings.get(name) for name in ("original", "attacked", "purified")))
+    found = (readings.get(name) for name in ("original", "attacked", "purified"))
+    said = of_readings.verdict(*found, run.truth)
+    if run.truth is None:
+        return said
+    return say("Known diagnosis: {diagnosis}.", diagnosis=diagnosis(run.truth)) + " " + said
 
 
 def yes_or_no(value: bool) -> str:

@@ -38,7 +38,7 @@ def page(browser, served):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: outside.append(request.url))
     page.goto(served)
-    page.get_by_role("button", name="Attack", exact=True).wait_for()
+    page.get_by_role("button", name="Attack it", exact=True).wait_for()
     yield page
     page.close()
     assert not errors
@@ -59,7 +59,13 @@ def card(page, title):
 
 def choose_example(page):
     page.get_by_role("group", name="Examples").get_by_role("button").first.click()
-    card(page, "Original").get_by_role("img").wait_for()
+    page.get_by_text("This is what the classifier reads.").wait_for()
+
+
+def open_settings(page, level="Researcher"):
+    page.get_by_role("radio", name=level).check()
+    press(page, "Settings")
+    page.get_by_role("heading", name="Purifier", exact=True).wait_for()
 
 
 SETTLED = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 100))"

@@ -1,9 +1,9 @@
-"""Write the README's pictures of the page, one a tab: ``python -m tests.helpers.screenshot``. It needs Chromium."""
+"""Write the README's pictures of the page: ``python -m tests.helpers.screenshot``. It needs Chromium."""
 
 from playwright.sync_api import Page, sync_playwright
 
 from purifier.ui.page import LAUNCH, build_page
-from tests.helpers.browser import FLAGS, card, fill, open_tab, press
+from tests.helpers.browser import FLAGS, fill, open_tab, press
 from tests.helpers.paths import CHROMIUM, ROOT
 
 OUT = ROOT / "assets" / "screenshots"
@@ -18,14 +18,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         page.goto(url)
-        press(page, "Melanoma made benign")
-        card(page, "Original").get_by_role("img").wait_for()
-        press(page, "Attack")
-        page.get_by_text("done.").wait_for()
-        press(page, "Purify")
-        page.get_by_text("Purified.").wait_for()
+        page.get_by_text("Now try your own.").wait_for(timeout=120_000)
         shoot(page, "try-it")
-        open_tab(page, "Pyramid theatre")
+        press(page, "Watch the purification")
         page.locator(".lp-theatre").get_by_label("Step").fill("3")
         shoot(page, "theatre")
         open_tab(page, "Evidence")

@@ -13,15 +13,15 @@ from purifier.runs import hash_of
 from purifier.ui.examples import BUNDLED
 from purifier.wording.readings import headline
 from tests.helpers.archive import ID
-from tests.helpers.browser import card, choose_example, open_tab, press
+from tests.helpers.browser import card, choose_example, open_settings, open_tab, press
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's and the browser's own threads and sockets
 
 
 def readings_so_far(page):
-    """The headlines in the strip that is seen, without their marks."""
-    texts = page.locator(".lp-strip:visible li b").all_inner_texts()
-    return [text.lstrip("●▲◆ ") for text in texts if text != "–"]
+    """The headlines on the cards that are seen."""
+    texts = page.locator(".lp-card .lp-headline:visible").all_inner_texts()
+    return [text.replace("\N{NO-BREAK SPACE}", " ") for text in texts if text != "–"]
 
 
 @pytest.mark.parametrize("number", range(len(LESSONS)))
@@ -44,9 +44,10 @@ def test_a_lesson_sets_the_controls_runs_and_shows_what_it_claims(page, number):
     for name in lesson.readers:
         row = page.locator(".lp-readers").get_by_role("row", name=name)
         assert ("not fooled" in row.inner_text()) == (seen[name]["attacked"].top == seen[name]["original"].top)
-    open_tab(page, "Try it")
+    open_tab(page, "Try")
     assert readings_so_far(page) == [headline(reading) for reading in expected.values()]
     if lesson.settings.attack is not None:
+        open_settings(page, "Clinician")
         assert page.get_by_label("The attacker knows the purifier").is_checked() == (number == 4)
 
 
@@ -76,11 +77,13 @@ def download(page, name):
 
 def test_a_run_is_taken_away_and_repeated_to_the_bit(page, served, tmp_path):
     choose_example(page)
-    press(page, "Attack")
+    press(page, "Attack it")
     page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+    open_settings(page)
     page.get_by_role("radio", name="16", exact=True).check()
-    press(page, "Purify")
+    press(page, "Purify it")
     page.get_by_text("Purified.", exact=True).wait_for()
+    card(page, "Purified").get_by_text("All diagnoses").click()
     assert "of 16 draws" in card(page, "Purified").inner_text()
     page.get_by_text("Take it away").click()
     press(page, "Make the report")
@@ -103,9 +106,9 @@ def test_a_run_is_taken_away_and_repeated_to_the_bit(page, served, tmp_path):
     ).last.set_input_files(run)
     page.get_by_text("The settings are loaded.").wait_for()
     assert card(page, "Original").get_by_role("img").count() == 1
-    press(page, "Attack")
+    press(page, "Attack it")
     page.get_by_text("Attack: step 20 of 20, done.").wait_for()
-    press(page, "Purify")
+    press(page, "Purify it")
     page.get_by_text("Purified.", exact=True).wait_for()
     press(page, "Make the report")
     page.get_by_text("The report is ready.").wait_for()
@@ -129,13 +132,13 @@ def test_a_dicom_file_is_opened(page, tmp_path):
 
     path = tmp_path / "lesion.dcm"
     path.write_bytes(encapsulated(jpeg()))
-    page.get_by_text("DICOM, or by number").click()
+    page.get_by_text("More ways to open a picture").click()
     page.locator("input[type=file][accept='.dcm']").set_input_files(path)
-    card(page, "Original").get_by_role("img").wait_for()
+    page.get_by_text("This is what the classifier reads.").wait_for()
 
 
 def test_the_archive_is_hidden_where_it_cannot_be_reached(page):
-    page.get_by_text("DICOM, or by number").click()
+    page.get_by_text("More ways to open a picture").click()
     page.get_by_text("The ISIC Archive cannot be reached").wait_for()
     assert not page.get_by_role("button", name="Fetch").is_visible()
 
@@ -144,12 +147,11 @@ def test_a_picture_comes_from_the_archive_with_its_licence(browser, served, arch
     archive.answers[f"/api/v2/images/{isic_archive.EXAMPLES[0][0]}/"] = archive.answers[f"/api/v2/images/{ID}/"]
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(served)
-    page.get_by_text("DICOM, or by number").click()
+    page.get_by_text("More ways to open a picture").click()
     number = page.get_by_label("Picture of the ISIC Archive")
     number.fill("24306")
     number.press("Enter")
     press(page, "Fetch")
-    card(page, "Original").get_by_role("img").wait_for()
     page.get_by_text("licence CC-BY-NC").wait_for()
     number.fill("9999999")
     number.press("Enter")
@@ -173,12 +175,23 @@ def test_the_page_speaks_the_browser_s_language(browser, served, locale, attack,
     for tab in tabs:
         page.get_by_role("tab", name=tab, exact=True).wait_for()
     page.locator(".lp-examples button").first.click()
-    page.locator(".lp-card img").first.wait_for()
+    page.wait_for_function("document.querySelectorAll('.lp-panel .lp-zoom').length === 1")
     press(page, attack)
     page.locator(".lp-status").filter(has_text="20").first.wait_for()
     press(page, purify)
     page.get_by_text(done, exact=True).wait_for()
     words = page.locator("body").inner_text()
-    for english in ("Original", "Attacked", "Purified", "Melanoma,", "Choose", "Press", "The readings", "Blocks"):
+    for english in (
+        "Original",
+        "Attacked",
+        "Purified",
+        "Melanoma,",
+        "Choose",
+        "Press",
+        "The readings",
+        "Blocks",
+        "malignant",
+        "right",
+    ):
         assert english not in words.replace("Original", "" if locale.startswith("de") else "Original"), english
     context.close()

@@ -1,4 +1,4 @@
-"""For those who want to know more of the picture of 'Try it': the spectrum of what was done to it, and a certified
+"""For those who want to know more of the picture of 'Try': the spectrum of what was done to it, and a certified
 radius."""
 
 import time
@@ -60,7 +60,7 @@ def spectrum_of(session: Session, seed: int, *settings) -> Markup:
     """How strong the perturbation is at every spatial frequency, and how much of it is left."""
     need_picture(session)
     if session.attacked is None:
-        raise UserError("Attack the picture of Try it first.")
+        raise UserError("Attack the picture of Try first.")
     purifier, seed = purifier_from(*settings), SEED.check(seed)
     pictures = (session.original, session.attacked)
     original, clean = (purified_picture(purifier, x, seed=seed) for x in pictures)  # with the same noise

@@ -1,4 +1,4 @@
-"""The picture of 'Try it': many purifications of it, each a dot, and every defence on it."""
+"""The picture of 'Try': many purifications of it, each a dot, and every defence on it."""
 
 import csv
 import io
@@ -28,13 +28,13 @@ from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
 
 DRAWN = (
-    "<h2>This picture</h2><p>Now the one of <b>Try it</b>, with its classifier and settings. The purifier draws noise, "
+    "<h2>This picture</h2><p>Now the one of <b>Try</b>, with its classifier and settings. The purifier draws noise, "
     "so one purification is one draw: each is a dot. How often does the original's reading return, which may be wrong "
     "itself? And what does purification do to the picture that nobody attacked?</p>"
 )
 COMPARED = (
     "<h2>Every defence on this picture</h2><p>Each with the setting that was best for it on validation pictures, and "
-    "MDDA with the settings of <b>Try it</b>. This is <b>one</b> picture; what holds on many stands above.</p>"
+    "MDDA with the settings of <b>Try</b>. This is <b>one</b> picture; what holds on many stands above.</p>"
 )
 
 

@@ -1,4 +1,4 @@
-"""The tab 'Lessons': guided lessons that set the controls of 'Try it', run, and say what to look at."""
+"""The tab 'Lessons': guided lessons that set the controls of 'Try', run, and say what to look at."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,14 +13,15 @@ from purifier.ui.components import PRIVATE, STATIC, label
 from purifier.ui.controls import classifier_choices, control_values, purifier_values
 from purifier.ui.events import errors_as_messages, restart_on, stop_on, update_on
 from purifier.ui.examples import BUNDLED
+from purifier.ui.results import row
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
 from purifier.ui.updates import Update, stays
-from purifier.ui.view import ZOOM
+from purifier.ui.view import CARDS
 from purifier.wording.language import say
 
 INTRO = (
-    "<p>Short lessons. Each sets the controls of <b>Try it</b>, runs, and says what to look at; there you can go on by "
+    "<p>Short lessons. Each sets the controls of <b>Try</b>, runs, and says what to look at; there you can go on by "
     "yourself. The pictures are drawn by a generative model, of no patient.</p>"
 )
 
@@ -36,7 +37,7 @@ class LessonUpdate(Update):
 
 
 def add_lessons(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
-    """``outputs`` are those of 'Try it', by the names of ``Update``'s fields."""
+    """``outputs`` are those of 'Try', by the names of ``Update``'s fields."""
     gr.HTML(label(INTRO))
     which = gr.Radio(
         [(str(label(lesson.title)), i) for i, lesson in enumerate(LESSONS)],
@@ -48,7 +49,7 @@ def add_lessons(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     with gr.Row(elem_classes="lp-run"):
         start = gr.Button(label("Run this lesson"), variant="primary", min_width=160)
         stop = gr.Button(label("Stop"), min_width=70)
-    said, result, after = gr.HTML(status("")), gr.HTML(js_on_load=ZOOM), gr.HTML()
+    said, result, after = gr.HTML(status("")), gr.HTML(js_on_load=CARDS), gr.HTML()
     with gr.Accordion(label("For teachers: how to run the class"), open=False):
         teacher = gr.HTML(teacher_page(), js_on_load=(STATIC / "print.js").read_text(encoding="utf-8"))
     of_run = dict(outputs, lesson_results=result, end=after, lesson_status=said)
@@ -77,7 +78,7 @@ def lesson_intro(i: int) -> Markup:
 
 
 def run_lesson(i: int, session: Session) -> Iterator[LessonUpdate]:
-    """What the buttons of 'Try it' would do with the lesson's settings, there and here."""
+    """What the buttons of 'Try' would do with the lesson's settings, there and here."""
     lesson = LESSONS[i]
     settings = lesson.settings
     classifier = classifier_for_page(settings.classifier)
@@ -102,8 +103,9 @@ def run_lesson(i: int, session: Session) -> Iterator[LessonUpdate]:
 
 
 def _here(update: Update) -> LessonUpdate:
-    """What changes in 'Try it', there and here."""
-    return LessonUpdate(**vars(update), lesson_results=update.results, lesson_status=update.status)
+    """What changes in 'Try', there and here."""
+    results = gr.skip() if update.original_card == gr.skip() else row(update)
+    return LessonUpdate(**vars(update), lesson_results=results, lesson_status=update.status)
 
 
 def lesson_end(lesson: Lesson, session: Session) -> Markup:

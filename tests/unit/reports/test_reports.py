@@ -16,6 +16,7 @@ from pypdf import PdfReader
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import MODELS, AlarmCalibration, digest_of
+from purifier.classifiers.taxonomy import full_name
 from purifier.denoiser import digest_of_weights
 from purifier.pictures.files import read_image, to_batch, to_png
 from purifier.pipeline import Purifier
@@ -194,6 +195,17 @@ def test_the_page_has_every_picture_to_the_bit(page, whole):
     assert len(files) == 4 + 16
     for file, x in zip(files, shown(whole), strict=True):
         assert torch.equal(to_batch(Image.open(io.BytesIO(file))), x)
+
+
+def test_a_known_diagnosis_is_named_and_makes_the_verdict_a_fact(whole, classifier):
+    truth = whole.readings(classifier)["original"].top
+    told = Page(html_report(replace(whole, truth=truth), classifier)).text
+    assert (
+        f"Known diagnosis: {full_name(truth)}." in told and agreement(*whole.readings(classifier).values()) not in told
+    )
+    assert record(replace(whole, truth=truth), classifier)["known_diagnosis"] == truth
+    assert "Known diagnosis" not in Page(html_report(whole, classifier)).text
+    assert "known_diagnosis" not in record(whole, classifier)
 
 
 def test_the_page_says_what_was_done_and_what_came_of_it(page, whole, classifier):

@@ -1,10 +1,8 @@
-"""The tab 'Pyramid theatre': the purification step by step, every scale at once, played in the browser."""
+"""The pyramid theatre of 'Try': the purification step by step, every scale at once, played in the browser."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import gradio as gr
-from gradio.components import Component
 from torch import Tensor
 
 from purifier.classifiers.classifier import Classifier
@@ -12,18 +10,18 @@ from purifier.figures import signed_colours
 from purifier.pipeline import Purifier, Stage
 from purifier.readings import Reading, read
 from purifier.runs import Cell as Pair
-from purifier.runs import Run, mean_reading, merged_picture, purify_stages
+from purifier.runs import Run, purify_stages
 from purifier.templates import Markup, render, say_html
-from purifier.ui.components import PRIVATE, STATIC, label
-from purifier.ui.controls import MEAN_DRAWS, SEED, purifier_from
-from purifier.ui.events import errors_as_messages
+from purifier.texts import UserError
+from purifier.ui.components import STATIC
 from purifier.ui.results import titles
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
-from purifier.ui.view import ZOOM, scale_name, step_names, within
-from purifier.wording.language import say, spoken
+from purifier.ui.updates import Update
+from purifier.ui.view import ZOOM, within
+from purifier.wording.language import say
+from purifier.wording.runs import scale_name, step_names
 
-HINT = '<p class="lp-note">Choose a picture in <b>Try it</b>; here you then see it purified, scale by scale.</p>'
 SCRIPTS = ZOOM + (STATIC / "theatre.js").read_text(encoding="utf-8")
 
 
@@ -38,49 +36,37 @@ class Cell:
     reading: Reading | None = None
 
 
-def add_theatre(session: gr.State, purifier: Sequence[Component], tab: gr.Tab) -> None:
-    """Add the tab's components and events to the page that is being built; ``purifier`` are its controls, the noise's
-    seed and how many draws are averaged."""
-    stage, shown = gr.HTML(label(HINT), js_on_load=SCRIPTS), gr.State(None)
-    tab.select(errors_as_messages(perform), [session, shown, *purifier], [stage, shown], **PRIVATE)
+def watch(session: Session) -> Iterator[Update]:
+    """The performance of the purification on the page. Raises ``ValueError`` where nothing was purified."""
+    if session.purified is None:
+        raise UserError("Purify the picture first; then you can watch how.")
+    yield Update(theatre=status(say("Every scale is being purified.")))
+    yield Update(theatre=performance(session, classifier_for_page(session.classifier)))
 
 
-def perform(session: Session, shown: tuple | None, *settings) -> Iterator[tuple]:
-    """The whole performance as HTML, unless it is there already: ``shown`` says what of."""
-    if session.original is None:
-        yield say(HINT), None
-        return
-    *controls, seed, draws = settings
-    purifier, seed, draws = purifier_from(*controls), SEED.check(seed), MEAN_DRAWS.check(draws)
-    pictures = [hash(x.numpy().tobytes()) for x in (session.original, session.source)]
-    wanted = (*pictures, session.classifier, purifier, seed, draws, spoken())
-    if wanted == shown:
-        yield gr.skip(), shown
-        return
-    yield status(say("Every scale is being purified.")), None
-    yield performance(session, classifier_for_page(session.classifier), purifier, seed, draws), wanted
-
-
-def performance(session: Session, classifier: Classifier, purifier: Purifier, seed: int, draws: int) -> Markup:
+def performance(session: Session, classifier: Classifier) -> Markup:
     """Every block with its scales, of the first draw; then the result."""
+    purifier, seed = session.purifier, session.seed
     original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
     labels = list(dict.fromkeys((original, attacked)))
     found = list(purify_stages(classifier, purifier, session.source, seed=seed))
     limit = 3 * purifier.sigma or 8 / 255  # of the colours of what was removed
     blocks = range(1, purifier.blocks + 1)
     rows = {n: [(stage, _row(stage, cells, limit)) for stage, cells in found if stage.block == n] for n in blocks}
-    clean = merged_picture(purifier, [stage for stage, _ in rows[purifier.blocks]], session.source)
-    mean = mean_reading(classifier, purifier, session.source, draws=draws, seed=seed)
-    done = replace(session.run, purified=clean, purified_reading=mean)
     captions = [_caption(purifier, block, step) for block in blocks for step in range(4)]
-    captions.append(say_html("<b>The result.</b> The scales are brought back to the size of the picture and averaged."))
+    captions.append(
+        say_html(
+            "<b>The result.</b> The scales are brought back to the size of the picture and averaged. Click the "
+            "purified picture, and wipe it against what it was made from."
+        )
+    )
     return render(
         "theatre.html",
         blocks=rows.values(),
         captions=captions,
         labels=labels,
         most=255 * limit,
-        results=_results(done, classifier),
+        results=_results(session.run, classifier),
         against="original" if session.attacked is None else "attacked",
     )
 
