@@ -28,6 +28,7 @@ class Hub:
     ) -> None:
         self.repositories, self.gated, self.requests = repositories, gated, []
         self.writers, self.storage, self.private = writers or {}, storage, set()
+        self.said: dict[str, int] = {}  # files whose size is another than the Hub says
         self.large: dict[str, bytes] = {}  # what was uploaded by the protocol for large files, by SHA-256
         hub = self
 
@@ -173,7 +174,9 @@ class Hub:
             return error(404, "EntryNotFound", {"X-Repo-Commit": commit(folder)})
         body = (folder / file).read_bytes()
         etag = f'"{hashlib.sha256(body).hexdigest()}"'
-        return 200, {"ETag": etag, "X-Repo-Commit": commit(folder), "Content-Type": "application/octet-stream"}, body
+        said = {"X-Linked-Size": str(self.said[file])} if file in self.said else {}
+        headers = {"ETag": etag, "X-Repo-Commit": commit(folder), "Content-Type": "application/octet-stream"}
+        return 200, {**headers, **said}, body
 
 
 def commit(folder: Path) -> str:
