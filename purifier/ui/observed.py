@@ -46,7 +46,7 @@ def observed(handler: Callable) -> Iterator[None]:
 class JsonLines(logging.Formatter):
     """Each record is a line of JSON with its ``extra``; of an exception only the kind, for its text may name files."""
 
-    NOT_EXTRA = frozenset(vars(logging.makeLogRecord({})))
+    NOT_EXTRA = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
