@@ -3,7 +3,9 @@ FROM python:3.11-slim-bookworm AS packages
 COPY requirements-cpu.txt requirements.lock /tmp/
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps -r /tmp/requirements-cpu.txt \
-    && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes -r /tmp/requirements.lock
+    && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes -r /tmp/requirements.lock \
+    && rm -rf /opt/venv/lib/python3.11/site-packages/torch/include \
+        /opt/venv/lib/python3.11/site-packages/torch/test
 
 FROM python:3.11-slim-bookworm
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]

@@ -67,6 +67,7 @@ sbom: .venv/.supply
 
 # What is committed goes to the Space SPACE=owner/name, which is created where there is none; HF_TOKEN says who asks.
 space: .venv/.run
+	$(if $(SPACE),,$(error Say which: make space SPACE=owner/name))
 	rm -rf build/space
 	mkdir -p build/space
 	git archive HEAD $(SPACE_FILES) | tar -x -C build/space

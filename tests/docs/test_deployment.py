@@ -59,8 +59,10 @@ def test_the_image_holds_what_the_page_needs_and_no_more():
 def committed():
     if shutil.which("make") is None or not (ROOT / ".git").exists():
         pytest.skip("needs make and the repository")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(listed.stdout.split("\0"))
+    listed = subprocess.run(
+        ["git", "ls-tree", "-rz", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(listed.stdout.split("\0")) - {""}
 
 
 def test_a_space_is_uploaded_as_it_is_committed(committed, tmp_path):
@@ -73,7 +75,7 @@ def test_a_space_is_uploaded_as_it_is_committed(committed, tmp_path):
         assert hub.spaces == {"owner/lesions": "gradio"}
         folder = hub.repositories["owner/lesions"]["main"]
         there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    wanted = ("README.md", "app.py", "packages.txt", "requirements.txt", "assets/", "docs/", "purifier/")
+    wanted = ("README.md", "LICENSE", "app.py", "packages.txt", "requirements.txt", "assets/", "docs/", "purifier/")
     assert there == {name for name in committed if name.startswith(wanted)}
     weights = "assets/models/augmented/model.safetensors"
     assert (folder / weights).read_bytes() == (ROOT / weights).read_bytes()

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-
 KINDS = (["models"], ["spaces"])  # of repositories, in the paths of the API
 
 
