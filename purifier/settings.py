@@ -1,4 +1,4 @@
-"""What the environment sets: every variable PURIFIER_*, checked. The home of pydantic_settings.
+"""What the environment sets: every variable ``PURIFIER_*``, checked. The home of pydantic_settings.
 
 docs/serving.md says what each means.
 """
@@ -40,7 +40,7 @@ def _ancestors(sources: str) -> str:
 
 
 class Environment(BaseSettings):
-    """Each field is the variable of its name, in capitals, after PURIFIER_. Made by ``environment()``."""
+    """Each field is the variable of its name, in capitals, after ``PURIFIER_``. Made by ``environment()``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, validate_default=False)
 
@@ -63,7 +63,7 @@ class Environment(BaseSettings):
 def environment() -> Environment:
     """The settings as the environment has them now.
 
-    Raises ``ValueError`` for a variable PURIFIER_* that is not known, and for a value that cannot be used.
+    Raises ``ValueError`` for a variable ``PURIFIER_*`` that is not known, and for a value that cannot be used.
     """
     known = {PREFIX + name.upper() for name in Environment.model_fields}
     if unknown := sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
