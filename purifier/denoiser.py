@@ -10,7 +10,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from purifier.files import ASSETS
+from purifier.files import ASSETS, check_bundled
 
 FOLDER = ASSETS / "denoiser"
 WEIGHTS = FOLDER / "model.safetensors"
@@ -76,7 +76,11 @@ def denoise(y: Tensor, sigma: float | Tensor) -> Tensor:
 
 @functools.cache
 def bundled_denoiser(device: str) -> Denoiser:
-    """The denoiser of ``assets/denoiser``, ready to use on ``device``."""
+    """The denoiser of ``assets/denoiser``, ready to use on ``device``.
+
+    Raises ``ValueError`` where its weights are not those released.
+    """
+    check_bundled(FOLDER)
     model = Denoiser(**json.loads((FOLDER / "config.json").read_text(encoding="utf-8")))
     model.load_state_dict(load_file(WEIGHTS))  # from_pretrained prints, which is no line of JSON
     return model.eval().requires_grad_(False).to(device)

@@ -31,7 +31,7 @@ from purifier.classifiers.transformers_format import (
     what_it_does,
 )
 from purifier.classifiers.weights import differences, few, read_weights, refuse_kinds, weight_files
-from purifier.files import ASSETS
+from purifier.files import ASSETS, check_bundled
 from purifier.pipeline import Purifier
 from purifier.pixels import check_pixels
 from purifier.strict import built, strict
@@ -260,6 +260,7 @@ def _load_folder(folder: Path, source: str) -> Classifier:
 
 def _load(folder: Path, source: str) -> Classifier:
     config = read_config(folder, source)
+    check_bundled(folder)
     labels, calibration = _labels(config, source), _calibration(config, source)
     if calibration.alarm is not None and calibration.alarm.weights != digest_of(folder):
         calibration = replace(calibration, alarm=None)  # it was made with other weights

@@ -200,8 +200,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     from purifier.ui.page import LAUNCH, build_page
+    from purifier.ui.serving import serve
 
-    build_page().launch(**LAUNCH)
+    serve(build_page, **LAUNCH)
 
 
 def _data_options(command: argparse.ArgumentParser, split: str) -> None:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import bundled_classifiers
-from purifier.classifiers.hub import PUBLIC
+from purifier.classifiers.hub import PUBLIC, offered_repositories
 from purifier.classifiers.taxonomy import DIAGNOSES, full_name
 from purifier.pipeline import Purifier
 from purifier.runs import ANY, MAX_SEED, MOST_DRAWS, Settings
@@ -63,11 +63,11 @@ def classifier_choices(translate: Callable = say) -> list[tuple[str, str]]:
         "standard": translate("standard: ordinary"),
         "surrogate": translate("surrogate: a ResNet"),
     }
-    gated = translate("gated")
-    public = [
-        (f"{repository} (Hub, {about.format}{f', {gated}' if about.gated else ''})", f"hf-hub:{repository}")
-        for repository, about in PUBLIC.items()
-    ]
+    gated, public = translate("gated"), []
+    for repository in offered_repositories():
+        about = PUBLIC.get(repository)
+        known = [] if about is None else [about.format, *([str(gated)] if about.gated else [])]
+        public.append((f"{repository} ({', '.join(['Hub', *known])})", f"hf-hub:{repository}"))
     return [(str(bundled.get(name, name)), name) for name in bundled_classifiers()] + public
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from purifier.ui.observed import observed
 from purifier.ui.status import STOPPED, status, warn
 from purifier.ui.updates import by_component
 from purifier.wording.language import ENGLISH, say, speaking, spoken, wanted
@@ -44,7 +45,7 @@ def in_language(
         @functools.wraps(handler)
         def wrapped(*args):
             language, rest = split(args)
-            with closing(handler(*rest)) as steps:
+            with observed(handler), closing(handler(*rest)) as steps:
                 while True:
                     with speaking(language), around():  # around each step: Gradio takes them in threads of their own
                         step = next(steps, END)
@@ -57,7 +58,7 @@ def in_language(
         @functools.wraps(handler)
         def wrapped(*args):
             language, rest = split(args)
-            with speaking(language), around():
+            with observed(handler), speaking(language), around():
                 return answer(handler(*rest))
 
     # Gradio looks for the request in the signature, which functools.wraps takes from the handler.

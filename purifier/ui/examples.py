@@ -1,6 +1,5 @@
 """The pictures offered to try: the bundled ones, or a teacher's own folder named by PURIFIER_EXAMPLES."""
 
-import os
 import warnings
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from torch import Tensor
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.files import ASSETS
 from purifier.pictures.files import SUFFIXES, centre_square, open_picture, to_batch
+from purifier.settings import environment
 from purifier.wording.readings import diagnosis
 
 MOST = 30  # examples on the page
@@ -18,7 +18,7 @@ BUNDLED = ASSETS / "examples"
 
 def are_bundled() -> bool:
     """Whether the examples are the bundled ones, which a generative model drew."""
-    return not os.environ.get("PURIFIER_EXAMPLES")
+    return environment().examples is None
 
 
 def example_files(folder: Path | None = None) -> list[Path]:
@@ -26,8 +26,8 @@ def example_files(folder: Path | None = None) -> list[Path]:
 
     Raises ``FileNotFoundError`` where PURIFIER_EXAMPLES is no folder with pictures.
     """
-    chosen = "" if folder else os.environ.get("PURIFIER_EXAMPLES", "")
-    folder = folder or (Path(chosen).expanduser() if chosen else BUNDLED)
+    chosen = None if folder else environment().examples
+    folder = folder or (chosen.expanduser() if chosen else BUNDLED)
     files = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     files.sort(key=lambda path: (place(path), path.name))
     if chosen and not files:

@@ -1,5 +1,6 @@
 """The page: its look, and its tabs."""
 
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from purifier.classifiers.classifier import default_device
 from purifier.ui.components import I18N, STATIC, label
 from purifier.ui.drawer import Drawer
 from purifier.ui.endpoints import add_endpoints
+from purifier.ui.serving import app_settings
 from purifier.ui.session import Session
 from purifier.ui.tabs.about import add_about
 from purifier.ui.tabs.evidence import add_evidence
@@ -58,6 +60,7 @@ LAUNCH = dict(
     run_history=False,  # pictures are the visitor's own
     max_file_size="100mb",
     footer_links=["api"],
+    ssr_mode=False,  # a Space would have another server in front, which does not know our headers
     state_session_capacity=200,  # visitors whose pictures are kept in memory
 )
 DAY = 24 * 60 * 60  # seconds
@@ -95,6 +98,7 @@ def build_page() -> gr.Blocks:
         # Gradio translates one text in each component.
         gr.HTML(f"<p>{label(FOOTER)} {default_device().type}.</p>")
         gr.HTML(f'<p class="lp-notice"><strong>{label(NOTICE)}</strong></p>', elem_classes="lp-always")
+    page.launch = functools.partial(page.launch, app_kwargs=app_settings())
     return page
 
 

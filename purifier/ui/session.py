@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from purifier.classifiers.classifier import DEFAULT, Classifier, default_device, load_classifier
-from purifier.classifiers.hub import Progress
+from purifier.classifiers.hub import Progress, offered_repositories
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import Attack, Run, Settings
+from purifier.settings import environment
 from purifier.texts import UserError
 
 
@@ -52,7 +53,24 @@ def need_picture(session: Session) -> None:
 
 
 def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:
-    """A bundled classifier or one from the Hub; a visitor has no business in the server's folders."""
-    if name.strip().startswith("local-dir:"):
+    """A bundled classifier, or one from the Hub that PURIFIER_HUB allows; a visitor has no business in the server's
+    folders."""
+    kind, _, rest = name.strip().partition(":")
+    if kind == "hf-hub":
+        _check_repository(rest)
+    if kind == "local-dir":
         raise UserError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
     return load_classifier(name, progress, device=default_device())
+
+
+def _check_repository(repository: str) -> None:
+    """Raises ``ValueError`` for ``owner/name@revision`` where PURIFIER_HUB does not allow it."""
+    allowed, offered = environment().hub, offered_repositories()
+    if allowed == "off":
+        raise UserError("This server loads nothing from the Hub. Choose a bundled classifier.")
+    if allowed == "listed" and not {repository, repository.partition("@")[0]} & set(offered):
+        raise UserError(
+            "This server does not load {repository} from the Hub, only: {names}.",
+            repository=repr(repository),
+            names=", ".join(offered),
+        )
