@@ -32,7 +32,7 @@ MOST_NOISE = 32 / 255  # of a picture, however noisy it is
 # The settings that suit each denoiser: of ROF as ``purifier tune`` found them (assets/evaluation/tuning).
 SUITED = {
     "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, bands=False, gain=0.0),
-    "learned": dict(scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, bands=True, gain=0.0),
+    "learned": dict(scales=(1.0,), blocks=2, sigma=4 / 255, own=0.6, bands=True, gain=4.0),
 }
 ONLY_ROF = {"denoiser": "rof"}  # what stored settings mean that name no denoiser
 

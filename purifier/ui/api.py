@@ -63,6 +63,7 @@ def attack(
     weight: float,
     scales: list[float],
     denoiser: str = Purifier.denoiser,
+    gain: float = 0,
 ) -> tuple[Image.Image, Told]:
     """Perturb a picture so that the classifier misreads it.
 
@@ -83,13 +84,14 @@ def attack(
         weight: of the total variation in its denoising.
         scales: of its pyramid, 1 among them.
         denoiser: rof, or learned, a network for which weight has no meaning.
+        gain: noise that a picture gets besides, in multiples of its own.
 
     Returns:
         The attacked picture (PNG, 224 x 224) and its reading.
     """
     x, loaded = _batch(picture), _classifier(classifier)
     knows = _flag("knows_purifier", knows_purifier)
-    known = purifier_from(blocks, sigma, weight, scales, denoiser) if knows else None
+    known = purifier_from(blocks, sigma, weight, scales, denoiser, gain) if knows else None
     settings = Attack(
         settings=attack_from(_text("method", method), epsilon, steps),
         target=_text("target", target),
@@ -111,6 +113,7 @@ def purify(
     seed: int,
     draws: int,
     denoiser: str = Purifier.denoiser,
+    gain: float = 0,
 ) -> tuple[Image.Image, Told]:
     """Purify a picture by multiscale diffusive and denoising aggregation (MDDA) several times, and read the mean.
 
@@ -126,13 +129,14 @@ def purify(
         seed: of the noise.
         draws: purifications whose mean is read, from 1 to 64; more are right more often, and take longer.
         denoiser: rof, or learned, a network for which weight has no meaning.
+        gain: noise that a picture gets besides, in multiples of its own.
 
     Returns:
         The first purified picture (PNG, 224 x 224), and the mean reading of all draws with the alarm, whether the
         picture that was given looks attacked.
     """
     x, loaded = _batch(picture), _classifier(classifier)
-    purifier, seed = purifier_from(blocks, sigma, weight, scales, denoiser), SEED.check(seed)
+    purifier, seed = purifier_from(blocks, sigma, weight, scales, denoiser, gain), SEED.check(seed)
     reading = mean_reading(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed)
     clean = purified_picture(purifier, x, seed=seed)
     alarm = alarm_of(loaded, read(loaded, x)[0], reading, purifier)

@@ -17,6 +17,7 @@ from purifier.ui.controls import (
     BLOCKS,
     DRAW_CHOICES,
     EPSILON,
+    GAIN,
     MEAN_DRAWS,
     SIGMA,
     WEIGHT,
@@ -32,6 +33,7 @@ DENOISER = (
     "The network was trained on dermoscopic pictures, attacked ones among them, and keeps more of the picture. ROF is "
     "the paper's and needs no training."
 )
+SUITING = ("blocks", "sigma", "scales", "gain")  # what choosing a denoiser sets
 QUIET = dict(api_visibility="private", show_progress="hidden", queue=False)
 
 
@@ -81,6 +83,7 @@ class Drawer:
             rounds = _words(label("Rounds"), [(n, n) for n in (1, 2, 3, 4)], purifier.blocks)
             with gr.Column(elem_classes="lp-researcher"):
                 sigma = slider(SIGMA, purifier.sigma * 255, "Strength of the noise that drowns the attack.")
+                gain = slider(GAIN, purifier.gain, "More of it for a noisy picture, by so many times its own noise.")
                 blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
                 denoiser = gr.Radio(
                     denoiser_choices(label), value=purifier.denoiser, label=label("Denoiser"), info=label(DENOISER)
@@ -110,15 +113,15 @@ class Drawer:
             method=method, epsilon=epsilon, steps=steps, target=target, attack_seed=attack_seed, knows=knows
         )
         self.attack = list(of_attack.values())
-        of_purifier = dict(blocks=blocks, sigma=sigma, weight=weight, scales=scales, denoiser=denoiser)
+        of_purifier = dict(blocks=blocks, sigma=sigma, weight=weight, scales=scales, denoiser=denoiser, gain=gain)
         self.purifier = list(of_purifier.values())
         self.controls = dict(classifier=classifier, **of_attack, **of_purifier, seed=seed, draws=draws)
         for words, number in ((strength, epsilon), (noise, sigma), (rounds, blocks)):
             _link(words, number)
         denoiser.input(
-            lambda chosen: [purifier_values(Purifier(denoiser=chosen))[name] for name in ("blocks", "sigma", "scales")],
+            lambda chosen: [purifier_values(Purifier(denoiser=chosen))[name] for name in SUITING],
             denoiser,
-            [blocks, sigma, scales],
+            [of_purifier[name] for name in SUITING],
             **QUIET,
         )
         denoiser.change(lambda chosen: gr.update(interactive=chosen == "rof"), denoiser, weight, **QUIET)

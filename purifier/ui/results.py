@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from purifier.alarm import Alarm
 from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
 from purifier.pictures.files import quantise
@@ -15,7 +16,7 @@ from purifier.ui.session import Session
 from purifier.ui.status import status
 from purifier.ui.updates import Update
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, facts
+from purifier.wording.readings import agreement, change, facts, suspicion
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -28,17 +29,18 @@ def titles() -> dict[str, str]:
 def drawn(session: Session, classifier: Classifier) -> Update:
     """All that the page shows of a session: its verdict and cards; nothing is marked as old, and no report or
     theatre of another session stays."""
-    readings = dict.fromkeys(titles())
+    readings, alarm = dict.fromkeys(titles()), None
     if session.original is not None:
         readings |= session.run.readings(classifier)
         unlike = is_out_of_distribution(classifier, session.original)
         readings["original"] = replace(readings["original"], out_of_distribution=unlike)
+        alarm = session.run.alarm(classifier, readings)
     return Update(
         session=session,
         verdict=_verdict(readings, session.truth),
         original_card=_card("original", session.original, readings, session, say("Choose a picture.")),
         attacked_card=_card("attacked", session.attacked, readings, session, say("Press Attack it.")),
-        purified_card=_card("purified", session.purified, readings, session, say("Press Purify it.")),
+        purified_card=_card("purified", session.purified, readings, session, say("Press Purify it."), alarm),
         attacked_old="",
         purified_old="",
         about=Markup('<p class="lp-note">{}</p>').format(_how_good(session.classifier)),
@@ -62,7 +64,14 @@ def _verdict(readings: dict[str, Reading | None], truth: str | None) -> Markup:
     return macros("results.html").verdict(sentences)
 
 
-def _card(name: str, x: Tensor | None, readings: dict[str, Reading | None], session: Session, hint: str) -> Markup:
+def _card(
+    name: str,
+    x: Tensor | None,
+    readings: dict[str, Reading | None],
+    session: Session,
+    hint: str,
+    alarm: Alarm | None = None,
+) -> Markup:
     reading, original = readings[name], readings["original"]
     views, notes = [], []
     if name == "original" and x is not None:
@@ -84,6 +93,7 @@ def _card(name: str, x: Tensor | None, readings: dict[str, Reading | None], sess
         views=views,
         note=" ".join(notes),
         classifier=session.classifier,
+        alarm="" if alarm is None or alarm.attacked is None else suspicion(alarm),
     )
 
 

@@ -50,10 +50,11 @@ def performance(session: Session, classifier: Classifier) -> Markup:
     original, attacked = (reading.top for reading in read(classifier, session.original, session.source))
     labels = list(dict.fromkeys((original, attacked)))
     found = list(purify_stages(classifier, purifier, session.source, seed=seed))
-    limit = 3 * purifier.sigma or 8 / 255  # of the colours of what was removed
+    sigma = found[0][0].sigma.item()
+    limit = 3 * sigma or 8 / 255  # of the colours of what was removed
     blocks = range(1, purifier.blocks + 1)
     rows = {n: [(stage, _row(stage, cells, limit)) for stage, cells in found if stage.block == n] for n in blocks}
-    captions = [_caption(purifier, block, step) for block in blocks for step in range(4)]
+    captions = [_caption(purifier, sigma, block, step) for block in blocks for step in range(4)]
     captions.append(
         say_html(
             "<b>The result.</b> The scales are brought back to the size of the picture and averaged. Click the "
@@ -71,7 +72,7 @@ def performance(session: Session, classifier: Classifier) -> Markup:
     )
 
 
-def _caption(purifier: Purifier, block: int, step: int) -> Markup:
+def _caption(purifier: Purifier, sigma: float, block: int, step: int) -> Markup:
     place = dict(block=block, blocks=purifier.blocks)
     if step == 0 and block == 1:
         return say_html("<b>Block {block} of {blocks}: before.</b> It starts from the picture at every scale.", **place)
@@ -82,7 +83,7 @@ def _caption(purifier: Purifier, block: int, step: int) -> Markup:
             "<b>Block {block} of {blocks}: diffuse.</b> Gaussian noise of {sigma:.3g}/255 is added at every scale; "
             "fine patterns drown in it.",
             **place,
-            sigma=255 * purifier.sigma,
+            sigma=255 * sigma,
         )
     if step == 2 and purifier.denoiser == "learned":
         return say_html(

@@ -176,7 +176,7 @@ def purifier_rows(purifier: Purifier, seed: int) -> list[Row]:
         (say("Scales"), _scales(purifier)),
         (say("Blocks"), str(purifier.blocks)),
         (say("Noise sigma, in 1/255"), f"{255 * purifier.sigma:g}"),
-        *([(say("Noise by picture, in multiples of its own"), f"{purifier.gain:g}")] if purifier.gain else []),
+        (say("Noise by picture, in multiples of its own"), f"{purifier.gain:g}"),
         (say("Denoiser"), say(DENOISERS[purifier.denoiser])),
         *of_rof,
         (say("A scale's own share when neighbours are mixed"), f"{purifier.own:g}"),

@@ -81,7 +81,7 @@ def test_a_space_is_uploaded_as_it_is_committed(committed, tmp_path):
     assert (folder / weights).read_bytes() == (ROOT / weights).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.skipif("FRESH" not in os.environ, reason="installs PyTorch once more, for minutes: set FRESH")
 def test_the_page_runs_where_only_its_requirements_are(tmp_path, monkeypatch):
     """On the Python that runs the tests; of its packages nothing is seen."""
     needed = 12e9  # bytes, with PyTorch's CUDA build

@@ -64,8 +64,8 @@ def test_the_api_has_four_named_endpoints_with_their_parameters(client):
     assert names["/classify"] == ["picture", "classifier"]
     purifier = ["blocks", "sigma", "weight", "scales"]
     own = ["method", "epsilon", "steps", "target", "seed", "knows_purifier"]
-    assert names["/attack"] == ["picture", "classifier", *own, *purifier, "denoiser"]
-    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws", "denoiser"]
+    assert names["/attack"] == ["picture", "classifier", *own, *purifier, "denoiser", "gain"]
+    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws", "denoiser", "gain"]
     assert names["/compare"] == ["picture", "classifier", "draws", "original"]
     assert all("not a medical device" in e["description"] for e in endpoints.values())
 
@@ -193,7 +193,9 @@ def test_settings_reach_the_purifier(client, file):
 
 def test_the_denoiser_may_be_the_learned_one(client, file):
     few = dict(blocks=1, sigma=8, scales=[1])
-    rof, learned = (Purifier(denoiser=name, blocks=1, scales=(1,), sigma=8 / 255) for name in ("rof", "learned"))
+    rof, learned = (
+        Purifier(denoiser=name, blocks=1, scales=(1,), sigma=8 / 255, gain=0.0) for name in ("rof", "learned")
+    )
     clean, _ = client.predict(handle_file(file), **few, draws=1, denoiser="learned", api_name="/purify")
     x = read_image(file)
     assert torch.equal(to_batch(Image.open(clean)), purified_picture(learned, x))

@@ -18,7 +18,7 @@ from purifier.ui.session import Session
 from purifier.wording.language import catalogue, speaking
 from tests.helpers.paths import ROOT
 
-SETTINGS = (2, 8, 0.02, [1.0, 0.5], "rof")  # blocks, sigma, weight, scales, denoiser
+SETTINGS = (2, 8, 0.02, [1.0, 0.5], "rof", 0)  # blocks, sigma, weight, scales, denoiser, gain
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import json
+from copy import copy
 from dataclasses import replace
 from html import unescape
 
@@ -6,9 +7,10 @@ import gradio as gr
 import pytest
 import torch
 
-from purifier.classifiers.classifier import MODELS
+from purifier.classifiers.classifier import MODELS, AlarmCalibration
 from purifier.pictures.files import quantise, read_image
 from purifier.readings import Reading, read
+from purifier.pipeline import Purifier
 from purifier.reports import record
 from purifier.runs import ANY, Attack, attack_steps, mean_reading, purify_run
 from purifier.ui.actions import attack, change_classifier, purify, set_truth
@@ -50,6 +52,16 @@ def test_agreement_is_not_called_right(session, classifier):
     agreeing = with_purified(Session(original=session.original), session.original, classifier)
     assert "agree, which does not make them right" in shown(agreeing, classifier)
     assert "readings agree" not in shown(Session(original=session.original), classifier)
+
+
+def test_the_purified_card_says_whether_the_picture_looks_attacked_where_that_was_measured(session, classifier):
+    done = replace(with_purified(session, session.original, classifier), purifier=Purifier())
+    assert "looks attacked" not in drawn(done, classifier).purified_card
+    measured = copy(classifier)
+    scores = tuple(k / 1000 for k in range(99))
+    alarm = AlarmCalibration(purifier=Purifier(), draws=1, weights="", scores=scores)
+    measured.calibration = replace(classifier.calibration, alarm=alarm)
+    assert "The picture looks attacked: of clean pictures, 1.0 % score as high." in drawn(done, measured).purified_card
 
 
 def test_a_changed_reading_and_its_return_are_told(session, classifier):
@@ -157,7 +169,7 @@ def test_pictures_are_named_in_the_language_spoken(session, classifier, monkeypa
     assert 'id="lp-card-attacked"' in html
 
 
-SETTINGS = (1, 8.0, 0.02, [1.0], "rof")  # blocks, sigma, weight, scales, denoiser
+SETTINGS = (1, 8.0, 0.02, [1.0], "rof", 0)  # blocks, sigma, weight, scales, denoiser, gain
 
 
 def test_purify_reads_the_mean_of_the_draws_and_says_so(session, classifier):

@@ -15,7 +15,7 @@ from purifier.wording.language import speaking
 from purifier.wording.readings import headline, of_draws
 from tests.helpers.pictures import lesion_like
 
-SETTINGS = (2, 8.0, 0.02, [1, 0.5], "rof")  # blocks, sigma, weight, scales, denoiser
+SETTINGS = (2, 8.0, 0.02, [1, 0.5], "rof", 0)  # blocks, sigma, weight, scales, denoiser, gain
 
 
 @pytest.fixture(scope="module")

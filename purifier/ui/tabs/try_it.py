@@ -42,7 +42,7 @@ NO_CLIPBOARD = "The browser hands over no picture from the clipboard. Press Ctrl
 class TryIt:
     """What other tabs use of this one."""
 
-    purifier: list[Component]  # blocks, sigma, weight, scales, denoiser
+    purifier: list[Component]  # blocks, sigma, weight, scales, denoiser, gain
     outputs: dict[str, Component]  # the controls and what handlers draw, by the names of Update's fields
 
 
