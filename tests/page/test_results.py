@@ -9,8 +9,8 @@ import torch
 
 from purifier.classifiers.classifier import MODELS, AlarmCalibration
 from purifier.pictures.files import quantise, read_image
-from purifier.readings import Reading, read
 from purifier.pipeline import Purifier
+from purifier.readings import Reading, read
 from purifier.reports import record
 from purifier.runs import ANY, Attack, attack_steps, mean_reading, purify_run
 from purifier.ui.actions import attack, change_classifier, purify, set_truth
@@ -216,7 +216,7 @@ def test_neither_another_language_nor_a_report_reads_again(session, classifier, 
 
 
 def test_settings_bring_the_denoiser_back(session, classifier):
-    *_, update = purify(session, *SETTINGS[:-1], "learned", seed=3, draws=1)
+    *_, update = purify(session, *SETTINGS[:-2], "learned", 4, seed=3, draws=1)
     assert not torch.equal(
         list(purify(session, *SETTINGS, seed=3, draws=1))[-1].session.purified, update.session.purified
     )

@@ -117,9 +117,9 @@ def test_the_browser_finds_nothing_against_the_policy(browser, url):
     page.on("console", lambda message: said.append(message.text))
     page.goto(url)
     choose_example(page)
-    press(page, "Attack")
+    press(page, "Attack it")
     page.get_by_text("done.").wait_for()
-    press(page, "Purify")
+    press(page, "Purify it")
     page.get_by_text("Purified.").wait_for()
     card(page, "Purified").get_by_role("img").wait_for()
     for tab in page.get_by_role("tab").all_inner_texts():
@@ -159,7 +159,7 @@ def test_behind_a_proxy_the_page_has_a_path_of_its_own(started, browser, file):
         page.on("request", lambda request: asked.append(request.url))
         page.goto(url)
         choose_example(page)
-        press(page, "Attack")
+        press(page, "Attack it")
         page.get_by_text("done.").wait_for()
         page.close()
         assert len(asked) > 10 and [at for at in asked if not at.startswith((url, "data:", "blob:"))] == []

@@ -48,7 +48,7 @@ def test_every_step_of_every_block_and_scale_has_its_picture_and_caption(session
 
 
 def test_the_caption_is_of_the_denoiser_that_was_chosen(session, classifier):
-    html = performed(session, classifier, purifier_from(*SETTINGS[:-1], "learned"), 0, 1)
+    html = performed(session, classifier, purifier_from(*SETTINGS[:-2], "learned", 4), 0, 1)
     assert html.count("A network that was trained on dermoscopic pictures takes the noise away") == 2
     assert "Total-variation" not in html and "of weight" not in html
 

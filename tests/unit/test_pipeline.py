@@ -159,7 +159,7 @@ def test_a_learned_denoiser_takes_the_place_of_rof(monkeypatch):
         return y.clamp(0, 1) * 0.5
 
     monkeypatch.setattr("purifier.pipeline.denoise", denoise)
-    purifier = Purifier(denoiser="learned", scales=(1, 0.5), blocks=1, sigma=0.1, decay=1.0)
+    purifier = Purifier(denoiser="learned", scales=(1, 0.5), blocks=1, sigma=0.1, decay=1.0, gain=0.0)
     x = torch.rand(1, 3, 64, 64, generator=seeded())
     stages = list(purifier.stages(x, seeded()))
     assert seen == [(64, pytest.approx(0.1)), (32, pytest.approx(0.05))]
