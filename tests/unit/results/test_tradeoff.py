@@ -75,9 +75,12 @@ def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_tru
 
 
 def test_mdda_at_one_scale_is_mdda_too():
-    rows = made_up({"none": NOTHING, "mdda": (0.6, 0.5), "mdda8": (0.7, 0.5), "noisy-rof0.03": (0.88, 0.8)})
+    rows = made_up(
+        {"none": NOTHING, "mdda": (0.6, 0.5), "mdda8": (0.7, 0.5), "mdda-rof": (0.5, 0.4), "noisy-rof0.03": (0.88, 0.8)}
+    )
     found = {r.defence: r for r in at_equal_cost(rows, budgets=(5.0,))}
-    assert found["mdda"].settings == ["mdda", "mdda8", "noisy-rof0.03"]
+    assert found["mdda"].settings == ["mdda", "mdda8", "mdda-rof", "noisy-rof0.03"]
+    assert found["mdda-rof"].defence_title == "MDDA with ROF" and found["mdda-rof"].mdda_ahead_by is None
     assert found["mdda"].accuracy == found["noisy-rof"].accuracy and found["mdda"].accuracy.value > 0.75
 
 
