@@ -44,13 +44,14 @@ def observed(handler: Callable) -> Iterator[None]:
 
 
 class JsonLines(logging.Formatter):
-    """Each record is a line of JSON with its ``extra``; of an exception only the kind, for its text may name files."""
+    """Each record is a line of JSON with what may be in its ``extra``, and nothing that others add to records; of an
+    exception only the kind, for its text may name files."""
 
-    NOT_EXTRA = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
+    EXTRA = ("endpoint", "outcome", "seconds", "version", "finished")
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        extra = {name: value for name, value in vars(record).items() if name not in self.NOT_EXTRA}
+        extra = {name: vars(record)[name] for name in self.EXTRA if name in vars(record)}
         kind = {"error": record.exc_info[0].__name__} if record.exc_info else {}
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
         return json.dumps({"time": when, "level": record.levelname, "event": record.getMessage(), **extra, **kind})

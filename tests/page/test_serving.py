@@ -96,7 +96,9 @@ def test_of_an_exception_the_log_has_only_the_kind():
     try:
         raise OSError("/home/Erika Mustermann.png")
     except OSError:
-        record = LOG.makeRecord(LOG.name, logging.ERROR, "", 0, "failed", (), sys.exc_info(), extra=dict(endpoint="a"))
+        record = LOG.makeRecord(
+            LOG.name, logging.ERROR, "", 0, "failed", (), sys.exc_info(), extra=dict(endpoint="a", file="b")
+        )
     line = json.loads(JsonLines().format(record))
     assert line.pop("time") and line == dict(level="ERROR", event="failed", endpoint="a", error="OSError")
 
