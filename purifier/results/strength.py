@@ -58,7 +58,8 @@ def _section(number: int, attempt: Attempt, runs: dict[str, list[Record]]) -> st
     hours = f"{attempt.hours:g} hours of training. " if attempt.hours else ""
     parts = [f"### {number}. {attempt.what}", f"{attempt.why} {hours}**{attempt.result}**"]
     if attempt.measured:
-        parts.append(markdown(pd.DataFrame(_row(runs[run], defence) for run, defence in attempt.measured)))
+        rows = pd.DataFrame(_row(runs[run], defence) for run, defence in attempt.measured)
+        parts.append(markdown(rows.loc[:, (rows != "–").any()]))
     return "\n\n".join(parts)
 
 
