@@ -56,7 +56,7 @@ def strength_page(folder: Path = FOLDER) -> str:
 
 def _section(number: int, attempt: Attempt, runs: dict[str, list[Record]]) -> str:
     hours = f"{attempt.hours:g} hours of training. " if attempt.hours else ""
-    parts = [f"### {number}. {attempt.what}", f"{attempt.why} {hours}**{attempt.result}**"]
+    parts = [f"## {number}. {attempt.what}", f"{attempt.why} {hours}**{attempt.result}**"]
     if attempt.measured:
         rows = pd.DataFrame(_row(runs[run], defence) for run, defence in attempt.measured)
         parts.append(markdown(rows.loc[:, (rows != "–").any()]))

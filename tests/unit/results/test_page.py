@@ -111,8 +111,9 @@ def test_what_the_page_says_in_its_own_words_was_measured():
 def test_a_purifier_s_settings_in_words_leave_out_what_does_not_count():
     stored = dict(scales=[1.0, 0.5], blocks=2, sigma=14 / 255, weight=0.06, own=0.6)  # from before there was a choice
     assert purifier_text(stored) == "scales 1, 0.5; 2 blocks; sigma 14/255; weight 0.06; own 0.6"
-    learned = "scales 1, 0.5; 2 blocks; sigma 14/255; learned denoiser; own 0.6; coarser scales' low frequencies only"
-    assert purifier_text(stored | dict(denoiser="learned", bands=True)) == learned
+    noise = "sigma 14/255 and 4 times the picture's own noise"
+    learned = f"scales 1, 0.5; 2 blocks; {noise}; learned denoiser; own 0.6; coarser scales' low frequencies only"
+    assert purifier_text(stored | dict(denoiser="learned", bands=True, gain=4.0)) == learned
 
 
 def test_settings_that_ship_are_those_that_tuning_found():

@@ -1,5 +1,7 @@
 """The page of what was tried, from the attempts and the runs beside them."""
 
+import re
+
 import pytest
 
 from purifier.results import strength as module
@@ -14,7 +16,7 @@ ONE = '[[attempts]]\nwhat = "a"\nwhy = "b"\nhours = 1\nresult = "c"\n'
 def test_the_page_is_what_the_command_writes_from_what_is_stored():
     page = (ROOT / "docs" / "strength.md").read_text(encoding="utf-8")
     assert page == strength_page(), "run: purifier results --docs docs/robustness.md"
-    sections = [line.partition(". ")[2] for line in page.splitlines() if line.startswith("### ")]
+    sections = [line.partition(". ")[2] for line in page.splitlines() if re.match(r"## \d", line)]
     assert sections == [attempt.what for attempt in read_attempts()]
 
 
@@ -47,4 +49,4 @@ def test_an_attempt_with_a_key_that_is_unknown_is_refused(tmp_path):
 def test_the_tables_of_the_runs_are_written_too(tmp_path):
     (tmp_path / "attempts.toml").write_text(ONE, encoding="utf-8")
     write_strength_page(tmp_path / "strength.md", tmp_path)
-    assert "### 1. a\n\nb 1 hours of training. **c**" in (tmp_path / "strength.md").read_text(encoding="utf-8")
+    assert "## 1. a\n\nb 1 hours of training. **c**" in (tmp_path / "strength.md").read_text(encoding="utf-8")
