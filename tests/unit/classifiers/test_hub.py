@@ -142,7 +142,7 @@ def test_the_page_says_where_a_classifier_came_from(client, hub):
     statuses = [unescape(client("page", "hf-hub:someone/page")[-1]) for _ in range(2)]
     assert all("Classifier: hf-hub:someone/page@" in text for text in statuses)
     assert "(downloaded)" in statuses[0] and "(from this machine's cache)" in statuses[1]
-    assert client("page", "augmented")[-1].endswith("Classifier: augmented</p>")
+    assert client("page", "standard")[-1].endswith("Classifier: standard</p>")
     assert "no repository someone/none" in client("page", "hf-hub:someone/none")[-1]
 
 
