@@ -81,8 +81,9 @@ def bundled_denoiser(device: str) -> Denoiser:
     Raises ``ValueError`` where its weights are not those released.
     """
     check_bundled(FOLDER)
-    model = Denoiser(**json.loads((FOLDER / "config.json").read_text(encoding="utf-8")))
-    model.load_state_dict(load_file(WEIGHTS))  # from_pretrained prints, which is no line of JSON
+    with torch.device("meta"):  # so that no first weights are drawn from torch's global generator
+        model = Denoiser(**json.loads((FOLDER / "config.json").read_text(encoding="utf-8")))
+    model.load_state_dict(load_file(WEIGHTS), assign=True)  # from_pretrained prints, which is no line of JSON
     return model.eval().requires_grad_(False).to(device)
 
 
