@@ -510,6 +510,8 @@ def test_axe_finds_no_serious_violation(page, scheme):
     for tab in page.get_by_role("tab").all():
         tab.click()
         page.wait_for_timeout(500)  # it fades in
+        if tab.inner_text() == "Evidence":  # whose table is drawn when it is opened
+            page.locator(".lp-evidence-records .search-input[aria-label]").wait_for()
         found = Axe().run(page).response["violations"]
         serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
         assert not serious, (tab.inner_text(), serious)
