@@ -1,7 +1,6 @@
 """A learned denoiser of dermoscopy, which may take ROF's place. Images are (B, 3, H, W)."""
 
 import functools
-import hashlib
 import json
 
 import torch
@@ -10,7 +9,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from purifier.files import ASSETS, check_bundled
+from purifier.files import ASSETS, check_bundled, digest_of_file
 
 FOLDER = ASSETS / "denoiser"
 WEIGHTS = FOLDER / "model.safetensors"
@@ -90,7 +89,7 @@ def bundled_denoiser(device: str) -> Denoiser:
 @functools.cache
 def digest_of_weights() -> str:
     """SHA-256 of the file of the bundled weights."""
-    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    return digest_of_file(WEIGHTS)
 
 
 def _level(width: int, depth: int) -> nn.Sequential:

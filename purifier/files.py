@@ -26,6 +26,11 @@ def bundled_digests() -> dict[str, str]:
     return {path: digest for digest, path in (line.split() for line in lines)}
 
 
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of its content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def check_bundled(folder: Path = ASSETS) -> None:
     """Raise ``ValueError`` for bundled weights in ``folder`` that are not those released, or are not there."""
     for name, digest in bundled_digests().items():
@@ -34,7 +39,7 @@ def check_bundled(folder: Path = ASSETS) -> None:
             continue
         if not path.is_file():
             raise UserError("The bundled weights {file} are missing: install or check out the package anew.", file=name)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if digest_of_file(path) != digest:
             raise UserError(
                 "The bundled weights {file} are not those that were released: install or check out the package anew.",
                 file=name,
@@ -44,9 +49,7 @@ def check_bundled(folder: Path = ASSETS) -> None:
 def write_manifest() -> None:
     """Declare the bundled weights as they are now to be those released."""
     files = sorted(path for kind in ("models/*", "denoiser") for path in ASSETS.glob(f"{kind}/model.safetensors"))
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(ASSETS).as_posix()}\n" for path in files
-    ]
+    lines = [f"{digest_of_file(path)}  {path.relative_to(ASSETS).as_posix()}\n" for path in files]
     write_atomically(MANIFEST, "".join(lines).encode())
     bundled_digests.cache_clear()
 

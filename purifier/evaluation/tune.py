@@ -53,10 +53,11 @@ STARTS = {
         Purifier(denoiser="learned", scales=(1.0,), blocks=2, sigma=4 / 255, own=0.6, gain=4.0),
     ),
 }
-OURS = f"mdda-{Purifier.denoiser}"  # whose settings the sensitivity plot varies
+VARIED = f"mdda-{Purifier.denoiser}"  # whose settings the sensitivity plot varies
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
     "sigma": (4 / 255, 8 / 255, 12 / 255, 16 / 255),
+    "weight": (0.0, 0.03, 0.06, 0.09),  # of ROF
     "scales": ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25), (2.0, 1.0, 0.5, 0.25)),
     "own": (0.3, 0.6, 1.0),
     "gain": (0.0, 2.0, 4.0, 8.0),
@@ -130,9 +131,10 @@ def tune(
         points = [(family, accuracy["clean"], accuracy[kind]) for family, accuracy in tried]
         figure = plot_tradeoff(points, f"{kind}, oblivious attacker")
         save_figure(figure, out / f"tradeoff-{kind.removesuffix('/255').replace(' ', '-').lower()}")
-    if sensitivity and OURS in best:
-        centre = Purifier.read(best[OURS]["purifier"])
-        points = [(setting, value) for setting, values in SENSITIVITY.items() for value in values]
+    if sensitivity and VARIED in best:
+        centre = Purifier.read(best[VARIED]["purifier"])
+        told = [setting for setting in SENSITIVITY if setting != "weight" or centre.denoiser == "rof"]
+        points = [(setting, value) for setting in told for value in SENSITIVITY[setting]]
         found = []
         for setting, value in tqdm(points, desc="sensitivity"):
             purifier = replace(centre, **{setting: value})

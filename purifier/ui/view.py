@@ -2,10 +2,8 @@
 
 import warnings
 
-from torch import Tensor
-
 from purifier.figures import Figure, as_svg
-from purifier.templates import Markup, macros
+from purifier.templates import Markup
 from purifier.ui.components import STATIC
 from purifier.wording.language import ENGLISH, spoken
 
@@ -24,8 +22,3 @@ def drawing(figure: Figure) -> Markup:
         # Matplotlib measures with a font of its own; the browser, which draws the words, has others.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         return Markup(as_svg(figure).replace("<svg ", '<svg overflow="visible" ', 1))  # where its letters are wider
-
-
-def picture_tag(x: Tensor, alt: str) -> str:
-    """The picture as a PNG inside the page, so that what is shown is, to the bit, what was read."""
-    return str(macros("picture.html").picture(x, alt))

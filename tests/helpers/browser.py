@@ -1,10 +1,9 @@
 """What the tests in a real browser share: its start, the served page, and a visitor's usual moves."""
 
-import gc
-
 import pytest
 
-from purifier.ui.page import LAUNCH, build_page
+from purifier.ui.page import build_page
+from tests.helpers.server import serving
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -24,11 +23,8 @@ def browser(chromium):
 
 @pytest.fixture(scope="module")
 def served(browser):
-    demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield url
-    demo.close()
-    gc.collect()  # the server's loops and sockets go here, where their warnings are expected, and not in a later test
+    with serving(build_page()) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 from playwright.sync_api import Page, sync_playwright
 
-from purifier.ui.page import LAUNCH, build_page
+from purifier.ui.page import build_page
 from tests.helpers.browser import FLAGS, fill, open_tab, press
 from tests.helpers.paths import CHROMIUM, ROOT
+from tests.helpers.server import serving
 
 OUT = ROOT / "assets" / "screenshots"
 WIDTH, HEIGHT = 1440, 900
@@ -12,9 +13,7 @@ WIDTH, HEIGHT = 1440, 900
 
 def main() -> None:
     OUT.mkdir(exist_ok=True)
-    demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    with sync_playwright() as playwright:
+    with serving(build_page()) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         page.goto(url)
@@ -37,7 +36,6 @@ def main() -> None:
         page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
         shoot(page, "lessons")
         browser.close()
-    demo.close()
 
 
 def shoot(page: Page, name: str) -> None:

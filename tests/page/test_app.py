@@ -3,7 +3,6 @@
 import ast
 import asyncio
 import base64
-import gc
 import json
 
 import numpy as np
@@ -24,9 +23,9 @@ from purifier.defences import FAMILIES
 from purifier.pictures.files import quantise, to_batch
 from purifier.readings import is_out_of_distribution, read
 from purifier.runs import Attack, attack_steps, mean_reading, purified_picture
-from purifier.ui.page import LAUNCH, build_page
+from purifier.ui.page import build_page
 from tests.helpers.pictures import lesion_like
-from tests.helpers.server import start_app
+from tests.helpers.server import serving, start_app
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
 
@@ -39,10 +38,8 @@ def page(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PURIFIER_EXAMPLES", str(folder))
         demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield url
-    demo.close()
-    gc.collect()  # the server's loops and sockets go here, where their warnings are expected, and not in a later test
+    with serving(demo) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

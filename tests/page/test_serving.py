@@ -1,6 +1,5 @@
 """What the server tells browsers and monitors, how it lies behind a proxy, and how it starts and ends."""
 
-import gc
 import json
 import logging
 import os
@@ -19,12 +18,12 @@ from gradio_client.exceptions import AppError
 from purifier import __version__
 from purifier.files import bundled_digests
 from purifier.ui.observed import LOG, JsonLines
-from purifier.ui.page import LAUNCH, build_page
+from purifier.ui.page import build_page
 from tests.helpers.browser import card, choose_example, open_tab, press
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import lesion_like
 from tests.helpers.proxy import below
-from tests.helpers.server import start_app
+from tests.helpers.server import serving, start_app
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
 COUNT = r'^purifier_request_seconds_count{endpoint="api.classify",outcome="(\w+)"} (\d+)'
@@ -34,11 +33,8 @@ document.addEventListener("securitypolicyviolation", e => violations.push([e.vio
 
 @pytest.fixture(scope="module")
 def url():
-    demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield url
-    demo.close()
-    gc.collect()  # as in the other tests of the served page
+    with serving(build_page()) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from purifier.pictures.files import quantise, read_image
 from purifier.readings import Reading
 from purifier.templates import macros
-from purifier.ui.view import picture_tag, within
+from purifier.ui.view import within
 from purifier.wording.language import catalogue, speaking
 from purifier.wording.readings import headline
 from purifier.wording.runs import scale_name
@@ -28,7 +28,7 @@ def reading():
 
 def test_a_picture_in_the_page_has_exactly_the_pixels_that_were_read():
     x = quantise(torch.rand(1, 3, 70, 90))
-    tag = picture_tag(x, "a picture")
+    tag = macros("picture.html").picture(x, "a picture")
     data = re.search(r'src="data:image/png;base64,([^"]+)"', tag)[1]
     assert torch.equal(read_image(base64.b64decode(data), size=None), x)
     assert 'alt="a picture"' in tag and 'width="90" height="70"' in tag
