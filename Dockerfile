@@ -1,8 +1,11 @@
 # The page on CPUs alone, for any user and a read-only file system: deploy/compose.yaml runs it so.
 FROM python:3.11-slim-bookworm AS packages
+# The index that pytorch.org names for PyTorch on the CPU.
+ARG TORCH_INDEX
 COPY requirements-cpu.txt requirements.lock /tmp/
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps -r /tmp/requirements-cpu.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --index-url "${TORCH_INDEX:?}" \
+        -r /tmp/requirements-cpu.txt \
     && /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes -r /tmp/requirements.lock \
     && rm -rf /opt/venv/lib/python3.11/site-packages/torch/include \
         /opt/venv/lib/python3.11/site-packages/torch/test
