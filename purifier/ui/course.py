@@ -1,4 +1,4 @@
-"""What was predicted in the lessons, by a visitor or by a class before one screen. It lasts as long as the open page."""
+"""What was predicted in the lessons, by a visitor or by a class before one screen. It lasts while the page is open."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
