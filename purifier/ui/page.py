@@ -21,7 +21,7 @@ from purifier.wording.language import languages
 
 TITLE = "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees.</p>"
 LEVEL = "clinician"  # at the first visit
-FOLLOW = "() => { if (document.body.dataset.started) history.replaceState(null, '', '#%s'); }"
+FOLLOW = "() => { if (document.body.dataset.started) history.replaceState(null, '', location.search + '#%s'); }"
 TOGGLE = "() => document.querySelector('.lp-drawer .toggle-button').click()"
 NOTICE = "Research and teaching; not a medical device."
 FOOTER = (

@@ -16,7 +16,7 @@ from purifier.ui.components import PRIVATE, STATIC, label
 from purifier.ui.controls import classifier_choices, control_values, purifier_values
 from purifier.ui.course import Course
 from purifier.ui.drawer import QUIET
-from purifier.ui.events import errors_as_messages, restart_on, stop_on, update_on
+from purifier.ui.events import errors_as_messages, pause, stop_on, update_on
 from purifier.ui.examples import BUNDLED, truth_of
 from purifier.ui.handouts import handouts
 from purifier.ui.results import drawn, titles
@@ -117,7 +117,10 @@ def add_learn(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     for done in running:  # what came true stands beside what the class said
         done.then(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally], **QUIET)
     stop_on(stop.click, running, [said, outputs["status"]])
-    restart_on(which.change, running, switch, [which, course, counts], dict(own, status=outputs["status"]))
+    # Out of the queue, whose stream may be that of the page's opening and be closed meanwhile.
+    ended = which.change(pause, None, None, cancels=running, **QUIET)
+    shown = dict(own, status=outputs["status"])
+    update_on(ended.then, switch, [which, course, counts], shown, trigger_mode="always_last", **QUIET)
     which.change(None, which, None, js=_script("lesson.js"), **QUIET)
     for button, step in ((back, -1), (forward, 1)):
         button.click(None, which, which, js=GO % step, **QUIET)
