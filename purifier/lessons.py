@@ -298,7 +298,7 @@ LESSONS = (
             "are mixed. The purifier knows neither the classifier nor the attack, and the attacker does not know the "
             "purifier."
         ),
-        prediction="The attack made something benign of the carcinoma. What will be read after purification?",
+        prediction="The attack will change the reading. What will be read after purification?",
         choices=(
             "What the attack made of it",
             "What the original was read as",

@@ -68,17 +68,18 @@ def add_learn(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     course, counts = gr.State(Course()), gr.State({})
     with gr.Column(elem_classes="lp-learn"):
         with gr.Row(elem_classes="lp-lessons"):
-            back = gr.Button(label("Back"), size="sm", min_width=70)
-            # One set of components for all lessons, and so no gr.Walkthrough, whose steps have each their own.
-            which = gr.Dropdown(
-                [(f"{i + 1}. {label(lesson.title)}", i) for i, lesson in enumerate(LESSONS)],
-                value=0,
-                label=label("Lesson"),
-                show_label=False,
-                container=False,
-                filterable=False,
-            )
-            forward = gr.Button(label("Next"), size="sm", min_width=70)
+            with gr.Row(elem_classes="lp-steps"):
+                back = gr.Button(label("Back"), size="sm", min_width=70)
+                # One set of components for all lessons, and so no gr.Walkthrough, whose steps have each their own.
+                which = gr.Dropdown(
+                    [(f"{i + 1}. {label(lesson.title)}", i) for i, lesson in enumerate(LESSONS)],
+                    value=0,
+                    label=label("Lesson"),
+                    show_label=False,
+                    container=False,
+                    filterable=False,
+                )
+                forward = gr.Button(label("Next"), size="sm", min_width=70)
             score = gr.HTML(_score(Course()))
         intro = gr.HTML()
         with gr.Row(elem_classes="lp-reveal"):
