@@ -86,12 +86,18 @@ def _fools_unseen(done: Run, seen: Seen) -> bool:
 
 def _makes_benign(done: Run, seen: Seen) -> bool:
     here = seen[DEFAULT]
-    return here["original"].top == MELANOMA and here["attacked"].top == NEVUS
+    nevus = here["attacked"].top == NEVUS and here["attacked"].malignant() < 0.1
+    return here["original"].top == MELANOMA and nevus
 
 
 def _makes_malignant(done: Run, seen: Seen) -> bool:
     here = seen[DEFAULT]
-    return here["original"].top == KERATOSIS and here["attacked"].top == MELANOMA
+    malignant = [here[name].malignant() for name in ("original", "attacked")]
+    return (
+        here["original"].top == KERATOSIS
+        and here["attacked"].top == MELANOMA
+        and malignant[0] < 0.1 < 0.9 < malignant[1]
+    )
 
 
 def _returns(done: Run, seen: Seen) -> bool:
