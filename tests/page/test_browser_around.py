@@ -110,6 +110,23 @@ def test_a_class_is_counted_and_shown_large(page, served):
     before = page.locator(".lp-learn h2").first.bounding_box()["height"]
     page.get_by_label("Projector view").check()
     assert page.locator(".lp-learn h2").first.bounding_box()["height"] > 1.2 * before
+    page.get_by_label("Projector view").uncheck()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation_in_a_lesson(page, served, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    open_lesson(page, served, 4)
+    choose_answer(page, 1)
+    page.get_by_text("For teachers: the class, the projector, handouts").click()
+    page.get_by_label("Count the predictions of a class").check()
+    page.wait_for_timeout(500)
+    found = Axe().run(page).response["violations"]
+    assert not [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
 
 
 def test_handouts_are_made_for_students_and_for_teachers(page, browser, served):
