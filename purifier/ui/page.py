@@ -15,13 +15,13 @@ from purifier.ui.serving import app_settings
 from purifier.ui.session import Session
 from purifier.ui.tabs.about import add_about
 from purifier.ui.tabs.evidence import add_evidence
-from purifier.ui.tabs.lessons import add_lessons
+from purifier.ui.tabs.learn import add_learn
 from purifier.ui.tabs.try_it import add_try_it
 from purifier.wording.language import languages
 
 TITLE = "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees.</p>"
 LEVEL = "clinician"  # at the first visit
-FOLLOW = "() => { if (document.body.dataset.started) history.replaceState(null, '', '#%s'); }"
+FOLLOW = "() => { if (document.body.dataset.started) history.replaceState(null, '', location.search + '#%s'); }"
 TOGGLE = "() => document.querySelector('.lp-drawer .toggle-button').click()"
 NOTICE = "Research and teaching; not a medical device."
 FOOTER = (
@@ -88,13 +88,13 @@ def build_page() -> gr.Blocks:
             )
         with gr.Tab(label("Try"), elem_id="try") as first:
             try_it = add_try_it(page, session, drawer)
-        with gr.Tab(label("Lessons"), elem_id="lessons") as lessons:
-            add_lessons(try_it.outputs, lessons)
+        with gr.Tab(label("Learn"), elem_id="learn") as learn:
+            add_learn(try_it.outputs, learn)
         with gr.Tab(label("Evidence"), elem_id="evidence") as evidence:
             add_evidence(session, try_it.purifier, drawer.controls["seed"], evidence)
         with gr.Tab(label("About"), elem_id="about") as about:
             add_about(page)
-        _remember(page, level, (first, lessons, evidence, about))
+        _remember(page, level, (first, learn, evidence, about))
         # Gradio translates one text in each component.
         gr.HTML(f"<p>{label(FOOTER)} {default_device().type}.</p>")
         gr.HTML(f'<p class="lp-notice"><strong>{label(NOTICE)}</strong></p>', elem_classes="lp-always")

@@ -50,12 +50,6 @@ def drawn(session: Session, classifier: Classifier) -> Update:
     )
 
 
-def row(update: Update) -> Markup:
-    """The verdict and the cards of an update together, for other tabs."""
-    cards = (update.original_card, update.attacked_card, update.purified_card)
-    return Markup('{}<div class="lp-cards">{}</div>').format(update.verdict, Markup("").join(cards))
-
-
 def _verdict(readings: dict[str, Reading | None], truth: str | None) -> Markup:
     sentences = facts(*readings.values(), truth)
     if not sentences and (said := agreement(*readings.values())):

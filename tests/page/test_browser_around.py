@@ -24,19 +24,34 @@ def readings_so_far(page):
     return [text.replace("\N{NO-BREAK SPACE}", " ") for text in texts if text != "–"]
 
 
+def open_lesson(page, served, number):
+    page.goto(f"{served}?lesson={number + 1}")
+    page.get_by_text(f"Lesson {number + 1} of {len(LESSONS)}").wait_for()
+
+
+def choose_answer(page, k):
+    page.get_by_role("button", name=f"{'ABC'[k]}. ").click()
+    page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
+
+
 @pytest.mark.parametrize("number", range(len(LESSONS)))
-def test_a_lesson_sets_the_controls_runs_and_shows_what_it_claims(page, number):
+def test_a_lesson_lets_predict_runs_and_shows_what_it_claims(page, served, number):
     lesson = LESSONS[number]
     done, seen = teach(lesson, BUNDLED / lesson.example)
-    open_tab(page, "Lessons")
-    page.get_by_role("radio", name=lesson.title).check()
-    page.get_by_text(f"Lesson {number + 1} of {len(LESSONS)}").wait_for()
-    press(page, "Run this lesson")
-    page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
     expected = seen[done.settings.classifier]
+    open_lesson(page, served, number)
+    assert readings_so_far(page) == [headline(expected["original"])]
+    assert not page.get_by_text(lesson.look[0]).or_(page.get_by_text(lesson.question)).is_visible()
+    right, chosen = lesson.outcome(done, seen), number % 3
+    choose_answer(page, chosen)
     assert lesson.claim(done, seen)
-    assert readings_so_far(page) == [headline(reading) for reading in expected.values()]
-    page.get_by_text(lesson.question).first.wait_for()
+    shown = [headline(reading) for reading in expected.values()]
+    assert readings_so_far(page)[: len(shown)] == shown
+    page.get_by_text("You predicted it." if chosen == right else "It came out otherwise.").wait_for()
+    page.get_by_text(f"Score: {int(chosen == right)} of 1").wait_for()
+    look, cards = (page.locator(where).bounding_box() for where in (f"text={lesson.look[0]}", ".lp-learn .lp-cards"))
+    assert look["x"] > cards["x"] + cards["width"], "what to look at stands beside the pictures"
+    page.get_by_text(lesson.question).wait_for()
     answer = page.locator(".lp-lesson details")
     assert answer.get_by_text(lesson.answer).is_hidden()
     answer.locator("summary").click()
@@ -45,28 +60,88 @@ def test_a_lesson_sets_the_controls_runs_and_shows_what_it_claims(page, number):
         row = page.locator(".lp-readers").get_by_role("row", name=name)
         assert ("not fooled" in row.inner_text()) == (seen[name]["attacked"].top == seen[name]["original"].top)
     open_tab(page, "Try")
-    assert readings_so_far(page) == [headline(reading) for reading in expected.values()]
+    assert readings_so_far(page) == shown
     if lesson.settings.attack is not None:
         open_settings(page, "Clinician")
-        assert page.get_by_label("The attacker knows the purifier").is_checked() == (number == 4)
+        knows = page.get_by_label("The attacker knows the purifier").is_checked()
+        assert knows == (lesson.settings.attack.known is not None)
 
 
-NO_PRINTER = """void (window.open = (open => (...how) => {
-  const opened = open(...how);
-  opened.print = () => { opened.printed = 1 };
-  return opened;
-})(window.open))"""
+def test_lessons_are_turned_like_pages_and_the_address_keeps_the_place(page, served):
+    open_lesson(page, served, 4)
+    press(page, "Next")
+    page.get_by_text("Lesson 6 of 7").wait_for()
+    press(page, "Back")
+    page.get_by_text("Lesson 5 of 7").wait_for()
+    page.wait_for_function("location.search === '?lesson=5' && location.hash === '#learn'")
+    open_tab(page, "About")
+    page.wait_for_function("location.hash === '#about'")
+    open_tab(page, "Learn")
+    page.wait_for_function("location.hash === '#learn'")
+    page.reload()
+    page.get_by_text("Lesson 5 of 7").wait_for()
+    choose_answer(page, 2)
+    press(page, "Back")
+    page.get_by_text("Lesson 4 of 7").wait_for()
+    assert page.get_by_role("button", name="A. ").is_enabled() and "Purified" in page.locator(".lp-learn").inner_text()
+    press(page, "Next")
+    page.get_by_text("You predicted it.").wait_for()
+    assert page.get_by_role("button", name="A. ").is_disabled()
+    press(page, "Run it again")
+    page.get_by_text("The lesson is done.").wait_for()
+    page.get_by_text("Score: 1 of 1").wait_for()
 
 
-def test_the_teachers_page_is_printed_by_itself(page):
-    open_tab(page, "Lessons")
-    page.get_by_text("For teachers: how to run the class").click()
-    page.evaluate(NO_PRINTER)
-    with page.expect_popup() as opened:
-        press(page, "Print this page")
-    opened.value.get_by_role("heading", name="How to run the class").wait_for()
-    assert opened.value.get_by_role("heading", level=3).count() == len(LESSONS)
-    assert opened.value.evaluate("window.printed") == 1
+def test_a_class_is_counted_and_shown_large(page, served):
+    open_lesson(page, served, 4)
+    assert not page.get_by_role("button", name="+ A").is_visible()
+    page.get_by_text("For teachers: the class, the projector, handouts").click()
+    page.get_by_label("Count the predictions of a class").check()
+    for _ in range(3):
+        press(page, "+ C")
+    page.get_by_label("Hands for A").fill("9")
+    page.get_by_text("The class: 12 predictions").wait_for()
+    choose_answer(page, 0)
+    bars = page.locator(".lp-tally")
+    bars.get_by_text("came true").wait_for()
+    assert [row.split()[0] for row in bars.get_by_role("row").all_inner_texts() if "came true" in row] == ["C"]
+    press(page, "Next")
+    page.get_by_text("The class: 0 predictions").wait_for()
+    before = page.locator(".lp-learn h2").first.bounding_box()["height"]
+    page.get_by_label("Projector view").check()
+    assert page.locator(".lp-learn h2").first.bounding_box()["height"] > 1.2 * before
+    page.get_by_label("Projector view").uncheck()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation_in_a_lesson(page, served, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    open_lesson(page, served, 4)
+    choose_answer(page, 1)
+    page.get_by_text("For teachers: the class, the projector, handouts").click()
+    page.get_by_label("Count the predictions of a class").check()
+    page.wait_for_timeout(500)
+    found = Axe().run(page).response["violations"]
+    assert not [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
+
+
+def test_handouts_are_made_for_students_and_for_teachers(page, browser, served):
+    open_lesson(page, served, 0)
+    page.get_by_text("For teachers: the class, the projector, handouts").click()
+    press(page, "Make the handouts")
+    page.get_by_text("The handouts are ready").wait_for(timeout=240_000)
+    for name, answers in (("Handout for students", 0), ("Handout with answers, for teachers", len(LESSONS))):
+        file = download(page, name).read_text(encoding="utf-8")
+        sheet = browser.new_page()
+        sheet.set_content(file)
+        assert sheet.get_by_role("heading", level=2).count() == len(LESSONS) + (answers > 0)
+        assert sheet.get_by_text("\u2611").count() == answers
+        assert sheet.evaluate("[...document.images].every(x => x.naturalWidth === 224)")
+        sheet.close()
 
 
 def download(page, name):
@@ -164,8 +239,8 @@ def test_a_picture_comes_from_the_archive_with_its_licence(browser, served, arch
 @pytest.mark.parametrize(
     ("locale", "attack", "purify", "done", "tabs"),
     [
-        ("de-CH", "Angreifen", "Reinigen", "Gereinigt.", ("Lektionen", "Belege")),
-        ("zh-CN", "攻击", "净化", "净化完成。", ("课程", "证据")),
+        ("de-CH", "Angreifen", "Reinigen", "Gereinigt.", ("Lernen", "Belege")),
+        ("zh-CN", "攻击", "净化", "净化完成。", ("学习", "证据")),
     ],
 )
 def test_the_page_speaks_the_browser_s_language(browser, served, locale, attack, purify, done, tabs):

@@ -7,7 +7,7 @@ function look() {
   for (const input of element.querySelectorAll("input[name=view]")) input.checked = input.value === kept.view;
 }
 function hold(button, isHeld) {
-  const picture = button.closest("figure").querySelector(".lp-zoom img"), original = document.getElementById("lp-card-original");
+  const picture = button.closest("figure").querySelector(".lp-zoom img"), original = element.querySelector("#lp-card-original") ?? document.getElementById("lp-card-original");
   for (const other of isHeld ? element.querySelectorAll("[data-view]") : []) other.hidden = true;
   picture.dataset.src ??= picture.src;
   picture.src = isHeld ? original.src : picture.dataset.src;
