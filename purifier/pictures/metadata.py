@@ -22,6 +22,7 @@ NEAR_SRGB = (0.43, 0.48)  # of PNG's gAMA: what programs write that mean sRGB
 CICP_PRIMARIES = {1: SRGB, 12: DISPLAY_P3, 9: BT2020}  # ITU-T H.273
 CICP_GAMMAS = {1: None, 6: None, 13: None, 14: None, 15: None, 4: 2.2, 8: 1.0}  # None: sRGB's curve, or much like it
 CICP_HDR = {16: "PQ", 18: "HLG"}
+MOST_SCANNED = 1_000_000_000  # pixels times scans of a JPEG: twenty of the largest picture, where programs write ten
 
 
 @dataclass(kw_only=True)
@@ -118,7 +119,7 @@ def _of_jpeg(data: bytes) -> Parts:
         ):
             kept.append(data[place:end])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            _check_frame(marker, body)
+            _check_frame(marker, body, data.count(b"\xff\xda", end))
         place = end
     if sorted(chunks) == list(range(1, len(chunks) + 1)):
         parts.profile = b"".join(chunks[number] for number in sorted(chunks))
@@ -126,11 +127,14 @@ def _of_jpeg(data: bytes) -> Parts:
     return parts
 
 
-def _check_frame(marker: int, frame: bytes) -> None:
-    """PIL reads the frames of 8 bits that are sequential or progressive."""
+def _check_frame(marker: int, frame: bytes, scans: int) -> None:
+    """PIL reads the frames of 8 bits that are sequential or progressive. Each scan goes over all pixels, and takes only
+    some bytes of a file."""
     if len(frame) < 6:
         return  # damaged, as PIL will say
     bits, channels = frame[0], frame[5]
+    if scans > 1 and scans * int.from_bytes(frame[1:3]) * int.from_bytes(frame[3:5]) > MOST_SCANNED:
+        raise UserError("The JPEG picture is coded in {count} scans, too many for its size. Save it anew.", count=scans)
     kind = Text("unusual")
     if marker in (*LOSSLESS, *HIERARCHICAL):
         kind = Text("lossless") if marker in LOSSLESS else Text("hierarchical")
