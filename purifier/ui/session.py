@@ -1,6 +1,7 @@
 """What one visitor has on the page."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ class Session:
 
     original: Tensor | None = None
     is_own: bool = False  # the visitor's, and no example
+    upload: Path | None = None  # the file that it came in
     truth: str | None = None  # its true diagnosis, a code of ISIC 2019's, where it is known
     attacked: Tensor | None = None
     attack: Attack | None = None  # that made it
@@ -49,7 +51,7 @@ class Session:
 def need_picture(session: Session) -> None:
     """Raises ``ValueError`` where none was chosen yet."""
     if session.original is None:
-        raise UserError("Choose a picture first.")
+        raise UserError("Choose a picture first; after ten minutes without use, pictures are deleted.")
 
 
 def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:

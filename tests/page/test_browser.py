@@ -430,7 +430,7 @@ def test_all_records_are_searched_and_taken_away(page):
 def test_how_often_the_reading_returns_and_what_can_be_proved(page):
     open_tab(page, "Evidence")
     press(page, "Purify many times")
-    page.get_by_text("Choose a picture first.").wait_for()
+    page.get_by_text("Choose a picture first;").wait_for()
     open_tab(page, "Try")
     attacked_example(page)
     open_tab(page, "Evidence")
