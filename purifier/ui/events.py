@@ -80,7 +80,9 @@ def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except EXPECTED as error:
-        raise gr.Error(words_of(error), title=say("That did not work"), duration=20) from error
+        title = say("That did not work")
+        # Not printed: the words may hold what a visitor wrote.
+        raise gr.Error(words_of(error), title=title, duration=20, print_exception=False) from error
 
 
 def update_on(

@@ -10,7 +10,7 @@ from purifier.classifiers.hub import Progress, offered_repositories
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import Attack, Run, Settings
-from purifier.settings import environment
+from purifier.settings import REPOSITORY, environment
 from purifier.texts import UserError
 
 
@@ -66,7 +66,12 @@ def classifier_for_page(name: str, progress: Progress | None = None) -> Classifi
 
 
 def _check_repository(repository: str) -> None:
-    """Raises ``ValueError`` for ``owner/name@revision`` where PURIFIER_HUB does not allow it."""
+    """Raises ``ValueError`` for what is not ``owner/name`` or ``owner/name@revision``, and what PURIFIER_HUB does not
+    allow."""
+    if not REPOSITORY.fullmatch(repository) or ".." in repository:
+        raise UserError(
+            "{repository} is not a repository name: write 'hf-hub:owner/name'.", repository=repr(repository)
+        )
     allowed, offered = environment().hub, offered_repositories()
     if allowed == "off":
         raise UserError("This server loads nothing from the Hub. Choose a bundled classifier.")

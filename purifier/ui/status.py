@@ -10,6 +10,7 @@ from purifier.texts import Worded
 from purifier.wording.language import say
 
 FOLDERS = re.compile(r"(?<![\w.:/])(?:/|[A-Z]:\\)(?:[^\s/\\'\"]+[/\\])+")  # of a path, from its root
+MOST = 600  # characters, of what may repeat what was given
 STOPPED = "Stopped; what was finished stays."
 
 
@@ -23,7 +24,8 @@ def words_of(error: Exception) -> str:
     machines, as the system's own errors name them."""
     if isinstance(error, OSError) and not isinstance(error, Worded):
         return say("The server could not open a file. Try again, or tell those who run it.")
-    return FOLDERS.sub("", say(str(error)))
+    text = FOLDERS.sub("", say(str(error)))
+    return text if len(text) <= MOST else f"{text[:MOST]} ..."
 
 
 def warn(error: Exception) -> str:
