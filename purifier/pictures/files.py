@@ -111,6 +111,8 @@ def _reading(data: bytes) -> Iterator[None]:
 
 def _decoded(parts: Parts) -> Image.Image:
     """The pixels of a JPEG, PNG or WebP file, in one of PIL's modes."""
+    if parts.size is not None:
+        _check_size(*parts.size)
     with Image.open(io.BytesIO(parts.pixels), formats=FORMATS) as picture:
         _check_size(*picture.size)
         if (frames := max(parts.frames, getattr(picture, "n_frames", 1))) > 1:

@@ -36,6 +36,7 @@ class Parts:
     key: tuple[int, ...] = ()  # the colour that is transparent, in the file's own levels
     depth: int = 8  # bits a value, of PNG
     frames: int = 1  # that a PNG says to hold
+    size: tuple[int, int] | None = None  # width and height that a WebP says to have
 
     def orientation(self) -> int:
         """1 to 8, as EXIF or else XMP says it; 1 where neither can be read."""
@@ -292,7 +293,20 @@ def _of_webp(data: bytes) -> Parts:
             kept.append(data[place : place + 8] + bytes([body[0] & ~0x2C]) + data[place + 9 : end])
         else:
             kept.append(data[place:end])
+        parts.size = parts.size or _size_of_webp(name, body)
         place = end
     body = b"".join([b"WEBP", *kept])
     parts.pixels = b"RIFF" + struct.pack("<I", len(body)) + body
     return parts
+
+
+def _size_of_webp(name: bytes, body: bytes) -> tuple[int, int] | None:
+    """Which PIL's decoder takes memory for before it tells it (RFC 9649, 2.7 and 3.4; RFC 6386, 9.1)."""
+    if name == b"VP8X" and len(body) >= 10:
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if name == b"VP8L" and len(body) >= 5:
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if name == b"VP8 " and len(body) >= 10:
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    return None

@@ -160,11 +160,16 @@ def bmp_of(width: int, height: int, bits: int = 24, compression: int = 0, body: 
     return b"BM" + struct.pack("<IHHI", 54 + len(body), 0, 0, 54) + header + body
 
 
-def webp_of(width: int, height: int) -> bytes:
-    """A lossless WebP's header, and little behind it."""
-    bits = (width - 1) | (height - 1) << 14
-    body = b"VP8L" + struct.pack("<I", 6) + b"\x2f" + struct.pack("<I", bits) + b"\0"
-    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+def webp_of(width: int, height: int, name: bytes = b"VP8L") -> bytes:
+    """A WebP's header, by default of a lossless one, and little behind it."""
+    if name == b"VP8L":
+        body = b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14)
+    elif name == b"VP8 ":
+        body = b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height)
+    else:
+        body = bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    chunk = name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
 def jpeg_of(width: int, height: int, marker: int = 0xC0, bits: int = 8) -> bytes:
@@ -279,7 +284,10 @@ def corpus() -> list[Case]:
         Case("rows.png", lambda: png(96, 70, rows=700_000)),
         Case("pixels.jpg", lambda: jpeg_of(65_500, 65_500), LARGE),
         Case("scans.jpg", many_scans, r"in \d+ scans, too many"),
-        Case("pixels.webp", lambda: webp_of(16_383, 16_383), CUT),
+        Case("pixels.webp", lambda: webp_of(16_384, 16_384), LARGE),
+        Case("pixels-lossy.webp", lambda: webp_of(16_383, 16_383, b"VP8 "), LARGE),
+        Case("pixels-extended.webp", lambda: webp_of(2**24, 2**24, b"VP8X"), LARGE),
+        Case("cut-at-once.webp", lambda: webp_of(96, 70), CUT),
         Case("pixels.bmp", lambda: bmp_of(2**31 - 1, 2**31 - 1), LARGE),
         Case("masks.bmp", lambda: bmp_of(7000, 7000, 32, 3), CUT),
         Case("runs.bmp", lambda: bmp_of(7000, 7000, 8, 1, b"\xff\0" * 100), CUT),
