@@ -278,7 +278,6 @@ def test_the_denoiser_may_be_the_learned_one(client, file):
                 "owner/name@a b",
                 "owner/name?x=1",
                 "owner/name#x",
-                "owner/name\n",
                 "a\0/b",
             )
         ),
