@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all bench lint check screenshots docs manifest lock audit licences sbom space
+FUZZ ?= 20000
+.PHONY: run test test-all fuzz bench lint check screenshots docs manifest lock audit licences sbom space
 # What a Space, whose settings are at the top of README.md, is made of.
 SPACE_FILES := README.md LICENSE app.py assets docs packages.txt purifier requirements.txt
 
@@ -15,6 +16,10 @@ test: .venv/.dev
 
 test-all: .venv/.dev
 	$(BIN)/python -m pytest
+
+# Damaged picture files, FUZZ of them, other ones each time.
+fuzz: .venv/.dev
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/unit/pictures/test_corpus.py -k damaged
 
 # Reports times and judges none: compare runs with --benchmark-compare.
 bench: .venv/.dev

@@ -26,15 +26,17 @@ from purifier.wording.readings import diagnosis
 REFRESH = 0.3  # seconds between two looks at a running attack or download
 
 
-def choose(path: str, session: Session, is_own: bool = True, truth: str | None = None) -> Update:
+def choose(path: str | bytes, session: Session, is_own: bool = True, truth: str | None = None) -> Update:
     """A picture was uploaded or pasted (the visitor's own), or an example chosen, which brings its ``truth``. A bad one
-    is refused and the last one stays."""
+    is refused and the last one stays; otherwise the last one's file goes."""
     try:
         x = read_image(path)
     except (ValueError, OSError) as error:
         return Update(status=warn(error))
-    truth = truth if is_own else truth_of(Path(path))
-    session = Session(original=quantise(x), is_own=is_own, truth=truth, classifier=session.classifier)
+    truth, upload = truth if is_own else truth_of(Path(path)), Path(path) if is_own and isinstance(path, str) else None
+    if session.upload not in (None, upload):
+        session.upload.unlink(missing_ok=True)
+    session = Session(original=quantise(x), is_own=is_own, upload=upload, truth=truth, classifier=session.classifier)
     text = say("This is what the classifier reads. Now press Attack it.")
     shown = drawn(session, classifier_for_page(session.classifier))
     return replace(shown, truth=truth or UNKNOWN, source="", status=status(text))

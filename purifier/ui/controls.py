@@ -1,6 +1,7 @@
 """The page's controls: their ranges, which its API keeps too (one call must not hold everyone's queue), their menus,
 and the settings that their values describe."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,13 +31,17 @@ class Range:
         """``value`` as a whole number where the step is one; ``ValueError`` for an empty field, for what is no such
         number, and outside the range."""
         whole = isinstance(self.step, int)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         values = dict(name=Text(self.name), low=self.low, high=self.high, value=value)
-        if not is_number or not self.low <= value <= self.high:
+        if not _is_number(value) or not self.low <= value <= self.high:
             raise UserError("{name} must be a number from {low} to {high}, and is {value}.", **values)
         if whole and value != int(value):
             raise UserError("{name} must be a whole number from {low} to {high}, and is {value}.", **values)
         return int(value) if whole else float(value)
+
+
+def _is_number(value: object) -> bool:
+    """One that a float can hold."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 EPSILON = Range("Epsilon, in 1/255", 1, 16, 1)  # whole levels, so that an 8-bit picture keeps the bound
@@ -105,7 +110,7 @@ def purifier_from(
     gain: float = 0,
 ) -> Purifier:
     """The purifier that the controls describe; ``sigma`` in units of 1/255."""
-    if not isinstance(scales, list) or not all(isinstance(scale, (int, float)) for scale in scales):
+    if not isinstance(scales, list) or not all(_is_number(scale) for scale in scales):
         raise UserError("scales must be a list of numbers, and are {scales}.", scales=scales)
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
     sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)

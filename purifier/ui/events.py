@@ -12,7 +12,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from purifier.ui.observed import observed
-from purifier.ui.status import STOPPED, status, warn
+from purifier.ui.status import STOPPED, status, warn, words_of
 from purifier.ui.updates import by_component
 from purifier.wording.language import ENGLISH, say, speaking, spoken, wanted
 
@@ -80,7 +80,9 @@ def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except EXPECTED as error:
-        raise gr.Error(say(str(error)), title=say("That did not work"), duration=20) from error
+        title = say("That did not work")
+        # Not printed: the words may hold what a visitor wrote.
+        raise gr.Error(words_of(error), title=title, duration=20, print_exception=False) from error
 
 
 def update_on(

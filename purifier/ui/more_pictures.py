@@ -13,7 +13,7 @@ from purifier.pictures import isic_archive
 from purifier.templates import Markup
 from purifier.texts import UserError
 from purifier.ui.actions import choose
-from purifier.ui.components import label
+from purifier.ui.components import label, unopened
 from purifier.ui.events import restart_on
 from purifier.ui.session import Session
 from purifier.ui.updates import Update
@@ -27,8 +27,8 @@ class MorePictures:
 
     def __init__(self) -> None:
         with gr.Accordion(label("More ways to open a picture"), open=False) as self.folded:
-            self.dicom = gr.UploadButton(
-                label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom()
+            self.dicom = unopened(
+                gr.UploadButton(label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom())
             )
             with gr.Column(visible=False) as self.archive:
                 with gr.Row(elem_classes="lp-run"):

@@ -11,6 +11,7 @@ from purifier.classifiers.classifier import default_device
 from purifier.ui.components import I18N, STATIC, label
 from purifier.ui.drawer import Drawer
 from purifier.ui.endpoints import add_endpoints
+from purifier.ui.forgetting import IDLE, LOOK, add_forgetting
 from purifier.ui.serving import app_settings
 from purifier.ui.session import Session
 from purifier.ui.tabs.about import add_about
@@ -26,8 +27,9 @@ TOGGLE = "() => document.querySelector('.lp-drawer .toggle-button').click()"
 NOTICE = "Research and teaching; not a medical device."
 FOOTER = (
     "<strong>Research and teaching; not a medical device.</strong> The purifier re-implements MDDA (Wang, Li, Shen "
-    "&amp; Qiao 2023) from its public description. An attacker who knows the purifier can defeat it. Pictures stay on "
-    "this server for about a day and are not used for anything else. Computing on:"
+    "&amp; Qiao 2023) from its public description. An attacker who knows the purifier can defeat it. Pictures are "
+    "deleted from this server when you close the page, or after ten minutes without use, and are not used for anything "
+    "else. Computing on:"
 )
 LAUNCH = dict(
     theme=gr.themes.Soft(
@@ -63,15 +65,14 @@ LAUNCH = dict(
     ssr_mode=False,  # a Space would have another server in front, which does not know our headers
     state_session_capacity=200,  # visitors whose pictures are kept in memory
 )
-DAY = 24 * 60 * 60  # seconds
 
 
 def build_page() -> gr.Blocks:
     """The whole page; ``launch(**LAUNCH)`` serves it."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    with gr.Blocks(title="Lesion Purifier", analytics_enabled=False, delete_cache=(DAY // 24, DAY)) as page:
+    with gr.Blocks(title="Lesion Purifier", analytics_enabled=False, delete_cache=(LOOK, IDLE)) as page:
         add_endpoints()  # first, so that they get their names and not the page's own events
-        session = gr.State(Session(), time_to_live=DAY)
+        session = gr.State(Session())
         drawer = Drawer()
         with gr.Row(elem_classes="lp-header"):
             gr.HTML(label(TITLE), elem_classes="lp-title")
@@ -97,6 +98,7 @@ def build_page() -> gr.Blocks:
         _remember(page, level, (first, learn, evidence, about))
         # Gradio translates one text in each component.
         gr.HTML(f"<p>{label(FOOTER)} {default_device().type}.</p>")
+        add_forgetting(page)
         gr.HTML(f'<p class="lp-notice"><strong>{label(NOTICE)}</strong></p>', elem_classes="lp-always")
     page.launch = functools.partial(page.launch, app_kwargs=app_settings())
     return page

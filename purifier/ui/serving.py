@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from purifier import __version__
 from purifier.files import bundled_digests, check_bundled
 from purifier.settings import environment
+from purifier.ui.forgetting import forgetting
 from purifier.ui.observed import LOG, RUNNING, VERSION, WAITING, log_to_stderr
 
 # Gradio's page runs scripts and styles that stand in it, and compiles some.
@@ -43,7 +44,7 @@ LINGER = 3.0  # seconds in which the last answers' pictures are fetched
 def app_settings() -> dict[str, object]:
     """What FastAPI is given, once for each launch: Gradio changes it."""
     routes = [Route("/health", health), Route("/metrics", metrics)]
-    return dict(routes=routes, middleware=[Middleware(Headers), Middleware(LastCall)])
+    return dict(routes=routes, middleware=[Middleware(Headers), Middleware(LastCall)], lifespan=forgetting)
 
 
 class Headers:

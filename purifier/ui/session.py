@@ -1,6 +1,7 @@
 """What one visitor has on the page."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from purifier.classifiers.hub import Progress, offered_repositories
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import Attack, Run, Settings
-from purifier.settings import environment
+from purifier.settings import REPOSITORY, environment
 from purifier.texts import UserError
 
 
@@ -19,6 +20,7 @@ class Session:
 
     original: Tensor | None = None
     is_own: bool = False  # the visitor's, and no example
+    upload: Path | None = None  # the file that it came in
     truth: str | None = None  # its true diagnosis, a code of ISIC 2019's, where it is known
     attacked: Tensor | None = None
     attack: Attack | None = None  # that made it
@@ -49,7 +51,7 @@ class Session:
 def need_picture(session: Session) -> None:
     """Raises ``ValueError`` where none was chosen yet."""
     if session.original is None:
-        raise UserError("Choose a picture first.")
+        raise UserError("Choose a picture first; after ten minutes without use, pictures are deleted.")
 
 
 def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:
@@ -64,7 +66,12 @@ def classifier_for_page(name: str, progress: Progress | None = None) -> Classifi
 
 
 def _check_repository(repository: str) -> None:
-    """Raises ``ValueError`` for ``owner/name@revision`` where PURIFIER_HUB does not allow it."""
+    """Raises ``ValueError`` for what is not ``owner/name`` or ``owner/name@revision``, and what PURIFIER_HUB does not
+    allow."""
+    if not REPOSITORY.fullmatch(repository) or ".." in repository:
+        raise UserError(
+            "{repository} is not a repository name: write 'hf-hub:owner/name'.", repository=repr(repository)
+        )
     allowed, offered = environment().hub, offered_repositories()
     if allowed == "off":
         raise UserError("This server loads nothing from the Hub. Choose a bundled classifier.")

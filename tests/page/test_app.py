@@ -5,6 +5,7 @@ import asyncio
 import base64
 import json
 
+import httpx2
 import numpy as np
 import pytest
 import torch
@@ -244,6 +245,46 @@ def test_the_denoiser_may_be_the_learned_one(client, file):
             )
             for value in (None, [1], {"a": 1})
         ),
+        *(
+            (endpoint, {name: value}, f"{said} must be a number from")
+            for endpoint, name, said in (
+                ("/attack", "epsilon", "Epsilon, in 1/255"),
+                ("/purify", "sigma", "Noise sigma, in 1/255"),
+                ("/purify", "gain", "Noise by picture"),
+                ("/purify", "seed", "Seed"),
+            )
+            for value in (-1, 1e308, 10**400, "1", "", True)
+        ),
+        *(("/purify", dict(scales=value), "scales must be a list of numbers") for value in ([True], [10**400], [None])),
+        ("/purify", dict(scales=[1] * 1000), "scales must be some of"),
+        *(
+            ("/classify", dict(classifier=f"hf-hub:{name}"), "is not a repository name: write 'hf-hub:owner/name'")
+            for name in (
+                "../../etc/passwd",
+                "/etc/passwd",
+                "owner/../name",
+                "https://example.org/x",
+                "http://127.0.0.1:80/x",
+                "127.0.0.1:80/x",
+                "owner",
+                "a/b/c",
+                "owner/name@",
+                "owner/name@..",
+                "owner/name@../../main",
+                "owner/name@refs/../x",
+                "owner/name@a b",
+                "owner/name?x=1",
+                "owner/name#x",
+                "a\0/b",
+            )
+        ),
+        *(
+            ("/classify", dict(classifier=name), "no bundled classifier")
+            for name in ("../assets/models/augmented", "/etc/passwd", "file:///etc/passwd", "https://example.org/x", "")
+        ),
+        ("/classify", dict(classifier="local-dir:../.."), "Folders cannot be opened"),
+        ("/attack", dict(target="../x"), "target must be one of"),
+        ("/attack", dict(method=""), "method must be one of"),
         ("/classify", dict(classifier=None), "classifier must be a text, and is null"),
         ("/classify", dict(classifier=[1]), "no bundled classifier"),
         ("/purify", dict(scales={"a": 1}), "scales must be a list of numbers"),
@@ -254,6 +295,31 @@ def test_the_denoiser_may_be_the_learned_one(client, file):
 def test_bad_settings_are_answered_with_the_reason(client, file, endpoint, settings, message):
     with pytest.raises(AppError, match=message):
         client.predict(handle_file(file), **settings, api_name=endpoint)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("name", ["blocks", "sigma", "weight", "scales", "seed", "draws", "gain"])
+def test_numbers_that_are_none_are_answered_with_the_reason(page, client, file, name, value):
+    """Which Gradio's client does not send, and others may."""
+    (sent,) = httpx2.post(f"{page}gradio_api/upload", files={"files": file.read_bytes()}).json()
+    purifier = dict(blocks="1", sigma="8", weight="0.02", scales="[1]", seed="0", draws="1")
+    settings = {**purifier, "denoiser": '"rof"', "gain": "0", name: f"[{value}]" if name == "scales" else value}
+    picture = json.dumps({"path": sent, "meta": {"_type": "gradio.FileData"}})
+    body = f'{{"data": [{picture}, "augmented", {", ".join(settings.values())}]}}'
+    asked = httpx2.post(f"{page}gradio_api/call/purify", content=body, headers={"Content-Type": "application/json"})
+    answer = httpx2.get(f"{page}gradio_api/call/purify/{asked.json()['event_id']}", timeout=60).text
+    assert answer.startswith("event: error") and " must be a" in answer
+
+
+def test_a_name_that_is_not_known_is_answered_with_the_reason(client, file):
+    with pytest.raises(TypeError, match="`strength` is not a valid"):
+        client.predict(handle_file(file), strength=1, api_name="/attack")
+
+
+def test_a_long_value_is_not_repeated_whole(client, file):
+    with pytest.raises(AppError) as error:
+        client.predict(handle_file(file), classifier="a" * 100_000, api_name="/classify")
+    assert "no bundled classifier" in str(error.value) and len(str(error.value)) < 1000
 
 
 def test_a_file_that_is_no_picture_is_answered_with_the_reason(client, tmp_path):

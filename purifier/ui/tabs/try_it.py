@@ -13,7 +13,7 @@ from torch import Tensor
 from purifier.classifiers.classifier import load_classifier
 from purifier.templates import macros
 from purifier.ui.actions import attack, change_classifier, choose, purify, set_truth
-from purifier.ui.components import PRIVATE, STATIC, label
+from purifier.ui.components import PRIVATE, STATIC, label, unopened
 from purifier.ui.controls import UNKNOWN, truth_choices
 from purifier.ui.drawer import QUIET, Drawer
 from purifier.ui.events import redraw, restart_on, stop_on, update_on
@@ -32,7 +32,8 @@ from purifier.ui.view import CARDS
 from purifier.wording.language import languages, say, speaking
 
 NO_PERSON = (
-    '<p class="lp-note">Upload no picture that shows who it is; a picture stays on this server for about a day.</p>'
+    '<p class="lp-note">Upload no picture that shows who it is; a picture stays on this server until you close the '
+    "page, or for ten minutes without use.</p>"
 )
 DRAWN = '<p class="lp-note">The examples were drawn by a generative model: they are of no patient.</p>'
 NO_CLIPBOARD = "The browser hands over no picture from the clipboard. Press Ctrl+V, or drop a file on the page."
@@ -56,7 +57,9 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         with gr.Column(elem_classes="lp-panel", min_width=200):
             original = gr.HTML(empty.original_card, js_on_load=CARDS)
             with gr.Row(elem_id="lp-open"):
-                picture = gr.UploadButton(label("Choose a picture"), file_types=["image"], min_width=80, scale=2)
+                picture = unopened(
+                    gr.UploadButton(label("Choose a picture"), file_types=["image"], min_width=80, scale=2)
+                )
                 paste = gr.Button(label("Paste"), min_width=50)
             gallery = gr.HTML(_gallery(examples), js_on_load=_script("examples.js"))
             truth = gr.Dropdown(
