@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.state_holder import SessionState
 
 from purifier.ui.components import label
+from purifier.ui.course import Course, Hands
 from purifier.ui.session import Session
 
 IDLE = 9 * 60  # seconds
@@ -41,11 +43,16 @@ def forget(page: gr.Blocks, visitor: str) -> None:
 
 
 def forget_idle(page: gr.Blocks) -> None:
-    """``forget`` all who asked for nothing in the last ``IDLE`` seconds."""
+    """``forget`` all who asked for nothing in the last ``IDLE`` seconds, but for what they predicted in lessons."""
     now = time.time()
     for visitor, used in list(page.state_holder.time_last_used.items()):
         if now - used.timestamp() > IDLE:
+            kept = page.state_holder.session_data.get(visitor)
             forget(page, visitor)
+            found = {} if kept is None else {k: v for k, v in kept.state_data.items() if isinstance(v, (Course, Hands))}
+            if found:
+                page.state_holder.session_data[visitor] = SessionState(page)
+                page.state_holder.session_data[visitor].state_data.update(found)
 
 
 @asynccontextmanager

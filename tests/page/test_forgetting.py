@@ -6,9 +6,9 @@ import re
 import signal
 import time
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
+import gradio as gr
 import httpx2
 import pytest
 import torch
@@ -22,14 +22,15 @@ from purifier.reports import stages_zip
 from purifier.texts import NotFound, UserError
 from purifier.ui import forgetting
 from purifier.ui.actions import choose
-from purifier.ui.page import LAUNCH, build_page
+from purifier.ui.course import Course, Hands
+from purifier.ui.page import build_page
 from purifier.ui.session import Session
 from purifier.ui.status import words_of
 from tests.helpers.browser import card
 from tests.helpers.corpus import exif, icc, written
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import lesion_like
-from tests.helpers.server import start_app
+from tests.helpers.server import serving, start_app
 from tests.helpers.texts import modules, texts_in
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
@@ -38,21 +39,11 @@ ERRORS = [name for name, kind in vars(texts).items() if isinstance(kind, type) a
 SAID = sorted({text for path in modules() for text in texts_in(path, dict.fromkeys(ERRORS, 0))})
 
 
-@contextmanager
-def launched():
-    demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    try:
-        yield demo, url
-    finally:
-        demo.close()
-        gc.collect()  # as in the other tests of the served page
-
-
 @pytest.fixture(scope="module")
 def page():
-    with launched() as made:
-        yield made
+    demo = build_page()
+    with serving(demo) as url:
+        yield demo, url
 
 
 @pytest.fixture
@@ -102,7 +93,8 @@ def test_who_closes_the_page_is_forgotten(page, own):
 def test_who_asks_for_nothing_is_forgotten(own, monkeypatch):
     monkeypatch.setattr(forgetting, "LOOK", 0.2)
     monkeypatch.setattr(forgetting, "IDLE", 1.5)
-    with launched() as (demo, _):
+    demo = build_page()
+    with serving(demo):
         visit(demo, "idle", own)
         until = time.monotonic() + 3
         while time.monotonic() < until:
@@ -110,6 +102,20 @@ def test_who_asks_for_nothing_is_forgotten(own, monkeypatch):
             assert "busy" in demo.state_holder
             time.sleep(0.2)
         assert eventually(lambda: "idle" not in demo.state_holder) and not own.exists()
+
+
+def test_what_a_class_predicted_is_kept_while_it_talks(page, own, monkeypatch):
+    demo = page[0]
+    visit(demo, "class", own)
+    course, hands = Course().predict(0, 1), Hands({0: (3, 4, 5)})
+    ids = {type(block.value): key for key, block in demo.blocks.items() if isinstance(block, gr.State)}
+    demo.state_holder["class"][ids[Course]], demo.state_holder["class"][ids[Hands]] = course, hands
+    monkeypatch.setattr(forgetting, "IDLE", -1)
+    forgetting.forget_idle(demo)
+    assert demo.state_holder.session_data["class"].state_data == {ids[Course]: course, ids[Hands]: hands}
+    assert not own.exists() and demo.state_holder["class"][ids[Session]].original is None
+    forgetting.forget(demo, "class")
+    assert "class" not in demo.state_holder
 
 
 def test_ten_minutes_are_kept():
@@ -141,7 +147,8 @@ def in_memory(folder: Path) -> bool:
 
 def test_the_button_forgets_and_begins_anew(browser, own, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temp"))
-    with launched() as (demo, url):
+    demo = build_page()
+    with serving(demo) as url:
         page = browser.new_page()
         page.goto(url)
         page.get_by_text("This example was attacked and purified").wait_for(timeout=120_000)

@@ -14,7 +14,7 @@ from purifier.templates import Markup, macros
 from purifier.ui.actions import attack, choose, purify
 from purifier.ui.components import PRIVATE, STATIC, label
 from purifier.ui.controls import classifier_choices, control_values, purifier_values
-from purifier.ui.course import Course
+from purifier.ui.course import Course, Hands
 from purifier.ui.drawer import QUIET
 from purifier.ui.events import errors_as_messages, pause, stop_on, update_on
 from purifier.ui.examples import BUNDLED, truth_of
@@ -29,7 +29,6 @@ from purifier.wording.readings import change
 
 LETTERS = "ABC"  # of the choices
 LAST = len(LESSONS) - 1
-Counts = dict[int, tuple[int, ...]]  # by the number of the lesson: how many of a class made each choice
 SWITCH = "on => document.body.toggleAttribute('data-%s', on)"
 GO = f"i => Math.min(Math.max(i + %d, 0), {LAST})"
 INTRO = (
@@ -65,7 +64,7 @@ class LearnUpdate(Update):
 
 def add_learn(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     """``outputs`` are those of 'Try', by the names of ``Update``'s fields."""
-    course, counts = gr.State(Course()), gr.State({})
+    course, counts = gr.State(Course()), gr.State(Hands())
     with gr.Column(elem_classes="lp-learn"):
         with gr.Row(elem_classes="lp-lessons"):
             with gr.Row(elem_classes="lp-steps"):
@@ -152,7 +151,7 @@ def _script(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def begin(i: int, course: Course, counts: Counts) -> LearnUpdate:
+def begin(i: int, course: Course, counts: Hands) -> LearnUpdate:
     """The tab is opened, at lesson ``i`` or the first; what is there in the language spoken stays."""
     if course.language == spoken():
         return LearnUpdate()
@@ -161,7 +160,7 @@ def begin(i: int, course: Course, counts: Counts) -> LearnUpdate:
     return replace(switch(i, course, counts), which=i, course=course, status=gr.skip())
 
 
-def switch(i: int, course: Course, counts: Counts) -> LearnUpdate:
+def switch(i: int, course: Course, counts: Hands) -> LearnUpdate:
     """Lesson ``i`` before its run, or with what was predicted and came true when it was run."""
     lesson, parts = LESSONS[i], macros("learn.html")
     happened, hands = course.happened.get(i), counts.get(i, (0, 0, 0))
@@ -299,10 +298,10 @@ def _readers(lesson: Lesson, seen: dict[str, dict[str, Reading]]) -> Markup:
     return macros("learn.html").readers([(titled[name], found, is_fooled(found)) for name, found in seen.items()])
 
 
-def count_hands(i: int, course: Course, counts: Counts, *hands: int | None) -> tuple[Counts, Markup]:
+def count_hands(i: int, course: Course, counts: Hands, *hands: int | None) -> tuple[Hands, Markup]:
     """How many of the class made each choice of lesson ``i``, kept and drawn beside what came true."""
     hands = tuple(max(0, int(count or 0)) for count in hands)
-    return {**counts, i: hands}, macros("learn.html").tally(hands, course.happened.get(i))
+    return Hands({**counts, i: hands}), macros("learn.html").tally(hands, course.happened.get(i))
 
 
 def make_handouts() -> Iterator[tuple[Markup, Markup]]:
