@@ -240,7 +240,7 @@ def test_a_classifier_that_cannot_be_loaded_is_answered_and_nothing_is_lost(page
     menu.press("Enter")
     page.get_by_text("There is no bundled classifier 'nobody'").first.wait_for()
     assert card(page, "Original").get_by_role("img").is_visible()
-    assert menu.input_value().startswith("augmented")
+    page.wait_for_function("menu => menu.value.startsWith('augmented')", arg=menu.element_handle())
     press(page, "Attack it")
     page.get_by_text("done.").wait_for()
 

@@ -1,14 +1,14 @@
 """The corpus of odd files through the real client, each under its odd name."""
 
-import gc
 import re
 
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from purifier.ui.page import LAUNCH, build_page
+from purifier.ui.page import build_page
 from tests.helpers.corpus import corpus
+from tests.helpers.server import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
 SMALL = [case for case in corpus() if not case.name.startswith("largest")]
@@ -16,11 +16,8 @@ SMALL = [case for case in corpus() if not case.name.startswith("largest")]
 
 @pytest.fixture(scope="module")
 def client():
-    demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield Client(url, verbose=False)
-    demo.close()
-    gc.collect()  # as in the other tests of the served page
+    with serving(build_page()) as url:
+        yield Client(url, verbose=False)
 
 
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: ascii(case.name))
