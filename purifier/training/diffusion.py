@@ -28,13 +28,16 @@ def optimise(
     checkpoint_every: int,
     snapshot_every: int,
 ) -> None:
-    """Lower ``loss_at``, which draws a batch by the generator of its step, to step ``steps``; resumes from
-    ``work/checkpoint.pt``, and logs the loss to ``work/log.csv``.
+    """Lower ``loss_at``, which draws a batch by the generator of its step on the model's device, to step
+    ``steps``; resumes from ``work/checkpoint.pt``, and logs the loss to ``work/log.csv``.
 
     The learning rate ``rate`` falls along a line from the middle on. Every ``snapshot_every`` steps the averages of the
     weights go to ``work/snapshots``, from which others can be put together after the training (post-hoc EMA).
     """
+    device = next(model.parameters()).device
     averages = [copy.deepcopy(model).requires_grad_(False) for _ in POWERS]
+    if device.type == "cuda":  # a minute that pays within thousands of steps; the weights keep their names
+        model.compile()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     first = 1
     if state := load_checkpoint(work / "checkpoint.pt"):
@@ -45,7 +48,8 @@ def optimise(
         first = state["done"] + 1
 
     for done in tqdm(range(first, steps + 1), initial=first - 1, total=steps, unit="step"):
-        loss = loss_at(torch.Generator().manual_seed(seed * 1_000_003 + done))
+        with device:
+            loss = loss_at(torch.Generator(device).manual_seed(seed * 1_000_003 + done))
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, done / 200, 0.05 + 2 * (1 - done / steps))
         optimizer.zero_grad()

@@ -18,7 +18,7 @@ Tiny = partial(SuperResolution, widths=(8, 8, 8), depths=(1, 1, 1))
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(module, "SuperResolution", Tiny)
-    for name, value in dict(BATCH=2, PATCH=32, CHECKPOINT_EVERY=1, LOG_EVERY=1).items():
+    for name, value in dict(PATCH=32, CHECKPOINT_EVERY=1, LOG_EVERY=1).items():
         monkeypatch.setattr(module, name, value)
 
 
@@ -138,14 +138,14 @@ def test_the_loss_falls_on_one_patch():
 
 
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(small_isic2019, tmp_path, small, monkeypatch):
-    train(small_isic2019, tmp_path / "whole", steps=2)
+    train(small_isic2019, tmp_path / "whole", steps=2, batch=2, rate=1e-3)
     with monkeypatch.context() as patched:
         calls = iter([loss_of])
         patched.setattr(module, "loss_of", lambda *arguments: next(calls)(*arguments))
         with pytest.raises(StopIteration):
-            train(small_isic2019, tmp_path / "parts", steps=2)
+            train(small_isic2019, tmp_path / "parts", steps=2, batch=2, rate=1e-3)
     assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["done"] == 1
-    train(small_isic2019, tmp_path / "parts", steps=2)
+    train(small_isic2019, tmp_path / "parts", steps=2, batch=2, rate=1e-3)
     whole, parts = (SuperResolution.from_pretrained(tmp_path / name / "weights") for name in ("whole", "parts"))
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         assert_close(a, b)
@@ -158,7 +158,18 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(small_isic
 
 
 def test_training_is_a_command(small_isic2019, tmp_path, small):
-    command = ["train", "super-resolution", "--data", str(small_isic2019), "--work", str(tmp_path), "--steps", "1"]
+    command = [
+        "train",
+        "super-resolution",
+        "--data",
+        str(small_isic2019),
+        "--work",
+        str(tmp_path),
+        "--steps",
+        "1",
+        "--batch",
+        "2",
+    ]
     assert main([*command, "--limit", "4", "--device", "cpu"]) == 0
     assert (tmp_path / "weights" / "model.safetensors").is_file()
     assert (tmp_path / "log.csv").read_text(encoding="utf-8").startswith("step,loss\n1,")
