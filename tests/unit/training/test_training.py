@@ -442,9 +442,10 @@ classifier.LOG_EVERY, classifier.GUARD_EVERY = 1, 2
 real, losses, networks = classifier.step, [], []
 
 def step(network, *arguments):
-    losses.append(real(network, *arguments).item())
+    loss = real(network, *arguments)
+    losses.append(loss.item())
     networks.append(network.module)
-    return losses[-1]
+    return loss
 
 classifier.step = step
 code = main(sys.argv[2:])
