@@ -23,7 +23,7 @@ ALARM_PICTURES = 400  # that an alarm is calibrated on
 LIMITS: dict[str, tuple[float, float | None]] = {
     "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1),
     "steps": (1, None), "crop_steps": (1, None), "blocks": (1, None), "draws": (1, None), "trials": (1, None),
-    "limit": (1, None), "batch": (1, None), "rate": (0, 1),
+    "limit": (1, None), "batch": (1, None), "rate": (0, 1), "minutes": (0, None),
     "threads": (1, None),
     "seed": (0, MAX_SEED), "attack_seed": (0, MAX_SEED), "noise_seed": (0, MAX_SEED),
 }  # fmt: skip
@@ -157,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("generator", "super-resolution"):
             steps, batch, rate = (4000, 32, 4e-4) if name == "generator" else (50_000, 16, 1e-3)
             command.add_argument("--steps", type=int, default=steps, help="(default %(default)s)")
+            command.add_argument("--minutes", type=float, help="stop after so many, if the steps take longer")
             command.add_argument("--batch", type=int, default=batch, help="pictures a step (default %(default)s)")
             command.add_argument("--rate", type=float, default=rate, help="of learning (default %(default)s)")
         if name == "denoiser":
@@ -372,14 +373,15 @@ def _train_denoiser(options: argparse.Namespace) -> None:
 def _train_generator(options: argparse.Namespace) -> None:
     from purifier.training import generator
 
-    more = dict(steps=options.steps, batch=options.batch, rate=options.rate)
+    more = dict(steps=options.steps, minutes=options.minutes, batch=options.batch, rate=options.rate)
     _train(generator.train, options, thumbnails=options.thumbnails, **more)
 
 
 def _train_super_resolution(options: argparse.Namespace) -> None:
     from purifier.training import super_resolution
 
-    _train(super_resolution.train, options, steps=options.steps, batch=options.batch, rate=options.rate)
+    more = dict(steps=options.steps, minutes=options.minutes, batch=options.batch, rate=options.rate)
+    _train(super_resolution.train, options, **more)
 
 
 def _train(train: Callable[..., None], options: argparse.Namespace, **more: object) -> None:

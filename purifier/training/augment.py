@@ -47,7 +47,8 @@ def geometric(x: Tensor, size: int, generator: torch.Generator, strength: float 
 def turned(x: Tensor, generator: torch.Generator) -> Tensor:
     """The batch under one of the eight symmetries of the square."""
     turns = int(torch.randint(8, (), generator=generator))
-    return x.rot90(turns % 4, (2, 3)) if turns < 4 else x.flip(3).rot90(turns % 4, (2, 3))
+    # Contiguous: a compiled model is compiled anew for other strides.
+    return (x if turns < 4 else x.flip(3)).rot90(turns % 4, (2, 3)).contiguous()
 
 
 def colour(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -116,6 +116,7 @@ def train(
     *,
     thumbnails: Path | None = None,
     steps: int,
+    minutes: float | None = None,
     batch: int,
     rate: float,
     seed: int = 0,
@@ -144,7 +145,7 @@ def train(
         return loss_of(model, x, y[chosen], origins[chosen], generator)
 
     every = dict(log_every=LOG_EVERY, checkpoint_every=CHECKPOINT_EVERY, snapshot_every=SNAPSHOT_EVERY)
-    optimise(model, loss_at, work, steps=steps, seed=seed, rate=rate, **every)
+    optimise(model, loss_at, work, steps=steps, minutes=minutes, seed=seed, rate=rate, **every)
 
 
 def load_denoiser(work: Path) -> Denoiser:

@@ -156,6 +156,7 @@ def train(
     work: Path,
     *,
     steps: int,
+    minutes: float | None = None,
     batch: int,
     rate: float,
     seed: int = 0,
@@ -182,7 +183,7 @@ def train(
         return loss_of(model, *found, y[chosen], origins[chosen], generator)
 
     every = dict(log_every=LOG_EVERY, checkpoint_every=CHECKPOINT_EVERY, snapshot_every=SNAPSHOT_EVERY)
-    optimise(model, loss_at, work, steps=steps, seed=seed, rate=rate, **every)
+    optimise(model, loss_at, work, steps=steps, minutes=minutes, seed=seed, rate=rate, **every)
     write_weights(work / "checkpoint.pt", work / "weights")
 
 

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from purifier.cli.main import main
 from purifier.pyramid import resample
+from purifier.training import diffusion
 from purifier.training import super_resolution as module
 from purifier.training.checkpoints import load_checkpoint
 from purifier.training.super_resolution import SuperResolution, enlarge, loss_of, patches, spread_of, train
@@ -178,3 +179,14 @@ def test_training_is_a_command(small_isic2019, tmp_path, small):
 def test_without_a_checkpoint_the_remedy_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="train super-resolution"):
         module.write_weights(tmp_path / "checkpoint.pt", tmp_path / "weights")
+
+
+def test_a_training_ends_with_its_time_and_its_learning_rate_with_it(small_isic2019, tmp_path, small, monkeypatch):
+    clock, rates = iter([0.0, 40.0, 119.0, 120.0]), []
+    monkeypatch.setattr(diffusion.time, "monotonic", lambda: next(clock))
+    real = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or real(self))
+    train(small_isic2019, tmp_path, steps=1000, minutes=2, batch=2, rate=1.0)
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["done"] == 3
+    assert rates == pytest.approx([1 / 200, 2 / 200, 3 / 200])
+    assert (tmp_path / "weights" / "model.safetensors").is_file()
