@@ -13,7 +13,7 @@ from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, 
 from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES, OURS
 from purifier.evaluation.attackers import examples
-from purifier.evaluation.settings import EPS, TRIALS, Detection, Grid
+from purifier.evaluation.settings import BATCH, EPS, TRIALS, Detection, Grid
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
 
@@ -23,7 +23,7 @@ ALARM_PICTURES = 400  # that an alarm is calibrated on
 LIMITS: dict[str, tuple[float, float | None]] = {
     "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1),
     "steps": (1, None), "crop_steps": (1, None), "blocks": (1, None), "draws": (1, None), "trials": (1, None),
-    "limit": (1, None),
+    "limit": (1, None), "batch": (1, None), "rate": (0, 1), "minutes": (0, None),
     "threads": (1, None),
     "seed": (0, MAX_SEED), "attack_seed": (0, MAX_SEED), "noise_seed": (0, MAX_SEED),
 }  # fmt: skip
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--draws", type=int, default=Grid.draws, help="of a random defence's noise (default %(default)s)"
     )
+    _batch_option(evaluate)
     evaluate.add_argument("--surrogate", default=SURROGATE, help="the classifier that attacks are transferred from")
     evaluate.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
     evaluate.add_argument("--address", help="of the Ray cluster (default: one on this machine)")
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument(
         "--draws", type=int, default=Detection.draws, help="of its noise, whose mean is read (default %(default)s)"
     )
+    _batch_option(detect)
     detect.add_argument("--surrogate", default=SURROGATE, help="the classifier that attacks are transferred from")
     detect.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     detect.set_defaults(run=_detect)
@@ -152,10 +154,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--limit", type=int, help="use so many pictures, for a trial")
         command.add_argument("--threads", type=int, help="of torch")
         command.set_defaults(run=run)
-        if name == "generator":
-            command.add_argument("--steps", type=int, default=4000)
-        if name == "super-resolution":
-            command.add_argument("--steps", type=int, default=50_000)
+        if name in ("generator", "super-resolution"):
+            steps, batch, rate = (4000, 32, 4e-4) if name == "generator" else (50_000, 16, 1e-3)
+            command.add_argument("--steps", type=int, default=steps, help="(default %(default)s)")
+            command.add_argument("--minutes", type=float, help="stop after so many, if the steps take longer")
+            command.add_argument("--batch", type=int, default=batch, help="pictures a step (default %(default)s)")
+            command.add_argument("--rate", type=float, default=rate, help="of learning (default %(default)s)")
         if name == "denoiser":
             command.add_argument("--crop-steps", type=int, default=16_000, help="on crops (default %(default)s)")
             command.add_argument("--steps", type=int, default=2800, help="on whole pictures (default %(default)s)")
@@ -226,6 +230,10 @@ def _data_options(command: argparse.ArgumentParser, split: str) -> None:
     command.add_argument("--seed", type=int, default=0)
 
 
+def _batch_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--batch", type=int, default=BATCH, help="pictures at a time (default %(default)s)")
+
+
 def _device_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default=str(default_device()), help="of torch (default %(default)s)")
 
@@ -268,6 +276,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         defences=tuple(options.defences),
         draws=options.draws,
         seed=options.seed,
+        batch=options.batch,
         surrogate=options.surrogate,
     )
     engine = in_turn
@@ -301,6 +310,7 @@ def _detect(options: argparse.Namespace) -> None:
         defences=(options.defence,),
         draws=options.draws,
         seed=options.seed,
+        batch=options.batch,
         surrogate=options.surrogate,
     )
     samples, _ = _samples(options)
@@ -363,13 +373,15 @@ def _train_denoiser(options: argparse.Namespace) -> None:
 def _train_generator(options: argparse.Namespace) -> None:
     from purifier.training import generator
 
-    _train(generator.train, options, thumbnails=options.thumbnails, steps=options.steps)
+    more = dict(steps=options.steps, minutes=options.minutes, batch=options.batch, rate=options.rate)
+    _train(generator.train, options, thumbnails=options.thumbnails, **more)
 
 
 def _train_super_resolution(options: argparse.Namespace) -> None:
     from purifier.training import super_resolution
 
-    _train(super_resolution.train, options, steps=options.steps)
+    more = dict(steps=options.steps, minutes=options.minutes, batch=options.batch, rate=options.rate)
+    _train(super_resolution.train, options, **more)
 
 
 def _train(train: Callable[..., None], options: argparse.Namespace, **more: object) -> None:

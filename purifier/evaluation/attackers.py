@@ -36,7 +36,7 @@ class Task:
     def model(self, stand_in: Callable[[Tensor], Tensor] | None = None) -> Model:
         """The classifier behind the defence, with fresh noise at every call, and the gradient of ``stand_in`` in place
         of the defence's."""
-        noise = torch.Generator().manual_seed(self.seed + 1)
+        noise = torch.Generator(self.classifier.mean.device).manual_seed(self.seed + 1)
         return lambda z: self.defence.read(self.classifier, z, noise, stand_in)
 
     def calibrated(self, z: Tensor) -> Tensor:
@@ -203,7 +203,7 @@ def _evading(score_of: Callable[[Task, torch.Generator], Model]) -> Callable[[At
     score, see ``apart``. Of each picture the attack is kept that fools the classifier at the lowest score."""
 
     def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
-        score = score_of(task, torch.Generator().manual_seed(task.seed + 1))
+        score = score_of(task, torch.Generator(x.device).manual_seed(task.seed + 1))
         samples = how.samples if how.samples and task.defence.random else 1
 
         def both(z: Tensor) -> Tensor:  # the logits, and in a last column the score

@@ -11,6 +11,7 @@ from purifier.defences import FAMILIES, Defence, Family, get_defence
 from purifier.evaluation.attackers import Attacker, get_attacker
 from purifier.runs import Settings
 
+BATCH = 16  # pictures at a time
 EPS = (2.0, 8.0)  # in 1/255
 TRIALS = 24  # of tuning, for each defence
 DETECTORS = ("alarm", "squeezing")  # of attacked pictures: ours, and feature squeezing
@@ -52,11 +53,14 @@ class Grid:
     defences: tuple[str, ...] = ("none", "mdda")
     draws: int = 3
     seed: int = 0
+    batch: int = BATCH  # pictures at a time; which noise each gets depends on it
     surrogate: str = SURROGATE  # where the transfer attack is made
 
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, and is {self.draws}.")
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, and is {self.batch}.")
         check_eps(self.eps)
         kinds = {get_attacker(name).kind for name in self.attacks}
         if self.classifier == self.surrogate and "transfer" in kinds:

@@ -25,10 +25,10 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.evaluation.datasets import Sample, read_pixels
-from purifier.evaluation.evaluate import BATCH, over_batches, targets
+from purifier.evaluation.evaluate import over_batches, targets
 from purifier.evaluation.grid import digest_of_pixels
 from purifier.evaluation.plots import plot_sensitivity, plot_tradeoff
-from purifier.evaluation.settings import EPS, TRIALS, check_eps
+from purifier.evaluation.settings import BATCH, EPS, TRIALS, check_eps
 from purifier.figures import save_figure
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE

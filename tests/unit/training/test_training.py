@@ -53,6 +53,7 @@ TINY = Recipe(
     model_args={"drop_rate": 0.2, "drop_path_rate": 0.1},  # which draw numbers of their own
     start="random",
     size=64,
+    batch=4,
     phases=(
         Phase(name="first", size=48, steps=2, lr=(1e-3, 1e-4)),
         Phase(name="second", size=48, steps=2, lr=(1e-4, 1e-5), purified=1.0),
@@ -70,7 +71,6 @@ ADVERSARIAL = replace(
 @pytest.fixture
 def small_batches(monkeypatch):
     for module in (classifier, generator):
-        monkeypatch.setattr(module, "BATCH", 4)
         monkeypatch.setattr(module, "CHECKPOINT_EVERY", 1)
     monkeypatch.setattr(classifier, "LOG_EVERY", 1)
     monkeypatch.setattr(classifier, "GUARD_EVERY", 1)
@@ -159,6 +159,7 @@ OWN = """
 architecture = "test_efficientnet"
 start = "random"
 size = 64
+batch = 4
 
 [[phases]]
 name = "only"
@@ -260,7 +261,7 @@ def test_thumbnails_add_bcn20000_s_pictures_alone(small_isic2019, tmp_path, smal
     seen = []
     monkeypatch.setattr(classifier, "read_pixels", lambda samples, size: seen.append(samples) or torch.zeros(1))
     monkeypatch.setattr(classifier, "batch_for", lambda *_: (torch.zeros(1), torch.zeros(1)))
-    monkeypatch.setattr(classifier, "step", lambda *_, **__: 0.0)
+    monkeypatch.setattr(classifier, "step", lambda *_, **__: torch.zeros(()))
     for name in ("finish_phase", "calibrate"):
         monkeypatch.setattr(classifier, name, lambda *_: None)
     thumbnails = tmp_path / "thumbnails"
@@ -437,13 +438,14 @@ import torch
 from purifier.cli.main import main
 from purifier.training import classifier
 
-classifier.BATCH, classifier.LOG_EVERY, classifier.GUARD_EVERY = 4, 1, 2
+classifier.LOG_EVERY, classifier.GUARD_EVERY = 1, 2
 real, losses, networks = classifier.step, [], []
 
 def step(network, *arguments):
-    losses.append(real(network, *arguments))
+    loss = real(network, *arguments)
+    losses.append(loss.item())
     networks.append(network.module)
-    return losses[-1]
+    return loss
 
 classifier.step = step
 code = main(sys.argv[2:])
@@ -522,12 +524,12 @@ def test_a_phase_without_purification_leaves_its_batches_alone():
 def test_an_interrupted_generator_ends_where_an_uninterrupted_one_does(
     small_isic2019, tmp_path, small_batches, monkeypatch
 ):
-    generator.train(small_isic2019, tmp_path / "whole", steps=2)
+    generator.train(small_isic2019, tmp_path / "whole", steps=2, batch=4, rate=4e-4)
     undo = interrupted(monkeypatch, generator, "loss_of", 1)
     with pytest.raises(KeyboardInterrupt):
-        generator.train(small_isic2019, tmp_path / "parts", steps=2)
+        generator.train(small_isic2019, tmp_path / "parts", steps=2, batch=4, rate=4e-4)
     undo()
-    generator.train(small_isic2019, tmp_path / "parts", steps=2)
+    generator.train(small_isic2019, tmp_path / "parts", steps=2, batch=4, rate=4e-4)
     model, other = (generator.load_denoiser(tmp_path / run) for run in ("whole", "parts"))
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert_close(a, b)
@@ -607,7 +609,7 @@ def test_the_averages_weigh_a_step_by_its_power(small_isic2019, tmp_path, small_
     monkeypatch.setattr(generator, "loss_of", lambda model, *_: next(model.parameters()).sum())
     with torch.no_grad():
         monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)
-        generator.train(small_isic2019, tmp_path, steps=3)
+        generator.train(small_isic2019, tmp_path, steps=3, batch=4, rate=4e-4)
     averages = load_checkpoint(tmp_path / "checkpoint.pt")["averages"]
     for power, average in zip(diffusion.POWERS, averages, strict=True):
         edges = torch.arange(4.0).pow(power + 1) / 3 ** (power + 1)  # of the steps' shares
