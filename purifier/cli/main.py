@@ -14,6 +14,7 @@ from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES, OURS
 from purifier.evaluation.attackers import examples
 from purifier.evaluation.settings import BATCH, EPS, TRIALS, Detection, Grid
+from purifier.files import ASSETS
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
 
@@ -187,8 +188,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     results.set_defaults(run=_results)
 
-    examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
-    examples.add_argument("--generator", type=Path, required=True, help="the --work folder of its training")
+    examples = commands.add_parser("examples", help="draw the example pictures from trained generators")
+    examples.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
+    examples.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
+    for name in ("generator", "super-resolution"):
+        folder = ASSETS / name
+        examples.add_argument(f"--{name}", type=Path, default=folder, help="folder of its weights (default: ours)")
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
     examples.set_defaults(run=_examples)
@@ -419,7 +424,8 @@ def _results(options: argparse.Namespace) -> None:
 def _examples(options: argparse.Namespace) -> None:
     from purifier.training.examples import write_examples
 
-    write_examples(options.generator, options.out, seed=options.seed)
+    models = dict(generator=options.generator, super_resolution=options.super_resolution)
+    write_examples(options.data, options.out, thumbnails=options.thumbnails, **models, seed=options.seed)
 
 
 def _publish(options: argparse.Namespace) -> None:

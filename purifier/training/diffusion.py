@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -76,6 +77,17 @@ def optimise(
                 save_checkpoint(work / "snapshots" / f"{done:07d}.pt", kept)
         if at == 1:
             break
+
+
+def write_weights(model: PyTorchModelHubMixin, checkpoint: Path, out: Path, average: int = 0) -> None:
+    """The averaged weights of a checkpoint or a snapshot, in half precision, as a folder of the Hub's format for
+    ``from_pretrained``; which average is an index into ``POWERS``. ``model`` is one of that kind, whose weights are
+    lost. Raises ``FileNotFoundError`` where there is no checkpoint."""
+    state = load_checkpoint(checkpoint)
+    if state is None:
+        raise FileNotFoundError(f"There is no {checkpoint}: train a {type(model).__name__} first (purifier train).")
+    model.load_state_dict(state["averages"][average])
+    model.half().save_pretrained(out)
 
 
 def heun(guess: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor) -> Tensor:

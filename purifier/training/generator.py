@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from purifier.evaluation.datasets import (
@@ -24,11 +25,11 @@ from purifier.evaluation.datasets import (
 )
 from purifier.files import begin
 from purifier.training.augment import turned
-from purifier.training.checkpoints import load_checkpoint
 from purifier.training.classifier import sampling_weights
-from purifier.training.diffusion import heun, optimise
+from purifier.training.diffusion import heun, optimise, write_weights
 
 SIDE = 64  # pixels
+WIDTHS = (96, 128, 192)  # of the levels
 SIGMA_DATA = 0.5
 NO_CLASS = len(LABELS)  # the label of a picture whose diagnosis was dropped
 ORIGINS = ("HAM10000", "MSK", "BCN20000", "HAM10000 framed", "MSK framed", "BCN20000 framed")  # framed: black corners
@@ -48,10 +49,10 @@ class Condition(nn.Module):
         return self.diagnosis(both // (NO_ORIGIN + 1)) + self.origin(both % (NO_ORIGIN + 1))
 
 
-class Denoiser(nn.Module):
+class Generator(nn.Module, PyTorchModelHubMixin, license="cc-by-nc-4.0"):
     """The best guess of the clean picture from a noisy one, its noise level, its diagnosis and its origin."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.unet = UNet2DModel(
             sample_size=SIDE // 2,
@@ -59,7 +60,7 @@ class Denoiser(nn.Module):
             out_channels=12,
             layers_per_block=1,
             attention_head_dim=32,
-            block_out_channels=(96, 128, 192),
+            block_out_channels=widths,
             num_class_embeds=1,  # replaced below
             down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
             up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
@@ -126,7 +127,8 @@ def train(
     """Train on the training split of ``data`` and BCN20000's ``thumbnails``; resumes from ``work/checkpoint.pt``.
 
     Every ``SNAPSHOT_EVERY`` steps the averages of the weights go to ``work/snapshots``, from which others can be put
-    together after the training (post-hoc EMA, Karras et al., 2024).
+    together after the training (post-hoc EMA, Karras et al., 2024), and the shorter of the last ones to
+    ``work/weights`` (a folder of the Hub's format).
     """
     samples = read_isic2019(data, "train")[:limit]
     if thumbnails:
@@ -137,7 +139,7 @@ def train(
     pixels, y, origins, odds = (t.to(device) for t in (pixels, y, origins, odds))
 
     torch.manual_seed(seed)
-    model = Denoiser().train().to(device, memory_format=torch.channels_last)
+    model = Generator().train().to(device, memory_format=torch.channels_last)
 
     def loss_at(generator: torch.Generator) -> Tensor:
         chosen = torch.multinomial(odds, batch, replacement=True, generator=generator)
@@ -146,20 +148,11 @@ def train(
 
     every = dict(log_every=LOG_EVERY, checkpoint_every=CHECKPOINT_EVERY, snapshot_every=SNAPSHOT_EVERY)
     optimise(model, loss_at, work, steps=steps, minutes=minutes, seed=seed, rate=rate, **every)
-
-
-def load_denoiser(work: Path) -> Denoiser:
-    """The averaged model of ``work/checkpoint.pt``, with the shorter average."""
-    state = load_checkpoint(work / "checkpoint.pt")
-    if state is None:
-        raise FileNotFoundError(f"{work} holds no checkpoint.pt; run `purifier train generator` first.")
-    model = Denoiser()
-    model.load_state_dict(state["averages"][0])
-    return model.eval().requires_grad_(False)
+    write_weights(Generator(), work / "checkpoint.pt", work / "weights")
 
 
 def draw(
-    model: Denoiser,
+    model: Generator,
     y: Tensor,
     origin: Tensor | None = None,
     *,

@@ -20,9 +20,8 @@ from purifier.evaluation.datasets import digest_of_samples, label_indices, read_
 from purifier.files import begin
 from purifier.pyramid import resample
 from purifier.training.augment import turned
-from purifier.training.checkpoints import load_checkpoint
 from purifier.training.classifier import sampling_weights
-from purifier.training.diffusion import heun, optimise
+from purifier.training.diffusion import heun, optimise, write_weights
 from purifier.training.generator import NO_ORIGIN, Condition, origins_of, with_some_dropped
 
 SIDE, FACTOR = 256, 4  # pixels of a picture, and how many times those of the small one
@@ -184,18 +183,7 @@ def train(
 
     every = dict(log_every=LOG_EVERY, checkpoint_every=CHECKPOINT_EVERY, snapshot_every=SNAPSHOT_EVERY)
     optimise(model, loss_at, work, steps=steps, minutes=minutes, seed=seed, rate=rate, **every)
-    write_weights(work / "checkpoint.pt", work / "weights")
-
-
-def write_weights(checkpoint: Path, out: Path, average: int = 0) -> None:
-    """The averaged model of a checkpoint or a snapshot as a folder of the Hub's format, for ``from_pretrained``; which
-    average is an index into ``diffusion.POWERS``. Raises ``FileNotFoundError`` where there is no checkpoint."""
-    state = load_checkpoint(checkpoint)
-    if state is None:
-        raise FileNotFoundError(f"There is no {checkpoint}; run `purifier train super-resolution` first.")
-    model = SuperResolution()
-    model.load_state_dict(state["averages"][average])
-    model.save_pretrained(out)
+    write_weights(SuperResolution(), work / "checkpoint.pt", work / "weights")
 
 
 def enlarge(
