@@ -107,7 +107,8 @@ def _returns(done: Run, seen: Seen) -> bool:
 
 def _costs(done: Run, seen: Seen) -> bool:
     here = seen[DEFAULT]
-    return done.attacked is None and here["original"].top == MELANOMA and not DIAGNOSES[here["purified"].top].malignant
+    before, after = (DIAGNOSES[here[name].top] for name in ("original", "purified"))
+    return done.attacked is None and before.malignant and not after.malignant
 
 
 def _defeats(done: Run, seen: Seen) -> bool:
@@ -328,21 +329,21 @@ LESSONS = (
     Lesson(
         title="What it costs on clean pictures",
         minutes=4,
-        example=f"{MELANOMA}-1.png",
+        example="BCC-2.png",
         settings=Settings(purifier=Purifier(denoiser="rof"), draws=1),
         intro=(
-            "No attack this time. A melanoma that the classifier recognises is purified all the same, as it would be "
-            "in practice, where nobody knows which pictures were attacked."
+            "No attack this time. A basal cell carcinoma that the classifier recognises is purified all the same, as "
+            "it would be in practice, where nobody knows which pictures were attacked."
         ),
-        prediction="How will the purified melanoma be read?",
+        prediction="How will the purified carcinoma be read?",
         choices=(
-            "As a melanoma, as before",
+            "As a basal cell carcinoma, as before",
             "As another malignant or precancerous diagnosis",
             "As something benign",
         ),
         outcome=_what_is_lost,
         look=(
-            "The purified melanoma is read as something benign.",
+            "The purified carcinoma is read as something benign.",
             (
                 "It is one draw of the noise. Purify again with another noise seed, or see under Evidence how often "
                 "it happens."
