@@ -1,6 +1,7 @@
 """The pictures offered to try: the bundled ones, or a teacher's own folder named by PURIFIER_EXAMPLES."""
 
 import warnings
+from collections import Counter
 from pathlib import Path
 
 from torch import Tensor
@@ -56,9 +57,15 @@ def caption(path: Path) -> str:
 
 
 def example_gallery() -> list[tuple[Tensor, Path]]:
-    """Thumbnail and file of the first ``MOST`` examples; one that cannot be read is named in a warning."""
-    gallery = []
-    for path in example_files()[:MOST]:
+    """Thumbnail and file of the first ``MOST`` examples, one of each diagnosis before the second of any; one that cannot
+    be read is named in a warning."""
+    gallery, seen = [], Counter()
+
+    def turn(path: Path) -> int:
+        seen[code_in(path)] += 1
+        return seen[code_in(path)]
+
+    for path in sorted(example_files(), key=turn)[:MOST]:
         try:
             gallery.append((to_batch(centre_square(open_picture(path), THUMBNAIL)), path))
         except (ValueError, OSError) as error:
