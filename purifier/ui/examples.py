@@ -57,8 +57,8 @@ def caption(path: Path) -> str:
 
 
 def example_gallery() -> list[tuple[Tensor, Path]]:
-    """Thumbnail and file of the first ``MOST`` examples, one of each diagnosis before the second of any; one that cannot
-    be read is named in a warning."""
+    """Thumbnail and file of the first ``MOST`` examples, one of each diagnosis before the second of any. One that
+    cannot be read is named in a warning."""
     gallery, seen = [], Counter()
 
     def turn(path: Path) -> int:
