@@ -14,7 +14,6 @@ from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES, OURS
 from purifier.evaluation.attackers import examples
 from purifier.evaluation.settings import BATCH, EPS, TRIALS, Detection, Grid
-from purifier.files import ASSETS
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
 
@@ -192,8 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     examples.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
     examples.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
     for name in ("generator", "super-resolution"):
-        folder = ASSETS / name
-        examples.add_argument(f"--{name}", type=Path, default=folder, help="folder of its weights (default: ours)")
+        examples.add_argument(f"--{name}", type=Path, help="folder of its weights (default: the bundled ones)")
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
     examples.set_defaults(run=_examples)
@@ -425,7 +423,8 @@ def _examples(options: argparse.Namespace) -> None:
     from purifier.training.examples import write_examples
 
     models = dict(generator=options.generator, super_resolution=options.super_resolution)
-    write_examples(options.data, options.out, thumbnails=options.thumbnails, **models, seed=options.seed)
+    given = {name: folder for name, folder in models.items() if folder is not None}
+    write_examples(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
 
 
 def _publish(options: argparse.Namespace) -> None:

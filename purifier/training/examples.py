@@ -44,10 +44,16 @@ of those kept: {readings}; `{outside}` had no part in the choice. No figure abou
 
 
 def write_examples(
-    data: Path, out: Path, *, thumbnails: Path, generator: Path, super_resolution: Path, seed: int = 0
+    data: Path,
+    out: Path,
+    *,
+    thumbnails: Path,
+    generator: Path = GENERATOR,
+    super_resolution: Path = SUPER_RESOLUTION,
+    seed: int = 0,
 ) -> None:
     """Draw ``CANDIDATES`` pictures of every diagnosis, keep ``KEPT`` by the rule that ``SOURCES`` states, and write
-    them and ``SOURCES.md`` to ``out``. ``data`` and ``thumbnails`` are what the models were trained on; the latter two
+    them and ``SOURCES.md`` to ``out``. ``data`` and ``thumbnails`` are what the models were trained on; the next two
     are their folders. What is drawn is kept in ``out/.drawn.pt`` until all is done."""
     small, large = candidates(generator, super_resolution, seed, out)
     y = torch.arange(len(LABELS)).repeat_interleave(CANDIDATES)
