@@ -105,6 +105,12 @@ def write_examples(
 def candidates(generator: Path, super_resolution: Path, seed: int, out: Path) -> tuple[Tensor, Tensor]:
     """``CANDIDATES`` of each diagnosis in turn, small (N, 3, 64, 64) and large (N, 3, 256, 256), with 8-bit values: of
     HAM10000's kind without a frame. Takes up what ``out/.drawn.pt`` has."""
+    for folder in (generator, super_resolution):
+        if not (folder / "model.safetensors").is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no weights. Ours come with the repository, not with the package: give the folders "
+                "that `purifier train` wrote with --generator and --super-resolution."
+            )
     out.mkdir(parents=True, exist_ok=True)
     kept = out / ".drawn.pt"
     drawn = torch.load(kept) if kept.exists() else []

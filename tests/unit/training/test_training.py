@@ -561,6 +561,12 @@ def test_examples_are_drawn_chosen_and_accounted_for(small_isic2019, tmp_path, m
     assert sorted(path.suffix for path in out.iterdir()) == [".md"] + 16 * [".png"]
 
 
+def test_without_weights_there_are_no_examples(small_isic2019, tmp_path, capsys):
+    data = ["--data", str(small_isic2019), "--thumbnails", str(small_isic2019)]
+    assert main(["examples", *data, "--out", str(tmp_path / "out"), "--generator", str(tmp_path)]) == 2
+    assert "holds no weights" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_a_copy_of_a_training_picture_is_found(small_isic2019):
     training = read_isic2019(small_isic2019, "train")
     copies = examples.read_pixels(training[:2], 64) / 255
