@@ -376,15 +376,18 @@ def _train_denoiser(options: argparse.Namespace) -> None:
 def _train_generator(options: argparse.Namespace) -> None:
     from purifier.training import generator
 
-    more = dict(steps=options.steps, minutes=options.minutes, batch=options.batch, rate=options.rate)
-    _train(generator.train, options, thumbnails=options.thumbnails, **more)
+    _train(generator.train, options, thumbnails=options.thumbnails, **_of_diffusion(options))
 
 
 def _train_super_resolution(options: argparse.Namespace) -> None:
     from purifier.training import super_resolution
 
-    more = dict(steps=options.steps, minutes=options.minutes, batch=options.batch, rate=options.rate)
-    _train(super_resolution.train, options, **more)
+    _train(super_resolution.train, options, **_of_diffusion(options))
+
+
+def _of_diffusion(options: argparse.Namespace) -> dict:
+    """The options that the trainings of diffusion models share."""
+    return dict(steps=options.steps, minutes=options.minutes, batch=options.batch, rate=options.rate)
 
 
 def _train(train: Callable[..., None], options: argparse.Namespace, **more: object) -> None:

@@ -111,6 +111,14 @@ def origins_of(samples: Sequence[Sample], pixels: Tensor) -> Tensor:
     return sources + len(ORIGINS) // 2 * framed
 
 
+def to_draw_from(samples: Sequence[Sample], side: int, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each picture, on ``device``: its pixels (N, 3, side, side) in uint8, its diagnosis and its origin as indices
+    (N,), and how often it is drawn in training, (N,)."""
+    pixels, y = read_pixels(samples, side), label_indices(samples)
+    found = (pixels, y, origins_of(samples, pixels), sampling_weights(y, balance=0.5))
+    return tuple(t.to(device) for t in found)
+
+
 def train(
     data: Path,
     work: Path,
@@ -134,9 +142,7 @@ def train(
     if thumbnails:
         samples += [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit]
     begin(work, {"seed": seed, "batch": batch, "rate": rate, "train": digest_of_samples(samples)})
-    pixels, y = read_pixels(samples, SIDE), label_indices(samples)
-    origins, odds = origins_of(samples, pixels), sampling_weights(y, balance=0.5)
-    pixels, y, origins, odds = (t.to(device) for t in (pixels, y, origins, odds))
+    pixels, y, origins, odds = to_draw_from(samples, SIDE, device)
 
     torch.manual_seed(seed)
     model = Generator().train().to(device, memory_format=torch.channels_last)

@@ -16,13 +16,12 @@ import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from purifier.evaluation.datasets import digest_of_samples, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.datasets import digest_of_samples, read_isic2019
 from purifier.files import begin
 from purifier.pyramid import resample
 from purifier.training.augment import turned
-from purifier.training.classifier import sampling_weights
 from purifier.training.diffusion import heun, optimise, write_weights
-from purifier.training.generator import NO_ORIGIN, Condition, origins_of, with_some_dropped
+from purifier.training.generator import NO_ORIGIN, Condition, to_draw_from, with_some_dropped
 
 SIDE, FACTOR = 256, 4  # pixels of a picture, and how many times those of the small one
 PATCH = 96  # pixels a side of what the training sees
@@ -169,9 +168,7 @@ def train(
     """
     samples = read_isic2019(data, "train")[:limit]
     begin(work, {"seed": seed, "batch": batch, "rate": rate, "train": digest_of_samples(samples)})
-    pixels, y = read_pixels(samples, SIDE), label_indices(samples)
-    origins, odds = origins_of(samples, pixels), sampling_weights(y, balance=0.5)
-    pixels, y, origins, odds = (t.to(device) for t in (pixels, y, origins, odds))
+    pixels, y, origins, odds = to_draw_from(samples, SIDE, device)
 
     torch.manual_seed(seed)
     model = SuperResolution().train().to(device, memory_format=torch.channels_last)
