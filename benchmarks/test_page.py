@@ -20,22 +20,22 @@ def test_start(benchmark, tmp_path):
 
 
 def _first_attack_step(page) -> None:
-    press(page, "Attack")
+    press(page, "Attack it")
     page.get_by_text("Attack: step").wait_for()
 
 
 def _attacked(page) -> None:
-    press(page, "Attack")
+    press(page, "Attack it")
     page.get_by_text("done.").wait_for()
 
 
-def _first_stage(page) -> None:
-    press(page, "Purify")
-    page.locator(".lp-pyramid img").first.wait_for()
+def _first_draw(page) -> None:
+    press(page, "Purify it")
+    page.get_by_text("Purify: draw 1 of").wait_for()
 
 
 def _purified(page) -> None:
-    press(page, "Purify")
+    press(page, "Purify it")
     page.get_by_text("Purified.").wait_for()
     card(page, "Purified").get_by_role("img").wait_for()
 
@@ -44,7 +44,7 @@ CLICKS = {
     "example": ([], choose_example),
     "first step of the attack": ([choose_example], _first_attack_step),
     "attacked": ([choose_example], _attacked),
-    "first stage": ([choose_example, _attacked], _first_stage),
+    "first draw": ([choose_example, _attacked], _first_draw),
     "purified": ([choose_example, _attacked], _purified),
 }
 
@@ -59,7 +59,7 @@ def test_click(benchmark, browser, served, name):
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         pages.append(page)
         page.goto(served)
-        page.get_by_role("button", name="Attack", exact=True).wait_for()
+        page.get_by_role("button", name="Attack it", exact=True).wait_for()
         for step in before:
             step(page)
         return (page,), {}

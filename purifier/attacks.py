@@ -20,9 +20,17 @@ from purifier.strict import strict
 from purifier.texts import UserError
 
 Model = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]  # of what a model gives and the labels (B,), to (B,)
 
 
-def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False, samples: int = 1) -> Tensor:
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Of logits (B, K) and labels (B,), each picture's own: (B,)."""
+    return F.cross_entropy(logits, y, reduction="none")
+
+
+def loss_gradient(
+    model: Model, x: Tensor, y: Tensor, targeted: bool = False, samples: int = 1, loss: Loss = cross_entropy
+) -> Tensor:
     """Gradient with respect to the pixels of the loss that the attacker raises: the cross-entropy, or its negative.
 
     The mean over ``samples`` calls of a model that draws noise: expectation over transformation (EOT, Athalye,
@@ -32,8 +40,8 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, targeted: bool = False, sa
     for _ in range(samples):
         z = x.detach().requires_grad_()
         with torch.enable_grad():
-            loss = F.cross_entropy(model(z), y, reduction="sum")
-        total += torch.autograd.grad(loss, z)[0]
+            raised = loss(model(z), y).sum()
+        total += torch.autograd.grad(raised, z)[0]
     if not total.isfinite().all():
         raise ValueError("The gradient is not finite (NaN or infinity): look for it in what the model gives.")
     return total / (-samples if targeted else samples)
@@ -119,6 +127,7 @@ class Ascent:
     decay: float | None = None  # of the momentum; None: every step follows its own gradient alone
     targeted: bool = False
     samples: int = 1
+    loss: Loss = cross_entropy
 
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
@@ -135,7 +144,7 @@ class Ascent:
         if self.random_start:
             adv = self._project(x, adv + self._start(x, generator))
         for _ in range(self.steps):
-            gradient = loss_gradient(model, adv, y, self.targeted, self.samples)
+            gradient = loss_gradient(model, adv, y, self.targeted, self.samples, self.loss)
             if self.decay is not None:
                 mean = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
                 gradient = momentum = self.decay * momentum + gradient / mean.clamp(min=1e-12)

@@ -99,6 +99,11 @@ def by_opencv(x: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Tensor
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(x) / 255
 
 
+def non_local_means(x: Tensor, h: float, *, patch: int = 7, search: int = 15) -> Tensor:
+    """OpenCV's, of colours: patches and their search in windows of so many pixels a side, ``h`` in 1/255."""
+    return by_opencv(x, lambda image: cv2.fastNlMeansDenoisingColored(image, None, h, h, patch, search))
+
+
 def resize_and_pad(x: Tensor, least: float, generator: torch.Generator | None) -> Tensor:
     """Each picture resized to between ``least`` and all of its size and put somewhere on grey (Xie et al., 2018)."""
     height, width = x.shape[-2:]
@@ -174,7 +179,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "nlm": Family(
         short="non-local means", title="non-local means, h {number}/255", exact=False,
-        function=lambda x, h, g: by_opencv(x, lambda image: cv2.fastNlMeansDenoisingColored(image, None, h, h, 7, 15)),
+        function=lambda x, h, g: non_local_means(x, h),
         low=1, high=60, default=8, values=(4, 6, 8, 12, 16),
     ),
     "bilateral": Family(

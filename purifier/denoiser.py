@@ -1,7 +1,6 @@
 """A learned denoiser of dermoscopy, which may take ROF's place. Images are (B, 3, H, W)."""
 
 import functools
-import hashlib
 import json
 
 import torch
@@ -10,7 +9,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from purifier.files import ASSETS
+from purifier.files import ASSETS, check_bundled, digest_of_file
 
 FOLDER = ASSETS / "denoiser"
 WEIGHTS = FOLDER / "model.safetensors"
@@ -67,24 +66,30 @@ class Denoiser(nn.Module, PyTorchModelHubMixin):
         return y - strength * noise
 
 
-def denoise(y: Tensor, sigma: float) -> Tensor:
-    """``y`` (B, 3, H, W) without its noise of standard deviation ``sigma``, by the bundled weights; not clamped."""
-    found = bundled_denoiser(str(y.device))(y.float(), y.new_full((len(y),), sigma, dtype=torch.float32))
-    return found.to(y.dtype)
+def denoise(y: Tensor, sigma: float | Tensor) -> Tensor:
+    """``y`` (B, 3, H, W) without its noise of standard deviation ``sigma``, one for all or (B, 1, 1, 1), by the bundled
+    weights; not clamped."""
+    of_each = y.new_zeros((len(y), 1, 1, 1), dtype=torch.float32) + sigma
+    return bundled_denoiser(str(y.device))(y.float(), of_each.float()).to(y.dtype)
 
 
 @functools.cache
 def bundled_denoiser(device: str) -> Denoiser:
-    """The denoiser of ``assets/denoiser``, ready to use on ``device``."""
-    model = Denoiser(**json.loads((FOLDER / "config.json").read_text(encoding="utf-8")))
-    model.load_state_dict(load_file(WEIGHTS))  # from_pretrained prints, which is no line of JSON
+    """The denoiser of ``assets/denoiser``, ready to use on ``device``.
+
+    Raises ``ValueError`` where its weights are not those released.
+    """
+    check_bundled(FOLDER)
+    with torch.device("meta"):  # so that no first weights are drawn from torch's global generator
+        model = Denoiser(**json.loads((FOLDER / "config.json").read_text(encoding="utf-8")))
+    model.load_state_dict(load_file(WEIGHTS), assign=True)  # from_pretrained prints, which is no line of JSON
     return model.eval().requires_grad_(False).to(device)
 
 
 @functools.cache
 def digest_of_weights() -> str:
     """SHA-256 of the file of the bundled weights."""
-    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    return digest_of_file(WEIGHTS)
 
 
 def _level(width: int, depth: int) -> nn.Sequential:

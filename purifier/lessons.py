@@ -1,41 +1,49 @@
-"""Short lessons on adversarial pictures: what each sets, runs, asks and claims. The page shows them.
+"""Short lessons on adversarial pictures: what each lets predict, runs, asks and claims. The page shows them.
 
-A claim is checked on the bundled examples by the tests; a lesson whose claim does not hold must be changed.
+Which prediction was right is computed from the run. A claim is checked on the bundled examples by the tests; a lesson
+whose claim does not hold must be changed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import DEFAULT, SURROGATE, load_classifier
 from purifier.classifiers.taxonomy import DIAGNOSES
-from purifier.pictures.files import read_image
+from purifier.pictures.files import quantise, read_image
 from purifier.pipeline import Purifier
 from purifier.readings import Reading, read
 from purifier.runs import Attack, Run, Settings, run
 
-NEVUS, MELANOMA = "NV", "MEL"
+NEVUS, MELANOMA, KERATOSIS = "NV", "MEL", "BKL"
 Seen = dict[str, dict[str, Reading]]  # what each classifier reads, by its name, of each picture, by its name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """``example`` is a bundled picture; ``readers`` are further classifiers to whom the pictures are shown. ``look`` is
-    what to look at afterwards. ``claim`` says whether a run came out as the lesson says."""
+    """``example`` is a bundled picture; ``readers`` are further classifiers to whom the pictures are shown.
+    ``prediction`` is asked before the run, with three ``choices``; ``outcome`` says which of them, from 0, a run makes
+    right. ``look`` is what to look at afterwards. ``claim`` says whether a run came out as the lesson says. Where
+    ``shows_noise``, random noise of the attack's size is shown beside it."""
 
     title: str
     minutes: int
     example: str
     settings: Settings
     intro: str
+    prediction: str
+    choices: tuple[str, str, str]
+    outcome: Callable[[Run, Seen], int]
     look: tuple[str, ...]
     question: str
     answer: str
     sources: tuple[str, ...]
     claim: Callable[[Run, Seen], bool]
     readers: tuple[str, ...] = ()
+    shows_noise: bool = False
 
 
 def seen_by(done: Run, names: tuple[str, ...]) -> Seen:
@@ -57,6 +65,13 @@ def teach(lesson: Lesson, path: str) -> tuple[Run, Seen]:
     return done, seen_by(done, lesson.readers)
 
 
+def noise_like(done: Run) -> Tensor:
+    """The original with random noise of the attack's size: the same changes, each pixel's put to another place."""
+    change = done.attacked - done.original
+    places = torch.randperm(change[0, 0].numel(), generator=torch.Generator().manual_seed(0))
+    return quantise((done.original + change.flatten(2)[..., places].reshape(change.shape)).clamp(0, 1))
+
+
 def is_fooled(seen: dict[str, Reading]) -> bool:
     """Whether the attacked picture is read as something else than the original."""
     return seen["attacked"].top != seen["original"].top
@@ -65,16 +80,24 @@ def is_fooled(seen: dict[str, Reading]) -> bool:
 def _fools_unseen(done: Run, seen: Seen) -> bool:
     change, here = done.attacked - done.original, seen[DEFAULT]
     confident = here["attacked"].probability(here["attacked"].top) > 0.9
-    # The same changes, each pixel's put to another place: noise of the same size.
-    places = torch.randperm(change[0, 0].numel(), generator=torch.Generator().manual_seed(0))
-    noisy = (done.original + change.flatten(2)[..., places].reshape(change.shape)).clamp(0, 1)
-    (of_noisy,) = read(load_classifier(DEFAULT), noisy)
-    return is_fooled(here) and confident and change.abs().max() < 2.5 / 255 and of_noisy.top == here["original"].top
+    (of_noise,) = read(load_classifier(DEFAULT), noise_like(done))
+    return is_fooled(here) and confident and change.abs().max() < 2.5 / 255 and of_noise.top == here["original"].top
 
 
 def _makes_benign(done: Run, seen: Seen) -> bool:
     here = seen[DEFAULT]
-    return here["original"].top == MELANOMA and here["attacked"].top == NEVUS
+    nevus = here["attacked"].top == NEVUS and here["attacked"].malignant() < 0.1
+    return here["original"].top == MELANOMA and nevus
+
+
+def _makes_malignant(done: Run, seen: Seen) -> bool:
+    here = seen[DEFAULT]
+    malignant = [here[name].malignant() for name in ("original", "attacked")]
+    return (
+        here["original"].top == KERATOSIS
+        and here["attacked"].top == MELANOMA
+        and malignant[0] < 0.1 < 0.9 < malignant[1]
+    )
 
 
 def _returns(done: Run, seen: Seen) -> bool:
@@ -84,7 +107,8 @@ def _returns(done: Run, seen: Seen) -> bool:
 
 def _costs(done: Run, seen: Seen) -> bool:
     here = seen[DEFAULT]
-    return done.attacked is None and here["original"].top == MELANOMA and not DIAGNOSES[here["purified"].top].malignant
+    before, after = (DIAGNOSES[here[name].top] for name in ("original", "purified"))
+    return done.attacked is None and before.malignant and not after.malignant
 
 
 def _defeats(done: Run, seen: Seen) -> bool:
@@ -94,6 +118,52 @@ def _defeats(done: Run, seen: Seen) -> bool:
 
 def _transfers_to_its_like(done: Run, seen: Seen) -> bool:
     return [name for name in seen if is_fooled(seen[name])] == [DEFAULT, "standard"]
+
+
+def _fooled_and_how_sure(done: Run, seen: Seen) -> int:
+    """Not fooled, fooled and less sure than before, or fooled and surer."""
+    before, after = seen[done.settings.classifier]["original"], seen[done.settings.classifier]["attacked"]
+    if after.top == before.top:
+        return 0
+    return 2 if after.probabilities.max() > before.probabilities.max() else 1
+
+
+def _how_benign(done: Run, seen: Seen) -> int:
+    """Read as a nevus without a sign of malignancy, as a nevus with one, or as something else."""
+    after = seen[done.settings.classifier]["attacked"]
+    if after.top != NEVUS:
+        return 2
+    return 1 if after.malignant() > 0.1 else 0
+
+
+def _how_malignant(done: Run, seen: Seen) -> int:
+    """Not read as a melanoma, as one but less surely than as what it was, or as one at least as surely."""
+    before, after = seen[done.settings.classifier]["original"], seen[done.settings.classifier]["attacked"]
+    if after.top != MELANOMA:
+        return 0
+    return 2 if after.probabilities.max() >= before.probabilities.max() else 1
+
+
+def _what_purified(done: Run, seen: Seen) -> int:
+    """The attack's reading, the original's, or a third one."""
+    here = seen[done.settings.classifier]
+    if here["purified"].top == here["original"].top:
+        return 1
+    return 0 if here["purified"].top == here["attacked"].top else 2
+
+
+def _what_is_lost(done: Run, seen: Seen) -> int:
+    """Nothing, the diagnosis but not that it is malignant, or both."""
+    before, after = seen[done.settings.classifier]["original"], seen[done.settings.classifier]["purified"]
+    if after.top == before.top:
+        return 0
+    return 1 if DIAGNOSES[after.top].malignant else 2
+
+
+def _how_many_others(done: Run, seen: Seen) -> int:
+    """None of the others is fooled, some are, or all."""
+    others = [is_fooled(read_by) for name, read_by in seen.items() if name != done.settings.classifier]
+    return 2 if all(others) else int(any(others))
 
 
 SZEGEDY = "C. Szegedy et al., Intriguing properties of neural networks, ICLR 2014, arXiv:1312.6199"
@@ -134,11 +204,18 @@ LESSONS = (
             "A picture of a nevus is attacked: every colour value may change by at most 2 of 255 levels. The attack "
             "knows the classifier, and goes twenty small steps in the direction in which the classifier errs soonest."
         ),
+        prediction="How will the attacked picture be read?",
+        choices=(
+            "As a nevus still",
+            "As something else, and the classifier is less sure than before",
+            "As something else, and the classifier is surer than before",
+        ),
+        outcome=_fooled_and_how_sure,
         look=(
             "Compare the original and the attacked picture: click one of them and wipe. Do you see a difference?",
             "Look at the readings: another diagnosis, and more confident than before.",
-            "The third picture shows what was added, made many times stronger. It looks like noise; yet random noise "
-            "of the same size does not change the reading.",
+            "The third picture has random noise of the same size: the attack's own changes, shuffled. It is read as "
+            "before, so it is not how much was changed that fools the classifier, but where.",
         ),
         question=(
             "The attacked picture is read with nearly 100 %. Why is a high confidence no sign that a reading can be "
@@ -151,9 +228,10 @@ LESSONS = (
         ),
         sources=(SZEGEDY, GOODFELLOW, MADRY),
         claim=_fools_unseen,
+        shows_noise=True,
     ),
     Lesson(
-        title="A melanoma read as benign",
+        title="A melanoma, to be read as a nevus",
         minutes=4,
         example=f"{MELANOMA}-1.png",
         settings=Settings(attack=Attack(settings=OBLIVIOUS, target=NEVUS)),
@@ -161,10 +239,17 @@ LESSONS = (
             "The attacker now has an aim: a melanoma is to be read as a melanocytic nevus. This is the error that "
             "harms a patient most, because nobody would look again."
         ),
+        prediction="The attack may change every colour value by 2 of 255 levels. What will it reach?",
+        choices=(
+            "A nevus is read, and malignant diagnoses get less than 10 % together",
+            "A nevus is read, but malignant diagnoses keep more than 10 % together, which would warn a doctor",
+            "Something else than a nevus is read",
+        ),
+        outcome=_how_benign,
         look=(
             "Before the attack the classifier recognises the melanoma.",
-            "After it the striped bars, malignant or precancerous, have nearly gone: all of them, not melanoma alone.",
-            "The picture itself is the same to your eye. What would you have written in the record?",
+            "After it the bar of malignant diagnoses together is nearly empty: not melanoma alone has gone.",
+            "The picture itself is the same to your eye. The patient would be sent home, and the melanoma would grow.",
         ),
         question="Who could want such a change, and where between camera and record could it be made?",
         answer=(
@@ -177,6 +262,39 @@ LESSONS = (
         claim=_makes_benign,
     ),
     Lesson(
+        title="A benign keratosis, to be read as a melanoma",
+        minutes=4,
+        example=f"{KERATOSIS}-1.png",
+        settings=Settings(attack=Attack(settings=OBLIVIOUS, target=MELANOMA)),
+        intro=(
+            "The opposite aim: a benign keratosis, which needs no treatment, is to be read as a melanoma. The attack "
+            "is as small as before."
+        ),
+        prediction="Is this direction harder? How will the attacked picture be read?",
+        choices=(
+            "Not as a melanoma",
+            "As a melanoma, but less surely than it was read as a keratosis",
+            "As a melanoma, as surely as it was read as a keratosis, or more",
+        ),
+        outcome=_how_malignant,
+        look=(
+            "The bar of malignant diagnoses together: from nearly empty to full.",
+            "All diagnoses: nothing is left of the keratosis, which the classifier had read rightly.",
+            "The patient would be frightened, and cut for nothing; with many such pictures a clinic is busy with the "
+            "healthy.",
+        ),
+        question=(
+            "Doctors know that false alarms happen, and check them. Why does that not make this attack harmless?"
+        ),
+        answer=(
+            "Each false alarm costs an excision, a scar, days of fear, and time that the ill are waiting for; whoever "
+            "is paid by excision gains. And alarms that prove false again and again are believed less, so that in the "
+            "end true ones are passed over: the two directions of attack help each other."
+        ),
+        sources=(FINLAYSON,),
+        claim=_makes_malignant,
+    ),
+    Lesson(
         title="Purify",
         minutes=5,
         example="BCC-1.png",
@@ -187,9 +305,16 @@ LESSONS = (
             "are mixed. The purifier knows neither the classifier nor the attack, and the attacker does not know the "
             "purifier."
         ),
+        prediction="The attack will change the reading. What will be read after purification?",
+        choices=(
+            "What the attack made of it",
+            "What the original was read as",
+            "A third diagnosis",
+        ),
+        outcome=_what_purified,
         look=(
             "The reading of the purified picture is the original's again.",
-            "In the Pyramid theatre you see it happen, block by block: where does the reading return?",
+            "Press Watch the purification in Try, and see it happen: where does the reading return?",
             "Fine lines have gone as well. Purification cannot tell them from an attack.",
         ),
         question="Why does noise help against a perturbation that was computed so carefully?",
@@ -204,20 +329,27 @@ LESSONS = (
     Lesson(
         title="What it costs on clean pictures",
         minutes=4,
-        example=f"{MELANOMA}-1.png",
+        example="BCC-2.png",
         settings=Settings(purifier=Purifier(denoiser="rof"), draws=1),
         intro=(
-            "No attack this time. A melanoma that the classifier recognises is purified all the same, as it would be "
-            "in practice, where nobody knows which pictures were attacked."
+            "No attack this time. A basal cell carcinoma that the classifier recognises is purified all the same, as "
+            "it would be in practice, where nobody knows which pictures were attacked."
         ),
+        prediction="How will the purified carcinoma be read?",
+        choices=(
+            "As a basal cell carcinoma, as before",
+            "As another malignant or precancerous diagnosis",
+            "As something benign",
+        ),
+        outcome=_what_is_lost,
         look=(
-            "The purified melanoma is read as something benign.",
+            "The purified carcinoma is read as something benign.",
             (
-                "It is one draw of the noise. Purify again with another noise seed, or see under How often? how often "
+                "It is one draw of the noise. Purify again with another noise seed, or see under Evidence how often "
                 "it happens."
             ),
             (
-                "Under Robustness stands how many right readings purification breaks on hundreds of pictures, "
+                "Under Evidence stands how many right readings purification breaks on hundreds of pictures, "
                 "melanomas first."
             ),
         ),
@@ -240,9 +372,16 @@ LESSONS = (
         example="BCC-1.png",
         settings=Settings(attack=Attack(settings=OBLIVIOUS, known=Purifier()), purifier=Purifier()),
         intro=(
-            "The carcinoma of lesson 3, and the same purifier. But now the attacker knows the purifier, and attacks "
+            "The carcinoma of lesson 4, and the same purifier. But now the attacker knows the purifier, and attacks "
             "classifier and purifier together, averaging over its noise at every step. It takes about twenty seconds."
         ),
+        prediction="The purifier works as it did in lesson 4. What will be read after purification?",
+        choices=(
+            "What the attack made of it",
+            "What the original was read as",
+            "A third diagnosis",
+        ),
+        outcome=_what_purified,
         look=(
             "The change is as small as before: at most 2 of 255 levels.",
             "The purified picture is still misread: the attack went through the purification.",
@@ -268,6 +407,13 @@ LESSONS = (
             "An attack is made on one classifier, and its picture shown to three others: one trained in the same way, "
             "one trained on attacked pictures, and one of another architecture."
         ),
+        prediction="How many of the three others will be fooled?",
+        choices=(
+            "None",
+            "One or two",
+            "All three",
+        ),
+        outcome=_how_many_others,
         look=(
             "The classifier that was trained in the same way is fooled as well, though the attack never saw it.",
             "The one trained on attacked pictures, and the one of another architecture, read as before.",

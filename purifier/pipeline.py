@@ -16,7 +16,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from purifier.denoise import rof
 from purifier.denoiser import denoise
-from purifier.diffusion import diffuse
+from purifier.diffusion import ROUNDING, diffuse, noise_level
 from purifier.pixels import check_pixels
 from purifier.pyramid import as_seen_by, build_pyramid, merge_pyramid
 from purifier.seeds import split_generator
@@ -26,11 +26,13 @@ from purifier.texts import UserError
 ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
 MAX_POWER = 4.0  # of decay and tilt
 MAX_SMOOTH = 4.0  # pixels; wider would not fit the smallest picture
+MAX_GAIN = 16.0
+MOST_NOISE = 32 / 255  # of a picture, however noisy it is
 
 # The settings that suit each denoiser: of ROF as ``purifier tune`` found them (assets/evaluation/tuning).
 SUITED = {
-    "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, bands=False),
-    "learned": dict(scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, bands=True),
+    "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, bands=False, gain=0.0),
+    "learned": dict(scales=(1.0,), blocks=2, sigma=4 / 255, own=0.6, bands=True, gain=4.0),
 }
 ONLY_ROF = {"denoiser": "rof"}  # what stored settings mean that name no denoiser
 
@@ -48,6 +50,7 @@ class Stage:
     diffused: Tensor
     denoised: Tensor
     aggregated: Tensor
+    sigma: Tensor  # (B,), of the noise
 
 
 @strict
@@ -65,6 +68,7 @@ class Purifier:
     blocks: int | None = None
     sigma: float | None = None  # standard deviation of the noise, in units of the pixel range
     weight: float = 0.06  # of the total variation, see rof; 0 does not denoise
+    gain: float | None = None  # sigma and weight grow with each picture's own noise, see ``strength``; 0: they do not
     own: float | None = None  # a scale's own share when neighbours are mixed; 1 does not mix
     decay: float = 0.0  # sigma and weight are multiplied by scale ** decay; 0: the same at every scale
     tilt: float = 0.0  # the scales are merged with shares of scale ** tilt; 0: equal ones
@@ -92,6 +96,7 @@ class Purifier:
         for name, most in (
             ("sigma", 1),
             ("weight", 1),
+            ("gain", MAX_GAIN),
             ("own", 1),
             ("decay", MAX_POWER),
             ("tilt", MAX_POWER),
@@ -105,6 +110,8 @@ class Purifier:
                     most=most,
                     value=getattr(self, name),
                 )
+        if self.gain > 0 and self.sigma == 0:
+            raise UserError("sigma must not be 0 where gain is not.")
 
     @classmethod
     def read(cls, stored: dict) -> "Purifier":
@@ -119,19 +126,33 @@ class Purifier:
         """
         check_pixels(x, channels=3)
         generators = split_generator(generator, len(x))
-        levels, strength = build_pyramid(x, self.scales), [scale**self.decay for scale in self.scales]
+        levels, strength = build_pyramid(x, self.scales), self.strength(x)
+        powers = [scale**self.decay for scale in self.scales]
+        sigmas = [self.sigma * power * strength for power in powers]
+        of_each = [(x.new_zeros((len(x), 1, 1, 1)) + sigma).flatten() for sigma in sigmas]
         for block in range(1, self.blocks + 1):
-            diffused = [diffuse(x, self.sigma * p, generators) for x, p in zip(levels, strength, strict=True)]
-            denoised = [self._denoise(y, p) for y, p in zip(diffused, strength, strict=True)]
+            diffused = [diffuse(x, sigma, generators) for x, sigma in zip(levels, sigmas, strict=True)]
+            denoised = [self._denoise(y, power, strength) for y, power in zip(diffused, powers, strict=True)]
             mixed = aggregate(denoised, self.own, bands=self.bands)
-            for stage in zip(self.scales, levels, diffused, denoised, mixed, strict=True):
+            for stage in zip(self.scales, levels, diffused, denoised, mixed, of_each, strict=True):
                 yield Stage(block, *stage)
             levels = mixed
 
-    def _denoise(self, y: Tensor, strength: float) -> Tensor:
+    def strength(self, x: Tensor) -> float | Tensor:
+        """By what sigma and weight are multiplied for each picture of ``x``, (B, 1, 1, 1); 1 where ``gain`` is 0.
+
+        So that sigma grows by ``gain`` times the noise that a picture has beyond that of rounding, up to
+        ``MOST_NOISE``: what nobody attacked is hardly changed."""
+        if self.gain == 0:
+            return 1.0
+        noise = (noise_level(x) - ROUNDING).clamp(min=0).reshape(-1, 1, 1, 1)
+        return (1 + self.gain * noise / self.sigma).clamp(max=max(1.0, MOST_NOISE / self.sigma))
+
+    def _denoise(self, y: Tensor, power: float, strength: float | Tensor) -> Tensor:
         if self.denoiser == "learned":
-            return denoise(y, self.sigma * strength)
-        return rof(y, self.weight * strength, self.steps, self.coupled)
+            return denoise(y, self.sigma * power * strength)
+        # ROF of a scaled picture is the scaled ROF of the picture: so each has a weight of its own.
+        return strength * rof(y / strength, self.weight * power, self.steps, self.coupled)
 
     def merge(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The purified picture, of ``size`` = (height, width), from the scales that the last block left."""

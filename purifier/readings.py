@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from purifier.classifiers.classifier import Classifier
-from purifier.classifiers.taxonomy import DIAGNOSES, full_name
+from purifier.classifiers.taxonomy import DIAGNOSES, code_of, full_name
 
 MOST_BARS = 12  # of a reading; classifiers from the Hub may have a thousand labels
 
@@ -72,6 +72,14 @@ def is_out_of_distribution(classifier: Classifier, x: Tensor) -> bool:
         return False
     with torch.no_grad():
         return classifier.distance(x.to(classifier.mean.device)).item() > check.threshold
+
+
+def is_right(reading: Reading, truth: str | None) -> bool | None:
+    """Whether a reading is the true diagnosis, a code of ``DIAGNOSES``; None where that is not known, or the classifier
+    has no such label."""
+    if truth is None or truth not in map(code_of, reading.labels):
+        return None
+    return code_of(reading.top) == truth
 
 
 def is_malignant(label: str) -> bool:

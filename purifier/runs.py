@@ -14,6 +14,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from purifier.alarm import Alarm, alarm_of
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import DEFAULT, Classifier, default_device
 from purifier.classifiers.taxonomy import code_of
@@ -134,7 +135,7 @@ def _completed(values: dict) -> dict:
 class Run:
     """What was done to a picture and what came of it. ``purified`` is the first of the draws, and ``purified_reading``
     the mean of them all. ``stages`` are those of the first, each with its four pictures (before, diffused, denoised,
-    aggregated) and their readings."""
+    aggregated) and their readings. ``truth`` is the true diagnosis, a code of ISIC 2019's, where it is known."""
 
     settings: Settings
     original: Tensor
@@ -142,6 +143,7 @@ class Run:
     purified: Tensor | None = None
     purified_reading: Reading | None = None
     stages: tuple[tuple[Stage, list[Cell]], ...] = ()
+    truth: str | None = None
 
     @property
     def source(self) -> Tensor:
@@ -152,6 +154,13 @@ class Run:
         """The pictures that there are, by name."""
         found = {"original": self.original, "attacked": self.attacked, "purified": self.purified}
         return {name: x for name, x in found.items() if x is not None}
+
+    def alarm(self, classifier: Classifier, readings: dict[str, Reading]) -> Alarm | None:
+        """Whether what was purified looks attacked, from ``readings`` as below; None where nothing was purified."""
+        if self.purified is None:
+            return None
+        before = readings["original" if self.attacked is None else "attacked"]
+        return alarm_of(classifier, before, readings["purified"], self.settings.purifier)
 
     def readings(self, classifier: Classifier) -> dict[str, Reading]:
         """How the run's classifier reads the pictures that there are, by name; ``purified`` has its mean reading."""

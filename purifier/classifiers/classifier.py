@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Condition
@@ -32,7 +32,8 @@ from purifier.classifiers.transformers_format import (
     what_it_does,
 )
 from purifier.classifiers.weights import differences, few, read_weights, refuse_kinds, weight_files, write_weights
-from purifier.files import ASSETS
+from purifier.files import ASSETS, check_bundled
+from purifier.pipeline import Purifier
 from purifier.pixels import check_pixels
 from purifier.strict import built, strict
 from purifier.texts import Forbidden, NotAFolder, NotFound, UserError
@@ -55,12 +56,23 @@ class OutOfDistribution:
 
 
 @strict
+class AlarmCalibration:
+    """The scores of ``purifier.alarm`` on clean validation pictures, and what they were made with."""
+
+    purifier: Purifier
+    draws: int
+    weights: str  # SHA-256 of the classifier's
+    scores: tuple[float, ...]  # ascending
+
+
+@strict
 class Calibration:
     """What is fitted to a trained classifier on validation lesions; under ``lesion_purifier`` in its config.json."""
 
     temperature: float = 1.0  # the logits are divided by it (Guo et al., 2017)
     abstain_below: float = 0.0  # a reading with less confidence than this should be "unsure"
     out_of_distribution: OutOfDistribution | None = None
+    alarm: AlarmCalibration | None = None
 
 
 class Classifier(nn.Module):
@@ -258,7 +270,10 @@ def _load_folder(folder: Path, source: str) -> Classifier:
 
 def _load(folder: Path, source: str) -> Classifier:
     config = read_config(folder, source)
+    check_bundled(folder)
     labels, calibration = _labels(config, source), _calibration(config, source)
+    if calibration.alarm is not None and calibration.alarm.weights != digest_of(folder):
+        calibration = replace(calibration, alarm=None)  # it was made with other weights
     processor = read_config(folder, source, PREPROCESSOR) if in_transformers_format(config) else None
     weights, whole = read_weights(weight_files(folder, source), source)
     if MIXED in config:

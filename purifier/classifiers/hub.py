@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -32,13 +33,23 @@ from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
 from purifier.classifiers.mixed import MIXED
-from purifier.classifiers.weights import INDEX, WEIGHTS, find_weights, lacks_parts, no_weights, parts_of, weight_files
+from purifier.classifiers.weights import (
+    INDEX,
+    WEIGHTS,
+    few,
+    find_weights,
+    lacks_parts,
+    no_weights,
+    parts_of,
+    weight_files,
+)
+from purifier.settings import environment
 from purifier.texts import Forbidden, NotFound, Text, Unreachable, UserError
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 CARD, METRICS = "README.md", "metrics.json"
-MAX_WEIGHTS = 1_000_000_000  # bytes that are downloaded for one classifier, in all its files
-MAX_INDEX = 10_000_000  # bytes of the list of those files
+MB = 1_000_000  # bytes
+MAX_JSON = 10 * MB  # of a config, or of an index of weights
 LOG_IN = "set HF_TOKEN or run `hf auth login`"
 
 Progress = Callable[[int, int], None]  # bytes so far, of how many
@@ -68,18 +79,25 @@ PUBLIC: dict[str, PublicClassifier] = {
 }
 
 
+def offered_repositories() -> tuple[str, ...]:
+    """What the page offers of the Hub; where PURIFIER_HUB is ``listed`` also all that it loads of it."""
+    settings = environment()
+    return () if settings.hub == "off" else settings.hub_listed or tuple(PUBLIC)
+
+
 def download(repository: str, check: Callable[[Path], Iterable[str]], progress: Progress | None = None) -> Path:
     """The snapshot folder of ``owner/name`` or ``owner/name@revision``; its name is the commit.
 
     The config comes first and ``check(folder)`` looks at it: weights that could not be used, or are too large, are not
     downloaded. It returns the names of the files that are needed besides. ``progress`` is called while the weights
-    come, from any thread; never, where they are in this machine's cache.
+    come, from any thread; never, where they are in this machine's cache. At most PURIFIER_HUB_MOST_MB are downloaded
+    of the weights, by what the Hub says of them and by what comes.
     """
     repo_id, _, revision = repository.partition("@")
     try:
-        folder = Path(hf_hub_download(repo_id, CONFIG, revision=revision or None)).parent
+        folder = _download_json(repo_id, CONFIG, revision or None).parent
         for file in check(folder):
-            hf_hub_download(repo_id, file, revision=folder.name)
+            _download_json(repo_id, file, folder.name)
         _download_weights(repo_id, repository, folder, progress)
         return folder
     except HFValidationError as error:
@@ -127,16 +145,12 @@ def _download_weights(repo_id: str, source: str, folder: Path, progress: Progres
         if _has_weights(folder):  # of another name, from the last time
             return
         raise
-    total, done = sum(sizes.values()), 0
-    if total > MAX_WEIGHTS:
-        raise UserError(
-            "The weights of {repository} have {size} GB; at most 1 GB is downloaded.",
-            repository=source,
-            size=f"{total / 1e9:.1f}",
-        )
+    total, done, most = sum(sizes.values()), 0, int(environment().hub_most_mb * MB)
+    if total > most:
+        raise _too_large(source, few(sizes), most)
     for file, size in sizes.items():
-        bar = None if progress is None else _reporter(progress, done, total)
-        hf_hub_download(repo_id, file, revision=commit, tqdm_class=bar)
+        report = None if progress is None else partial(_report, progress, done, total)
+        _download(repo_id, file, commit, most - done, report)
         done += size
 
 
@@ -160,35 +174,65 @@ def _sizes(repo_id: str, folder: Path) -> dict[str, int]:
     file = find_weights(listed, repo_id)
     if not file.endswith(".json"):
         return {file: listed[file]}
-    if listed[file] > MAX_INDEX:
-        raise UserError(
-            "{file} of {source} is too large for an index; at most 10 MB are downloaded.", file=file, source=repo_id
-        )
-    parts = parts_of(Path(hf_hub_download(repo_id, file, revision=commit)), repo_id)
+    if listed[file] > MAX_JSON:
+        raise _too_large(repo_id, file, MAX_JSON)
+    parts = parts_of(_download_json(repo_id, file, commit), repo_id)
     if missing := [part for part in parts if part not in listed]:
         raise lacks_parts(missing, file, repo_id)
     return {part: listed[part] for part in parts}
 
 
-def _reporter(progress: Progress, done: int, total: int) -> type[tqdm]:
-    """A tqdm that draws nothing: ``progress`` is told of one file's bytes, after ``done`` bytes of others."""
+def _download_json(repo_id: str, file: str, revision: str | None) -> Path:
+    return _download(repo_id, file, revision, MAX_JSON)
 
-    class Reporter(tqdm):
+
+def _download(repo_id: str, file: str, revision: str | None, most: int, report: Progress | None = None) -> Path:
+    """One file of at most ``most`` bytes; ``report`` is told of those that have come."""
+    bar = _bar(most, _too_large(repo_id, file, most), report)
+    return Path(hf_hub_download(repo_id, file, revision=revision, tqdm_class=bar))
+
+
+def _too_large(repository: str, files: str, most: int) -> UserError:
+    return UserError(
+        "{repository} is too large: at most {most} MB of {files} are downloaded.",
+        repository=repository,
+        files=files,
+        most=f"{most / MB:g}",
+    )
+
+
+def _report(progress: Progress, done: int, total: int, now: int, of: int) -> None:
+    """Of one file's bytes, after ``done`` bytes of others."""
+    progress(done + now, total or of)
+
+
+def _bar(most: int, refusal: UserError, report: Progress | None) -> type[tqdm]:
+    """A tqdm that draws nothing, and raises ``refusal`` where more than ``most`` bytes are to come or have come."""
+
+    class Bar(tqdm):
         monitor_interval = 0  # no thread
 
         def __init__(self, *args, **settings) -> None:
             super().__init__(*args, **{**settings, "disable": True})
+            self.n, self.total = settings.get("initial", 0), settings.get("total")
+            self.check(self.total or 0)
+
+        def check(self, size: int) -> None:
+            if size > most:
+                raise refusal
 
         def update(self, n: float | None = 1) -> None:
             self.n += n or 0
-            progress(done + self.n, total or self.total or self.n)
+            self.check(self.n)
+            if report is not None:
+                report(self.n, self.total or self.n)
 
         def update_transfer(self, *_, **__) -> None:
             """Xet counts what came over the network apart from what was written; the latter is the progress."""
 
         set_transfer_postfix_str = update_transfer
 
-    return Reporter
+    return Bar
 
 
 def missing_file(file: str, source: str) -> UserError:

@@ -24,6 +24,7 @@ Row = dict[str, str | float | bool]
 # What is written of a picture besides, by file name: its content from what was done and the classifier.
 Extra = Mapping[str, Callable[[Run, Classifier], bytes]]
 RESULTS = "results.csv"
+ALARM = ("alarm_score", "alarm_false_alarm_rate", "alarm_attacked")  # the last two empty where that is not known
 
 
 def find_pictures(paths: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
@@ -121,7 +122,7 @@ def columns(classifier: Classifier, settings: Settings) -> list[str]:
     """The names of the columns of ``results.csv``."""
     scores = ("read_as", "unsure", "malignant", *(f"p_{label}" for label in classifier.labels))
     of_kinds = [f"{kind}_{score}" for kind in kinds(settings) for score in scores]
-    of_draws = ["purified_draws", "purified_agreeing"] if settings.purifier is not None else []
+    of_draws = ["purified_draws", "purified_agreeing", *ALARM] if settings.purifier is not None else []
     return ["file", "sha256", "weights", "error", "dermoscopic", *of_kinds, *of_draws]
 
 
@@ -138,7 +139,10 @@ def readings_row(done: Run, classifier: Classifier) -> Row:
             **{f"{kind}_p_{label}": round(reading.probability(label), 4) for label in classifier.labels},
         }
     if "purified" in readings:
+        alarm = done.alarm(classifier, readings)
+        of_alarm = round(alarm.score, 4), alarm.false_alarm_rate, alarm.attacked
         row |= {"purified_draws": readings["purified"].draws, "purified_agreeing": readings["purified"].agreeing}
+        row |= {name: "" if value is None else value for name, value in zip(ALARM, of_alarm, strict=True)}
     return row
 
 

@@ -13,16 +13,17 @@ from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, 
 from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES, OURS
 from purifier.evaluation.attackers import examples
-from purifier.evaluation.settings import EPS, TRIALS, Grid
+from purifier.evaluation.settings import BATCH, EPS, TRIALS, Detection, Grid
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
 
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
+ALARM_PICTURES = 400  # that an alarm is calibrated on
 # What each number may be, in the unit in which it is given; None: anything above.
 LIMITS: dict[str, tuple[float, float | None]] = {
     "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1),
     "steps": (1, None), "crop_steps": (1, None), "blocks": (1, None), "draws": (1, None), "trials": (1, None),
-    "limit": (1, None),
+    "limit": (1, None), "batch": (1, None), "rate": (0, 1), "minutes": (0, None),
     "threads": (1, None),
     "seed": (0, MAX_SEED), "attack_seed": (0, MAX_SEED), "noise_seed": (0, MAX_SEED),
 }  # fmt: skip
@@ -91,11 +92,31 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--draws", type=int, default=Grid.draws, help="of a random defence's noise (default %(default)s)"
     )
+    _batch_option(evaluate)
     evaluate.add_argument("--surrogate", default=SURROGATE, help="the classifier that attacks are transferred from")
     evaluate.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
     evaluate.add_argument("--address", help="of the Ray cluster (default: one on this machine)")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     evaluate.set_defaults(run=_evaluate)
+
+    detect = commands.add_parser("detect", help="how well the alarm tells attacked from clean pictures: table")
+    _data_options(detect, split="test")
+    detect.add_argument("--attacks", nargs="+", default=Detection.attacks, metavar="ATTACK", help=_kinds())
+    detect.add_argument("--eps", nargs="+", type=float, default=EPS, help="in 1/255 (default 2 8)")
+    detect.add_argument("--defence", default=Detection.defences[0], help="the alarm's purifier (default %(default)s)")
+    detect.add_argument(
+        "--draws", type=int, default=Detection.draws, help="of its noise, whose mean is read (default %(default)s)"
+    )
+    _batch_option(detect)
+    detect.add_argument("--surrogate", default=SURROGATE, help="the classifier that attacks are transferred from")
+    detect.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
+    detect.set_defaults(run=_detect)
+
+    alarm = commands.add_parser(
+        "alarm", help="calibrate a classifier's alarm on clean pictures, for the default purifier: into its config.json"
+    )
+    _data_options(alarm, split="val")
+    alarm.set_defaults(run=_alarm, limit=ALARM_PICTURES)
 
     tune = commands.add_parser("tune", help="choose the settings of MDDA and its peers by one rule")
     _data_options(tune, split="val")
@@ -141,10 +162,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--limit", type=int, help="use so many pictures, for a trial")
         command.add_argument("--threads", type=int, help="of torch")
         command.set_defaults(run=run)
-        if name == "generator":
-            command.add_argument("--steps", type=int, default=4000)
-        if name == "super-resolution":
-            command.add_argument("--steps", type=int, default=50_000)
+        if name in ("generator", "super-resolution"):
+            steps, batch, rate = (4000, 32, 4e-4) if name == "generator" else (50_000, 16, 1e-3)
+            command.add_argument("--steps", type=int, default=steps, help="(default %(default)s)")
+            command.add_argument("--minutes", type=float, help="stop after so many, if the steps take longer")
+            command.add_argument("--batch", type=int, default=batch, help="pictures a step (default %(default)s)")
+            command.add_argument("--rate", type=float, default=rate, help="of learning (default %(default)s)")
         if name == "denoiser":
             command.add_argument("--crop-steps", type=int, default=16_000, help="on crops (default %(default)s)")
             command.add_argument("--steps", type=int, default=2800, help="on whole pictures (default %(default)s)")
@@ -167,11 +190,16 @@ def _parser() -> argparse.ArgumentParser:
     results = commands.add_parser(
         "results", help="the bundled classifiers, and defences against attackers, from what was measured and stored"
     )
-    results.add_argument("--docs", type=Path, help="write docs/robustness.md there, plots and a CSV beside it")
+    results.add_argument(
+        "--docs", type=Path, help="write docs/robustness.md there; plots, a CSV and strength.md beside it"
+    )
     results.set_defaults(run=_results)
 
-    examples = commands.add_parser("examples", help="draw the example pictures from a trained generator")
-    examples.add_argument("--generator", type=Path, required=True, help="the --work folder of its training")
+    examples = commands.add_parser("examples", help="draw the example pictures from trained generators")
+    examples.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
+    examples.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
+    for name in ("generator", "super-resolution"):
+        examples.add_argument(f"--{name}", type=Path, help="folder of its weights (default: the bundled ones)")
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
     examples.set_defaults(run=_examples)
@@ -187,8 +215,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     from purifier.ui.page import LAUNCH, build_page
+    from purifier.ui.serving import serve
 
-    build_page().launch(**LAUNCH)
+    serve(build_page, **LAUNCH)
 
 
 def _data_options(command: argparse.ArgumentParser, split: str, classifier: bool = True) -> None:
@@ -211,6 +240,10 @@ def _data_options(command: argparse.ArgumentParser, split: str, classifier: bool
     count.add_argument("--limit", type=int, help="use so many pictures, drawn at random (default: all)")
     count.add_argument("--per-class", type=int, help="use so many pictures of each diagnosis, or what there is of it")
     command.add_argument("--seed", type=int, default=0)
+
+
+def _batch_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--batch", type=int, default=BATCH, help="pictures at a time (default %(default)s)")
 
 
 def _device_option(command: argparse.ArgumentParser) -> None:
@@ -255,6 +288,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         defences=tuple(options.defences),
         draws=options.draws,
         seed=options.seed,
+        batch=options.batch,
         surrogate=options.surrogate,
     )
     engine = in_turn
@@ -273,6 +307,38 @@ def _evaluate(options: argparse.Namespace) -> None:
     skipped = json.loads((options.out / "skipped.json").read_text(encoding="utf-8"))
     for image, why in skipped.items():
         print(f"Skipped: {image}: {why}", file=sys.stderr)
+
+
+def _detect(options: argparse.Namespace) -> None:
+    import torch
+
+    from purifier.evaluation.detection import detect
+    from purifier.results.detection import write_detection
+
+    detection = Detection(
+        classifier=options.classifier,
+        attacks=tuple(options.attacks),
+        eps=tuple(options.eps),
+        defences=(options.defence,),
+        draws=options.draws,
+        seed=options.seed,
+        batch=options.batch,
+        surrogate=options.surrogate,
+    )
+    samples, _ = _samples(options)
+    rows = detect(detection, samples, options.out, device=torch.device(options.device))
+    _keep_command(options)
+    write_detection(rows, options.out)
+    print((options.out / "table.md").read_text(encoding="utf-8"))
+
+
+def _alarm(options: argparse.Namespace) -> None:
+    from purifier.classifiers.classifier import folder_of
+    from purifier.training.calibrate import calibrate_alarm
+
+    samples, _ = _samples(options)
+    made = calibrate_alarm(folder_of(options.classifier), samples, seed=options.seed, device=options.device)
+    print(f"{options.classifier}: calibrated on {len(made.scores)} clean pictures.")
 
 
 def _keep_command(options: argparse.Namespace) -> None:
@@ -330,13 +396,18 @@ def _train_denoiser(options: argparse.Namespace) -> None:
 def _train_generator(options: argparse.Namespace) -> None:
     from purifier.training import generator
 
-    _train(generator.train, options, thumbnails=options.thumbnails, steps=options.steps)
+    _train(generator.train, options, thumbnails=options.thumbnails, **_of_diffusion(options))
 
 
 def _train_super_resolution(options: argparse.Namespace) -> None:
     from purifier.training import super_resolution
 
-    _train(super_resolution.train, options, steps=options.steps)
+    _train(super_resolution.train, options, **_of_diffusion(options))
+
+
+def _of_diffusion(options: argparse.Namespace) -> dict:
+    """The options that the trainings of diffusion models share."""
+    return dict(steps=options.steps, minutes=options.minutes, batch=options.batch, rate=options.rate)
 
 
 def _train(train: Callable[..., None], options: argparse.Namespace, **more: object) -> None:
@@ -357,11 +428,13 @@ def _card(options: argparse.Namespace) -> None:
 def _results(options: argparse.Namespace) -> None:
     from purifier.results.page import write_robustness_page
     from purifier.results.record import pooled, read_evaluations
+    from purifier.results.strength import write_strength_page
     from purifier.results.tables import accuracy_table, markdown, overview
     from purifier.training.card import report
 
     if options.docs is not None:
         write_robustness_page(options.docs)
+        write_strength_page(options.docs.with_name("strength.md"))
         return
     print(report())
     print(f"\n{markdown(overview(pooled(read_evaluations().values())))}")
@@ -372,7 +445,9 @@ def _results(options: argparse.Namespace) -> None:
 def _examples(options: argparse.Namespace) -> None:
     from purifier.training.examples import write_examples
 
-    write_examples(options.generator, options.out, seed=options.seed)
+    models = dict(generator=options.generator, super_resolution=options.super_resolution)
+    given = {name: folder for name, folder in models.items() if folder is not None}
+    write_examples(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
 
 
 def _publish(options: argparse.Namespace) -> None:

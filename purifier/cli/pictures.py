@@ -90,6 +90,8 @@ def _purifier_options(command: argparse.ArgumentParser, *, reads: bool) -> None:
     group.add_argument("--scales", type=float, nargs="+", help=scales)
     bands = f"coarser scales give finer ones their low frequencies only {_suited('bands')}"
     group.add_argument("--bands", action=argparse.BooleanOptionalAction, help=bands)
+    by_picture = f"noise, in multiples of a picture's own, that it gets besides {_suited('gain')}"
+    group.add_argument("--gain", type=float, help=by_picture)
     group.add_argument("--noise-seed", type=int, default=0)
     if reads:
         group.add_argument(
@@ -120,6 +122,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
             scales=None if options.scales is None else tuple(sorted(options.scales, reverse=True)),
             denoiser=options.denoiser,
             bands=options.bands,
+            gain=options.gain,
         )
     if options.attacks and not getattr(options, "no_attack", False):
         attack = Attack(
@@ -169,7 +172,8 @@ def _line(row: dict) -> str:
             percent = f"{100 * float(row[f'{kind}_p_{label}']):.0f} %"
             draws = f" ({row['purified_agreeing']} of {row['purified_draws']} draws)" if kind == "purified" else ""
             said.append(("" if kind == "original" else f"{kind}: ") + f"{full_name(label)} {percent}{unsure}{draws}")
-    return f"{row['file']}: {' -> '.join(said)}"
+    alarm = "; looks attacked" if str(row.get("alarm_attacked")) == "True" else ""
+    return f"{row['file']}: {' -> '.join(said)}{alarm}"
 
 
 def _reports(formats: list[str]) -> Extra:

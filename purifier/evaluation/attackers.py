@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from purifier.attacks import ATTACKS, AttackSettings, Model, identity, loss_gradient
+from purifier.attacks import ATTACKS, Ascent, AttackSettings, Model, cross_entropy, identity, loss_gradient, pgd_step
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import Defence
+from purifier.evaluation.squeezing import squeezed
 from purifier.texts import Text
 
 COARSENESS = 8  # pixels from one point of a coarse perturbation's grid to the next
+WEIGHTS = (1.0, 4.0, 16.0)  # of the alarm's score against the cross-entropy, of which the attacker takes the best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,12 @@ class Task:
     def model(self, stand_in: Callable[[Tensor], Tensor] | None = None) -> Model:
         """The classifier behind the defence, with fresh noise at every call, and the gradient of ``stand_in`` in place
         of the defence's."""
-        noise = torch.Generator().manual_seed(self.seed + 1)
+        noise = torch.Generator(self.classifier.mean.device).manual_seed(self.seed + 1)
         return lambda z: self.defence.read(self.classifier, z, noise, stand_in)
+
+    def calibrated(self, z: Tensor) -> Tensor:
+        """The classifier's logits over its temperature."""
+        return self.classifier(z) / self.classifier.calibration.temperature
 
     def known_model(self) -> Model:
         """The classifier behind the defence, with the noise that it will draw."""
@@ -176,6 +182,55 @@ def _in_coarse_shapes(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor
     return attacked(grid)
 
 
+def apart(one: Tensor, other: Tensor) -> Tensor:
+    """Jeffreys' divergence between two logits (B, K), (B,): the alarm's score without its floor, and with a gradient
+    where that of feature squeezing vanishes, between two readings that are each sure of another diagnosis. It goes to
+    the ``other`` alone: the one reading is to stay wrong, and the other to follow it."""
+    p, q = one.detach().log_softmax(dim=1), other.log_softmax(dim=1)
+    return ((p.exp() - q.exp()) * (p - q)).sum(dim=1)
+
+
+def _through_the_purifier(task: Task, noise: torch.Generator) -> Model:
+    return lambda z: apart(task.calibrated(z), task.defence.read(task.calibrated, z, noise))
+
+
+def _through_the_squeezers(task: Task, noise: torch.Generator) -> Model:
+    return lambda z: torch.stack([apart(task.calibrated(z), task.calibrated(s)) for s in squeezed(z)]).amax(dim=0)
+
+
+def _evading(score_of: Callable[[Task, torch.Generator], Model]) -> Callable[[Attacker, Task, Tensor, Tensor], Tensor]:
+    """PGD on the classifier and on an alarm at once: the loss is the cross-entropy less ``WEIGHTS`` times the alarm's
+    score, see ``apart``. Of each picture the attack is kept that fools the classifier at the lowest score."""
+
+    def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
+        score = score_of(task, torch.Generator(x.device).manual_seed(task.seed + 1))
+        samples = how.samples if how.samples and task.defence.random else 1
+
+        def both(z: Tensor) -> Tensor:  # the logits, and in a last column the score
+            return torch.cat([task.classifier(z), score(z)[:, None]], dim=1)
+
+        kept, lowest = x, torch.full((len(x),), torch.inf, device=x.device)
+        for weight in WEIGHTS:
+            ascent = Ascent(
+                eps=task.eps,
+                step=pgd_step(task.eps, how.steps),
+                steps=how.steps,
+                random_start=True,
+                samples=samples,
+                loss=lambda given, y, weight=weight: cross_entropy(given[:, :-1], y) - weight * given[:, -1],
+            )
+            *_, adv = ascent.iterates(both, x, y, task.generator())
+            with torch.no_grad():
+                given = torch.stack([both(adv) for _ in range(samples)]).mean(dim=0)
+            right = given[:, :-1].argmax(dim=1) == y
+            cost = given[:, -1] + 1e6 * right  # what does not fool the classifier comes last
+            kept = torch.where((cost < lowest).reshape(-1, 1, 1, 1), adv, kept)
+            lowest = torch.minimum(cost, lowest)
+        return kept
+
+    return attack
+
+
 # Each kind with its usual numbers. Through the defence a step costs three passes: the defence costs more than the
 # classifier.
 KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
@@ -218,6 +273,14 @@ KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
     Attacker(  # knowing the noise that it will draw
         kind="fixed", words="PGD, the noise known ({steps} steps)",
         attack=_by_gradient(lambda task: task.known_model()), steps=20, adaptive=True, knows_noise=True, cost=3,
+    ),
+    Attacker(
+        kind="evade", words="PGD that evades the alarm ({steps} steps of {samples} samples)",
+        attack=_evading(_through_the_purifier), steps=20, samples=4, adaptive=True, cost=4 * len(WEIGHTS),
+    ),
+    Attacker(
+        kind="evade-squeezing", words="PGD that evades feature squeezing ({steps} steps)",
+        attack=_evading(_through_the_squeezers), steps=20, adaptive=True, cost=4 * len(WEIGHTS),
     ),
     Attacker(
         kind="stand-in", words="PGD through a stand-in for the defence ({steps} steps)",

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -97,11 +98,15 @@ def _is_official(folder: Path) -> bool:
 def read_pixels(samples: Sequence[Sample], size: int) -> Tensor:
     """The pictures as one uint8 tensor (N, 3, size, size): centre square, resized. Errors name the picture."""
     out = torch.empty(len(samples), 3, size, size, dtype=torch.uint8)
-    for i, sample in enumerate(samples):
+
+    def read(i: int) -> None:
         try:
-            out[i] = _square(sample, size)
+            out[i] = _square(samples[i], size)
         except UNREADABLE as error:
-            raise ValueError(f"{sample.image}: {error}") from error
+            raise ValueError(f"{samples[i].image}: {error}") from error
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(read, range(len(samples))))
     return out
 
 

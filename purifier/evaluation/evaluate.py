@@ -13,11 +13,10 @@ from purifier.attacks import AttackSettings, Model
 from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.intervals import share
+from purifier.evaluation.settings import BATCH
 from purifier.pictures.files import SIZE
 from purifier.pipeline import Purifier
 from purifier.seeds import seed_of
-
-BATCH = 16
 
 
 def choose(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:

@@ -27,12 +27,14 @@ from purifier.denoiser import digest_of_weights
 from purifier.evaluation.attackers import Attacker, Task
 from purifier.evaluation.datasets import Sample, lesions_of, read_readable, source_of
 from purifier.evaluation.defended import apply_defence
-from purifier.evaluation.evaluate import BATCH, targets
+from purifier.evaluation.evaluate import targets
 from purifier.evaluation.settings import COARSE, Grid, find_defence
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE, jpeg_quality
 from purifier.pipeline import Purifier
 from purifier.seeds import seed_of
+
+TRIES = 5  # of what is timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +107,11 @@ def run(
     pictures = {"images": [sample.image for sample in kept], "pixels": digest_of_pixels(pixels)}
     begin(out, {**asdict(grid), **provenance(grid), **pictures})
     write_atomically(out / "skipped.json", json.dumps(skipped, indent=2).encode())
-    everything = list(parts(grid, -(-len(kept) // BATCH)))
+    everything = list(parts(grid, -(-len(kept) // grid.batch)))
     todo = [part for part in everything if not (out / "parts" / part.file).exists()]
 
     def work_on(part: Part) -> Work:
-        chosen = slice(part.batch * BATCH, (part.batch + 1) * BATCH)
+        chosen = slice(part.batch * grid.batch, (part.batch + 1) * grid.batch)
         return Work(
             part=part, grid=grid, device=device or default_device(), pixels=pixels[chosen], samples=kept[chosen]
         )
@@ -124,6 +126,7 @@ def run(
     for name, values in known.items():
         results[name] = results.image.map(values)
     results["jpeg_quality"] = results.jpeg_quality.astype(float)  # also where no picture is a JPEG file
+    results["seconds"] = results.defence.map(lambda name: seconds(name, grid.classifier))
     results["peak_memory_mb"] = results.defence.map(peak_memory)
     write_atomically(out / "results.parquet", results.to_parquet())
     return results
@@ -168,12 +171,25 @@ def digest_of_pixels(pixels: Tensor) -> str:
     return hashlib.sha256(pixels.numpy()).hexdigest()
 
 
-def measure(work: Work) -> Rows:
-    """The rows of one part."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Attacked:
+    """The pictures of a part that the attack is for, (B, 3, H, W) in [0, 1], before and after it, the defences, the
+    seeds of their noise in each draw, and the columns that all of the part's rows share."""
+
+    classifier: Classifier
+    x: Tensor
+    adv: Tensor
+    defences: list[Defence]
+    noise_seeds: list[int]
+    columns: dict[str, object]
+
+
+def attacked(work: Work) -> Attacked | None:
+    """Make a part's attack; None where it is for none of the pictures."""
     part, grid, attacker = work.part, work.grid, work.part.attacker
     chosen = [i for i, sample in enumerate(work.samples) if attacker.label in (None, sample.label)]
     if not chosen:
-        return pd.DataFrame()
+        return None
     classifier, surrogate = (load_classifier(name, device=work.device) for name in (grid.classifier, grid.surrogate))
     samples = [work.samples[i] for i in chosen]
     x, y = work.pixels[chosen].to(work.device) / 255, targets(classifier, samples).to(work.device)
@@ -190,7 +206,7 @@ def measure(work: Work) -> Rows:
     start = time.perf_counter()
     adv = attacker.run(task, x, y).detach()
     attack_seconds = (time.perf_counter() - start) / len(x)
-    common = {
+    columns = {
         "image": [sample.image for sample in samples],
         "label": [sample.label for sample in samples],
         "classifier": grid.classifier,
@@ -202,13 +218,22 @@ def measure(work: Work) -> Rows:
         "l2_coarse": coarse_part(adv - x).tolist(),
         "attack_seconds": attack_seconds,
     }
+    return Attacked(classifier=classifier, x=x, adv=adv, defences=defences, noise_seeds=noise_seeds, columns=columns)
+
+
+def measure(work: Work) -> Rows:
+    """The rows of one part."""
+    found, attacker = attacked(work), work.part.attacker
+    if found is None:
+        return pd.DataFrame()
     frames = []
-    for defence in defences:
-        draws = grid.draws if defence.random and not attacker.knows_noise else 1
+    for defence in found.defences:
+        draws = work.grid.draws if defence.random and not attacker.knows_noise else 1
         for draw in range(draws):
             with_ssim = attacker.name == "none" and draw == 0  # it takes longer than all the rest
-            read = read_defended(defence, classifier, adv, x, noise_seeds[draw], with_ssim)
-            frames.append(pd.DataFrame({**common, "defence": defence.name, "draw": draw, "draws": draws, **read}))
+            read = read_defended(defence, found.classifier, found.adv, found.x, found.noise_seeds[draw], with_ssim)
+            columns = {**found.columns, "defence": defence.name, "draw": draw, "draws": draws, **read}
+            frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -225,10 +250,18 @@ def read_defended(
     """What the classifier reads behind the defence, and how far the defended picture is from the clean one."""
     found = apply_defence(defence, classifier, adv, seed)
     ssim = found.ssim(x).tolist() if with_ssim else torch.nan
-    probabilities, seconds = found.probabilities, found.seconds / len(x)
+    probabilities = found.probabilities
     columns = {f"p_{label}": probabilities[:, i].tolist() for i, label in enumerate(classifier.labels)}
     predicted = [classifier.labels[i] for i in probabilities.argmax(dim=1).tolist()]
-    return {"predicted": predicted, "psnr": found.psnr(x).tolist(), "ssim": ssim, "seconds": seconds, **columns}
+    return {"predicted": predicted, "psnr": found.psnr(x).tolist(), "ssim": ssim, **columns}
+
+
+@cache
+def seconds(name: str, classifier: str) -> float:
+    """That a picture takes to be defended and classified on a CPU, the least of some tries: where attacks were made on
+    a GPU, or beside each other, what passed meanwhile says nothing of the defence."""
+    defence, x = find_defence(name), torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    return min(apply_defence(defence, load_classifier(classifier), x, seed=0).seconds for _ in range(TRIES))
 
 
 @cache

@@ -15,8 +15,9 @@ from torch import Tensor
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
-from purifier.evaluation.evaluate import BATCH, targets
+from purifier.evaluation.evaluate import targets
 from purifier.evaluation.intervals import Score, auroc, share
+from purifier.evaluation.settings import BATCH
 from purifier.pictures.files import SIZE, centre_square, to_batch
 from purifier.pipeline import Purifier
 

@@ -9,9 +9,12 @@ from torch import Generator, Tensor
 from purifier.classifiers.classifier import DEFAULT, SURROGATE
 from purifier.defences import FAMILIES, Defence, Family, get_defence
 from purifier.evaluation.attackers import Attacker, get_attacker
+from purifier.runs import Settings
 
+BATCH = 16  # pictures at a time
 EPS = (2.0, 8.0)  # in 1/255
 TRIALS = 24  # of tuning, for each defence
+DETECTORS = ("alarm", "squeezing")  # of attacked pictures: ours, and feature squeezing
 COARSE = 28  # cycles a picture: shapes of 8 pixels and more at 224, which no purifier may smooth away
 
 
@@ -50,11 +53,14 @@ class Grid:
     defences: tuple[str, ...] = ("none", "mdda")
     draws: int = 3
     seed: int = 0
+    batch: int = BATCH  # pictures at a time; which noise each gets depends on it
     surrogate: str = SURROGATE  # where the transfer attack is made
 
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, and is {self.draws}.")
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, and is {self.batch}.")
         check_eps(self.eps)
         kinds = {get_attacker(name).kind for name in self.attacks}
         if self.classifier == self.surrogate and "transfer" in kinds:
@@ -72,6 +78,22 @@ class Grid:
     def attackers(self) -> list[Attacker]:
         """The attackers; first of all, without being asked for, nobody."""
         return [get_attacker(name) for name in dict.fromkeys(("none", *self.attacks))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection(Grid):
+    """What a run of ``detection.py`` measures. Of ``defences`` there is one, the alarm's purifier, and ``draws`` of its
+    noise are averaged."""
+
+    attacks: tuple[str, ...] = ("fgsm", "pgd20", "evade20x4", "evade-squeezing20")
+    defences: tuple[str, ...] = ("mdda",)
+    draws: int = Settings.draws
+    detectors: tuple[str, ...] = DETECTORS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.defences) != 1 or self.defences == ("none",):
+            raise ValueError(f"An alarm has one purifier, and these are given: {', '.join(self.defences)}.")
 
 
 def check_eps(eps: Sequence[float]) -> None:

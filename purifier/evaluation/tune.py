@@ -25,10 +25,10 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.evaluation.datasets import Sample, read_pixels
-from purifier.evaluation.evaluate import BATCH, over_batches, targets
+from purifier.evaluation.evaluate import over_batches, targets
 from purifier.evaluation.grid import digest_of_pixels
 from purifier.evaluation.plots import plot_sensitivity, plot_tradeoff
-from purifier.evaluation.settings import EPS, TRIALS, check_eps
+from purifier.evaluation.settings import BATCH, EPS, TRIALS, check_eps
 from purifier.figures import save_figure
 from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE
@@ -49,16 +49,18 @@ STARTS = {
         Purifier(denoiser="rof", scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8),
     ),
     "mdda-learned": (
-        Purifier(denoiser="learned", scales=(1.0,), blocks=1, sigma=8 / 255),
-        Purifier(denoiser="learned", scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6),
+        Purifier(denoiser="learned", scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, gain=0.0),
+        Purifier(denoiser="learned", scales=(1.0,), blocks=2, sigma=4 / 255, own=0.6, gain=4.0),
     ),
 }
-OURS = f"mdda-{Purifier.denoiser}"  # whose settings the sensitivity plot varies
+VARIED = f"mdda-{Purifier.denoiser}"  # whose settings the sensitivity plot varies
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
-    "sigma": (0.0, 4 / 255, 8 / 255, 12 / 255, 16 / 255),
+    "sigma": (4 / 255, 8 / 255, 12 / 255, 16 / 255),
+    "weight": (0.0, 0.03, 0.06, 0.09),  # of ROF
     "scales": ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25), (2.0, 1.0, 0.5, 0.25)),
     "own": (0.3, 0.6, 1.0),
+    "gain": (0.0, 2.0, 4.0, 8.0),
     "bands": (True, False),
     "decay": (0.0, 0.5, 1.0),
     "smooth": (0.0, 1.0, 2.0),
@@ -129,9 +131,10 @@ def tune(
         points = [(family, accuracy["clean"], accuracy[kind]) for family, accuracy in tried]
         figure = plot_tradeoff(points, f"{kind}, oblivious attacker")
         save_figure(figure, out / f"tradeoff-{kind.removesuffix('/255').replace(' ', '-').lower()}")
-    if sensitivity and OURS in best:
-        centre = Purifier.read(best[OURS]["purifier"])
-        points = [(setting, value) for setting, values in SENSITIVITY.items() for value in values]
+    if sensitivity and VARIED in best:
+        centre = Purifier.read(best[VARIED]["purifier"])
+        told = [setting for setting in SENSITIVITY if setting != "weight" or centre.denoiser == "rof"]
+        points = [(setting, value) for setting in told for value in SENSITIVITY[setting]]
         found = []
         for setting, value in tqdm(points, desc="sensitivity"):
             purifier = replace(centre, **{setting: value})
@@ -180,6 +183,7 @@ def try_mdda(
             "blocks": start.blocks,
             "sigma": round(start.sigma * 255),
             "own": start.own,
+            "gain": start.gain,
         }
         study.enqueue_trial(first | ({"weight": start.weight} if is_rof else {}))
     found = {}
@@ -189,8 +193,9 @@ def try_mdda(
             starts[0],
             scales=SCALES[trial.suggest_categorical("scales", list(SCALES))],
             blocks=trial.suggest_int("blocks", 1, 5 if is_rof else 3),
-            sigma=trial.suggest_int("sigma", 0, 24, step=2) / 255,
+            sigma=trial.suggest_int("sigma", 2, 24, step=2) / 255,
             own=round(trial.suggest_float("own", 0.2, 0.9, step=0.1), 1),
+            gain=float(trial.suggest_int("gain", 0, 8)),
         )
         if is_rof:
             purifier = replace(purifier, weight=round(trial.suggest_float("weight", 0.005, 0.06, step=0.0025), 4))

@@ -60,7 +60,8 @@ def open_picture(source: str | PathLike | bytes) -> Image.Image:
         warnings.simplefilter("ignore")  # PIL and pydicom warn about odd metadata, which is dropped anyway
         if is_dicom(source):
             return open_dicom(source, _check_size)
-        data = _bytes_of(source)
+        if not (data := _bytes_of(source)):
+            raise UserError("The file is empty.")
         with _reading(data):
             if data.startswith(TIFF_MARKS):
                 picture, profile, orientation = open_tiff(data, _check_size)
@@ -102,13 +103,16 @@ def _reading(data: bytes) -> Iterator[None]:
             "This is not a picture that can be read. Use a JPEG, PNG, WebP, TIFF or BMP file, or DICOM."
         ) from None
     except Exception as error:
-        raise UserError(
-            "The picture is damaged or cut off and cannot be read ({reason}).", reason=str(error)
-        ) from error
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        reason = "16 bits a channel" if isinstance(error, cv2.error) else str(error)  # whose words name its own files
+        raise UserError("The picture is damaged or cut off and cannot be read ({reason}).", reason=reason) from error
 
 
 def _decoded(parts: Parts) -> Image.Image:
     """The pixels of a JPEG, PNG or WebP file, in one of PIL's modes."""
+    if parts.size is not None:
+        _check_size(*parts.size)
     with Image.open(io.BytesIO(parts.pixels), formats=FORMATS) as picture:
         _check_size(*picture.size)
         if (frames := max(parts.frames, getattr(picture, "n_frames", 1))) > 1:
@@ -125,13 +129,16 @@ def _of_deep_png(picture: Image.Image, parts: Parts) -> Image.Image:
     values = cv2.imdecode(np.frombuffer(parts.pixels, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape[:2] != picture.size[::-1]:
         return picture
-    if values.ndim == 3:
-        values = values[..., [2, 1, 0, 3][: values.shape[2]]]
-    levels = eight_bits(values, 16)
-    deep = Image.fromarray(levels if picture.mode != "RGBA" or levels.ndim == 3 else np.dstack([levels] * 3))
+    levels, alpha = eight_bits(values, 16), None
     if parts.key:
-        is_key = (values.reshape(*values.shape[:2], -1) == parts.key).all(axis=-1)
-        deep.putalpha(Image.fromarray(np.where(is_key, 0, 255).astype(np.uint8)))
+        is_key = (values.reshape(*values.shape[:2], -1) == parts.key[::-1]).all(axis=-1)
+        alpha = Image.fromarray(np.where(is_key, 0, 255).astype(np.uint8))
+    del values  # the largest picture has 400 MB
+    if levels.ndim == 3:  # OpenCV's are blue, green and red
+        levels[..., [0, 2]] = levels[..., [2, 0]]
+    deep = Image.fromarray(levels if picture.mode != "RGBA" or levels.ndim == 3 else np.dstack([levels] * 3))
+    if alpha is not None:
+        deep.putalpha(alpha)
     return deep
 
 
@@ -169,7 +176,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _rgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    """8-bit sRGB pixels alone: a picture made from an array carries no metadata."""
+    """8-bit sRGB pixels alone: what is pasted leaves its metadata behind."""
     is_transparent = "transparency" in picture.info
     if picture.mode in ("P", "PA", "La", "RGBa") or is_transparent:
         picture = picture.convert("LA" if picture.mode in ("L", "La") else "RGBA")
@@ -177,12 +184,15 @@ def _rgb(picture: Image.Image, profile: bytes) -> Image.Image:
     if picture.mode in ("1", "LA"):
         picture = picture.convert("L")
     elif picture.mode not in ("L", "CMYK"):
-        picture = picture.convert("RGB")
-    picture = to_srgb(picture, profile).convert("RGB")
-    if alpha is not None:
-        picture.putalpha(alpha)
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return Image.fromarray(np.array(picture.convert("RGB")))
+        picture = _in_mode("RGB", picture)
+    bare = Image.new("RGB", picture.size, "white")
+    bare.paste(_in_mode("RGB", to_srgb(picture, profile)), mask=alpha)
+    return bare
+
+
+def _in_mode(mode: str, picture: Image.Image) -> Image.Image:
+    """The picture itself where it has that mode, of which ``convert`` would make a copy: the largest has 200 MB."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _turned(picture: Image.Image, orientation: int) -> Image.Image:

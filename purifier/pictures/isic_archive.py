@@ -7,7 +7,6 @@ files.full, a signed url.
 
 import ipaddress
 import json
-import os
 import re
 import socket
 import time
@@ -15,9 +14,9 @@ from dataclasses import dataclass
 
 import httpx2
 
+from purifier.settings import environment
 from purifier.texts import NotFound, Unreachable, UserError
 
-ENDPOINT = "https://api.isic-archive.com"  # or what PURIFIER_ISIC_ARCHIVE says
 CONNECT, TOTAL = 5.0, 30.0  # seconds
 LOOK = 2.0  # seconds that is_reachable waits
 LOOK_AGAIN = 600.0  # seconds
@@ -105,11 +104,11 @@ def normalised(isic_id: str) -> str:
 
 
 def _endpoint() -> str:
-    return (os.environ.get("PURIFIER_ISIC_ARCHIVE") or ENDPOINT).rstrip("/")
+    return environment().isic_archive.rstrip("/")
 
 
 def _is_offline() -> bool:
-    return os.environ.get("PURIFIER_OFFLINE") == "1"
+    return environment().offline
 
 
 def _address(endpoint: str, name: str) -> str:

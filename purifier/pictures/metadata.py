@@ -22,6 +22,7 @@ NEAR_SRGB = (0.43, 0.48)  # of PNG's gAMA: what programs write that mean sRGB
 CICP_PRIMARIES = {1: SRGB, 12: DISPLAY_P3, 9: BT2020}  # ITU-T H.273
 CICP_GAMMAS = {1: None, 6: None, 13: None, 14: None, 15: None, 4: 2.2, 8: 1.0}  # None: sRGB's curve, or much like it
 CICP_HDR = {16: "PQ", 18: "HLG"}
+MOST_SCANNED = 1_000_000_000  # pixels times scans of a JPEG: twenty of the largest picture, where programs write ten
 
 
 @dataclass(kw_only=True)
@@ -35,6 +36,7 @@ class Parts:
     key: tuple[int, ...] = ()  # the colour that is transparent, in the file's own levels
     depth: int = 8  # bits a value, of PNG
     frames: int = 1  # that a PNG says to hold
+    size: tuple[int, int] | None = None  # width and height that a WebP says to have
 
     def orientation(self) -> int:
         """1 to 8, as EXIF or else XMP says it; 1 where neither can be read."""
@@ -118,7 +120,7 @@ def _of_jpeg(data: bytes) -> Parts:
         ):
             kept.append(data[place:end])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            _check_frame(marker, body)
+            _check_frame(marker, body, data.count(b"\xff\xda", end))
         place = end
     if sorted(chunks) == list(range(1, len(chunks) + 1)):
         parts.profile = b"".join(chunks[number] for number in sorted(chunks))
@@ -126,11 +128,14 @@ def _of_jpeg(data: bytes) -> Parts:
     return parts
 
 
-def _check_frame(marker: int, frame: bytes) -> None:
-    """PIL reads the frames of 8 bits that are sequential or progressive."""
+def _check_frame(marker: int, frame: bytes, scans: int) -> None:
+    """PIL reads the frames of 8 bits that are sequential or progressive. Each scan goes over all pixels, and takes only
+    some bytes of a file."""
     if len(frame) < 6:
         return  # damaged, as PIL will say
     bits, channels = frame[0], frame[5]
+    if scans > 1 and scans * int.from_bytes(frame[1:3]) * int.from_bytes(frame[3:5]) > MOST_SCANNED:
+        raise UserError("The JPEG picture is coded in {count} scans, too many for its size. Save it anew.", count=scans)
     kind = Text("unusual")
     if marker in (*LOSSLESS, *HIERARCHICAL):
         kind = Text("lossless") if marker in LOSSLESS else Text("hierarchical")
@@ -288,7 +293,20 @@ def _of_webp(data: bytes) -> Parts:
             kept.append(data[place : place + 8] + bytes([body[0] & ~0x2C]) + data[place + 9 : end])
         else:
             kept.append(data[place:end])
+        parts.size = parts.size or _size_of_webp(name, body)
         place = end
     body = b"".join([b"WEBP", *kept])
     parts.pixels = b"RIFF" + struct.pack("<I", len(body)) + body
     return parts
+
+
+def _size_of_webp(name: bytes, body: bytes) -> tuple[int, int] | None:
+    """Which PIL's decoder takes memory for before it tells it (RFC 9649, 2.7 and 3.4; RFC 6386, 9.1)."""
+    if name == b"VP8X" and len(body) >= 10:
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if name == b"VP8L" and len(body) >= 5:
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if name == b"VP8 " and len(body) >= 10:
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    return None

@@ -36,7 +36,7 @@ MOST_DIRECTORIES = 1000  # that are looked at
 MOST_CHANNELS = 64
 INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 RATIONALS = {5: "u4", 10: "i4"}
-MOST_BYTES = 2**28  # that PIL, which looks out for pictures of too many pixels, is given to unpack at once
+MOST_BYTES = 2**27  # that PIL, which takes more than 2**27.4 for a bomb, is given to unpack at once
 STRIP = 256  # rows whose bits are unpacked at once
 OF_STREAMS = {  # what libtiff needs for JPEG and fax: type 3 is 16 bits, 4 is 32 bits, 7 bytes
     256: 4, 257: 4, 258: 3, 259: 3, 262: 3, 266: 3, 273: 4, 277: 3, 278: 4, 279: 4, 284: 3, 292: 4, 293: 4, 322: 4,
@@ -332,14 +332,13 @@ def _unpacked(
     file than there are pixels.
     """
     row_bytes, rows, rows_each = shape
-    if (half := len(offsets) // 2) and rows * row_bytes > MOST_BYTES:
-        above = half * rows_each
-        return np.concatenate(
-            [
-                _unpacked(page, layout, offsets[:half], counts[:half], (row_bytes, above, rows_each)),
-                _unpacked(page, layout, offsets[half:], counts[half:], (row_bytes, rows - above, rows_each)),
-            ]
-        )
+    if len(offsets) > 1 and rows * row_bytes > MOST_BYTES:
+        unpacked, each = np.empty((rows, row_bytes), np.uint8), max(1, MOST_BYTES // (rows_each * row_bytes))
+        for i in range(0, len(offsets), each):
+            part, above = slice(i, i + each), i * rows_each
+            some = unpacked[above : above + each * rows_each]
+            some[:] = _unpacked(page, layout, offsets[part], counts[part], (row_bytes, len(some), rows_each))
+        return unpacked
     fill = page.number(266, 1)
     if layout.compression == NONE:
         sizes = [min(rows_each, rows - i * rows_each) * row_bytes for i in range(len(offsets))]

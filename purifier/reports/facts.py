@@ -9,6 +9,7 @@ from importlib.metadata import version
 from torch import Tensor
 
 from purifier import __version__
+from purifier.alarm import Alarm
 from purifier.classifiers.classifier import Classifier, digest_of, folder_of
 from purifier.denoiser import digest_of_weights
 from purifier.readings import Reading, distance, is_out_of_distribution
@@ -25,6 +26,7 @@ class Facts:
     run: Run
     readings: dict[str, Reading]  # by the names of ``run.pictures()``
     record: dict
+    alarm: Alarm | None = None  # of what was purified
 
 
 def record(
@@ -45,7 +47,11 @@ def facts_of(run: Run, classifier: Classifier, attacker: Classifier | None, made
         readings["original"], out_of_distribution=is_out_of_distribution(classifier, run.original)
     )
     made = (made or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
-    return Facts(run, readings, _record(run, readings, classifier, attacker, made))
+    alarm = run.alarm(classifier, readings)
+    found = _record(run, readings, classifier, attacker, made)
+    if alarm is not None:
+        found["alarm"] = {**asdict(alarm), "attacked": alarm.attacked}
+    return Facts(run, readings, found, alarm)
 
 
 def _record(
@@ -67,6 +73,8 @@ def _record(
         found["attacker"] = _origin(name, name if attacker is None else attacker.source)
     if settings.is_learned:
         found["denoiser"] = {"weights_sha256": digest_of_weights()}
+    if run.truth is not None:
+        found["known_diagnosis"] = run.truth
     if run.purified is not None:
         reading = readings["purified"]
         found["pictures"]["purified"] |= {"draws": reading.draws, "agreeing": reading.agreeing}

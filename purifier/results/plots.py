@@ -1,6 +1,7 @@
 """Plots of records."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,57 @@ from purifier.wording.language import say
 
 MARKERS = "osD^v<>pPX*h"
 TITLES = {"oblivious": Text("{attack}: oblivious attacker"), "adaptive": Text("{attack}: adaptive attacker")}
+
+
+DOTS = ((COLOURS[6], "o"), (COLOURS[1], "s"), (COLOURS[0], "D"), ("#000000", "P"))  # by the place of a series
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A figure of shares, in the language spoken: of each series, by its name, a score for each row that it has."""
+
+    series: dict[str, dict[str, Score]]
+    strong: str  # the row that is looked at
+    label: str  # of the shares
+    rows: Sequence[str] = ()  # in their order; else as the series have them
+    band: Score | None = None  # to compare all rows with
+
+
+def plot_dots(dots: Dots) -> Figure:
+    """Each score as a dot on its interval, in per cent; narrow, so that a phone shows it too."""
+    series = {name: found for name, found in dots.series.items() if found}
+    names = dots.rows or list(dict.fromkeys(row for found in series.values() for row in found))
+    beside = len(series) if sum(map(len, series.values())) > len(names) else 1
+    height = 0.2 + 0.045 * beside + 0.17 * max(name.count("\n") for name in names)
+    figure = Figure(figsize=(5, 0.9 + 0.2 * len(series) + height * len(names)), layout="constrained")
+    axis = figure.subplots()
+    if dots.band is not None:
+        axis.axvspan(100 * dots.band.low, 100 * dots.band.high, color=DOTS[0][0], alpha=0.25, linewidth=0)
+    place = names.index(dots.strong)
+    axis.axhspan(place - 0.5, place + 0.5, color=DOTS[0][0], alpha=0.15, linewidth=0)
+    for i, (name, found) in enumerate(series.items()):
+        shift = 0.25 * (i - (len(series) - 1) / 2) if beside > 1 else 0
+        colour, marker = DOTS[list(dots.series).index(name)]
+        axis.errorbar(
+            [100 * score.value for score in found.values()],
+            [names.index(row) + shift for row in found],
+            xerr=100 * spread(list(found.values())),
+            fmt=marker,
+            color=colour,
+            markersize=5,
+            linewidth=2,
+            label=name,
+        )
+    axis.set_yticks(range(len(names)), names, fontsize=9)
+    axis.get_yticklabels()[place].set_fontweight("bold")
+    axis.set(xlim=(-2, 101), ylim=(len(names) - 0.5, -0.5))
+    figure.supxlabel(dots.label, fontsize=10)
+    axis.tick_params(length=0)
+    axis.grid(alpha=0.3, axis="x")
+    axis.spines[["top", "left", "right"]].set_visible(False)
+    if len(series) > 1:
+        figure.legend(loc="outside upper left", frameon=False)
+    return figure
 
 
 def plot_grid(records: Sequence[Record]) -> Figure:

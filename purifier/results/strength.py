@@ -13,7 +13,7 @@ import pandas as pd
 from purifier.evaluation.intervals import WHOLE_PERCENT, written
 from purifier.files import ASSETS
 from purifier.results.record import Record, find, pictures, read_evaluations
-from purifier.results.tables import markdown
+from purifier.results.tables import accuracy_table, markdown
 from purifier.strict import built, strict
 
 TEMPLATE = Path(__file__).with_name("strength.md")
@@ -37,6 +37,13 @@ def read_attempts(path: Path = FOLDER / "attempts.toml") -> list[Attempt]:
     return [built(Attempt, one) for one in tomllib.loads(path.read_text(encoding="utf-8"))["attempts"]]
 
 
+def write_strength_page(page: Path, folder: Path = FOLDER) -> None:
+    """Write the page, and the runs' tables anew."""
+    for name, records in read_evaluations(folder).items():
+        (folder / name / "table.md").write_text(accuracy_table(records) + "\n", encoding="utf-8")
+    page.write_text(strength_page(folder), encoding="utf-8")
+
+
 def strength_page(folder: Path = FOLDER) -> str:
     """The page in Markdown."""
     runs, attempts = read_evaluations(folder), read_attempts(folder / "attempts.toml")
@@ -49,9 +56,10 @@ def strength_page(folder: Path = FOLDER) -> str:
 
 def _section(number: int, attempt: Attempt, runs: dict[str, list[Record]]) -> str:
     hours = f"{attempt.hours:g} hours of training. " if attempt.hours else ""
-    parts = [f"### {number}. {attempt.what}", f"{attempt.why} {hours}**{attempt.result}**"]
+    parts = [f"## {number}. {attempt.what}", f"{attempt.why} {hours}**{attempt.result}**"]
     if attempt.measured:
-        parts.append(markdown(pd.DataFrame(_row(runs[run], defence) for run, defence in attempt.measured)))
+        rows = pd.DataFrame(_row(runs[run], defence) for run, defence in attempt.measured)
+        parts.append(markdown(rows.loc[:, (rows != "–").any()]))
     return "\n\n".join(parts)
 
 

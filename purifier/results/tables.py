@@ -8,7 +8,7 @@ from purifier.classifiers.classifier import DEFAULT
 from purifier.evaluation.intervals import FRACTION, PERCENT, Score, written
 from purifier.evaluation.settings import COARSE
 from purifier.pipeline import Purifier
-from purifier.results.record import ENOUGH, Record, at_their_best, find, frame, pictures
+from purifier.results.record import ENOUGH, Record, find, frame, pictures
 from purifier.wording.language import say
 
 COSTS = ("broken", "melanoma_made_benign", "melanoma_sensitivity", "melanoma_specificity", "melanoma_auroc")
@@ -42,34 +42,20 @@ def table(records: Sequence[Record], at_equal_cost: Sequence[Record] = (), sourc
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def run_title(records: Sequence[Record]) -> str:
-    """What a run measured, in a line."""
-    threats = {r.attacker.threat for r in records if not r.clean}
-    attackers = {
-        ("oblivious",): say("oblivious attackers"),
-        ("adaptive",): say("adaptive attackers"),
-        ("adaptive", "oblivious"): say("oblivious and adaptive attackers"),
-    }.get(tuple(sorted(threats)), say("no attackers"))
-    name = records[0].classifier
-    return say(
-        "Classifier {classifier}, {n} pictures, {attackers}", classifier=name, n=pictures(records), attackers=attackers
-    )
-
-
 def overview(groups: Iterable[Sequence[Record]], eps: float = 2.0) -> pd.DataFrame:
     """With and without MDDA, on clean pictures, under PGD by an attacker at ``eps``/255 who does not know it, and by
     one who does, beside the constant answer that is right most often: a row for each classifier and choice of at least
     ``ENOUGH`` pictures of ``pooled``, so that a row can be compared along it; the largest choice of a classifier
     first."""
     header = [
-        say("classifier"),
-        say("pictures"),
-        say("majority class"),
-        say("clean pictures"),
-        say("clean pictures, MDDA"),
-        say("oblivious, {eps:g}/255", eps=eps),
-        say("oblivious, {eps:g}/255, MDDA", eps=eps),
-        say("adaptive, {eps:g}/255, MDDA", eps=eps),
+        "classifier",
+        "pictures",
+        "majority class",
+        "clean pictures",
+        "clean pictures, MDDA",
+        f"oblivious, {eps:g}/255",
+        f"oblivious, {eps:g}/255, MDDA",
+        f"adaptive, {eps:g}/255, MDDA",
     ]
     rows = []
     for records in groups:
@@ -85,6 +71,46 @@ def overview(groups: Iterable[Sequence[Record]], eps: float = 2.0) -> pd.DataFra
         rows.append([f"`{records[0].classifier}`", str(pictures(records)), always, *shares])
     rows.sort(key=lambda row: (row[0] != f"`{DEFAULT}`", row[0], -int(row[1])))
     return pd.DataFrame(rows, columns=header)
+
+
+def every_record(runs: Iterable[Iterable[Record]]) -> pd.DataFrame:
+    """The accuracies of all runs, a row each, as anyone reads them and in the language spoken; shares in per cent. What
+    does not apply is NaN."""
+    rows = [
+        (
+            r.classifier,
+            r.n,
+            _with_budget(r),
+            say("nobody") if r.clean else say(r.attacker.title),
+            "–" if r.clean else say("yes") if r.adaptive else say("no"),
+            r.eps,
+            round(100 * r.accuracy.value, 1),
+            r.accuracy.written("{from_percent:.0f}–{to_percent:.0f}"),
+            r.draws,
+        )
+        for records in runs
+        for r in records
+    ]
+    columns = [
+        say("classifier"),
+        say("pictures"),
+        say("defence"),
+        say("attacker"),
+        say("knows the defence?"),
+        say("epsilon, in 1/255"),
+        say("read rightly, %"),
+        say("95 % interval"),
+        say("draws"),
+    ]
+    return pd.DataFrame(rows, columns=columns).drop_duplicates(ignore_index=True)
+
+
+def _with_budget(record: Record) -> str:
+    """The defence, and what it may cost."""
+    name = say(record.defence_title)
+    if record.budget is None:
+        return name
+    return say("{defence}, giving up at most {budget:g} points", defence=name, budget=record.budget)
 
 
 def accuracy_table(records: Sequence[Record]) -> str:
@@ -135,63 +161,9 @@ def attack_table(records: Sequence[Record]) -> str:
     )
 
 
-def verdicts(records: Sequence[Record], titles: bool = False) -> list[str]:
-    """Where MDDA is ahead of its peers, each at its best setting, where it is behind, and where the pictures cannot
-    tell: by the interval of the difference on the same pictures, at least ``ENOUGH``; also of records at equal cost.
-    ``titles``: attacks and defences by their titles. Attacks through the defence are not the same for all, see
-    ``strongest``."""
-    lines = []
-    for condition in dict.fromkeys(r.condition for r in records if not r.adaptive):
-        among = [r for r in records if r.condition == condition]
-        ours = next((r for r in among if r.defence == "mdda"), None)
-        peers = [r for r in at_their_best(among) if r.is_peer and r.mdda_ahead_by is not None]
-        if ours is None or not peers or ours.n < ENOUGH:
-            continue
-        ahead, behind, level = ([r for r in peers if side(r.mdda_ahead_by) == where] for where in (1, -1, 0))
-        found = []
-        if ahead:
-            found.append(say("**ahead of** {names}", names=_leads(ahead, titles)))
-        if behind:
-            found.append(say("**behind** {names}", names=_leads(behind, titles)))
-        if level:
-            found.append(say("**not significantly different from** {names}", names=_leads(level, titles)))
-        text = say(
-            "`{classifier}`, {condition}, {n} pictures: MDDA {percent:.1f} %. It is {found} (points of accuracy on the "
-            "same pictures).",
-            classifier=ours.classifier,
-            condition=_attacked_by(ours, titles),
-            n=ours.n,
-            percent=100 * ours.accuracy.value,
-            found="; ".join(found),
-        )
-        lines.append(f"- {text}")
-    return lines
-
-
 def side(lead: Score) -> int:
     """1 where it is above 0 by its interval, -1 where it is below, 0 where that cannot be told."""
     return (lead.low > 0) - (lead.high < 0)
-
-
-def _attacked_by(record: Record, titles: bool) -> str:
-    """The attack, what its attacker knows, and its size, in words."""
-    if record.clean:
-        return say("clean pictures")
-    attack = say(record.attacker.title) if titles else record.attack
-    if record.adaptive:
-        text = say("{attack}, adaptive attacker", attack=attack)
-    else:
-        text = say("{attack}, oblivious attacker", attack=attack)
-    if record.eps is not None:
-        text = say("{condition} at {eps:g}/255", condition=text, eps=record.eps)
-    if record.budget is not None:
-        text = say("{condition}, giving up at most {budget:g} points", condition=text, budget=record.budget)
-    return text
-
-
-def _leads(records: Sequence[Record], titles: bool) -> str:
-    names = [say(r.defence_title) if titles else r.defence for r in records]
-    return ", ".join(f"{n} ({100 * r.mdda_ahead_by.value:+.1f})" for n, r in zip(names, records, strict=True))
 
 
 def by_condition(
@@ -248,5 +220,6 @@ def purifier_text(settings: dict) -> str:
     scales = ", ".join(f"{scale:g}" for scale in purifier.scales)
     denoiser = f"weight {purifier.weight:g}" if purifier.denoiser == "rof" else f"{purifier.denoiser} denoiser"
     bands = "; coarser scales' low frequencies only" if purifier.bands else ""
-    noise = f"sigma {255 * purifier.sigma:g}/255; {denoiser}"
+    by_picture = f" and {purifier.gain:g} times the picture's own noise" if purifier.gain else ""
+    noise = f"sigma {255 * purifier.sigma:g}/255{by_picture}; {denoiser}"
     return f"scales {scales}; {purifier.blocks} blocks; {noise}; own {purifier.own:g}{bands}"

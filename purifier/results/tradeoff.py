@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from purifier.defences import OF_MDDA
+from purifier.defences import OF_MDDA, OURS
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import Score, bootstrap, clusters_of
 from purifier.evaluation.settings import families_with, find_defence
@@ -86,7 +86,7 @@ def _kept(
             yield {
                 "defence": family,
                 "family": family,
-                "defence_title": "MDDA" if family == "mdda" else families_with(family)[family].short,
+                "defence_title": OURS[family] if family in OURS else families_with(family)[family].short,
                 "n": len(attacked),
                 "lesions": int(clusters.max() + 1),
                 "budget": budget,

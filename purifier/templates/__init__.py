@@ -12,16 +12,16 @@ from markupsafe import Markup
 from torch import Tensor
 
 from purifier.pictures.files import to_png
-from purifier.readings import bars, is_malignant
-from purifier.wording.language import say, spoken
-from purifier.wording.readings import diagnosis, headline, of_draws
+from purifier.readings import bars, is_malignant, is_right
+from purifier.wording.language import as_written, say, spoken
+from purifier.wording.readings import diagnosis, headline, of_draws, recognition
 from purifier.wording.runs import likeness, scale_name, step_names
 
 
 def say_html(text: str, **values: object) -> Markup:
     """``say`` for a text that holds tags; ``values`` are escaped."""
     found = Markup(say(text))
-    return found.format(**values) if values else found
+    return found.format(**as_written(values)) if values else found
 
 
 def data_url(data: bytes | str, kind: str) -> str:
@@ -50,7 +50,20 @@ _environment = Environment(
 _environment.filters |= {f.__name__: f for f in (data_url, diagnosis, png, say, unbroken)}
 _environment.globals |= {
     f.__name__: f
-    for f in (say, say_html, spoken, bars, is_malignant, headline, likeness, of_draws, scale_name, step_names)
+    for f in (
+        say,
+        say_html,
+        spoken,
+        bars,
+        is_malignant,
+        is_right,
+        headline,
+        likeness,
+        of_draws,
+        recognition,
+        scale_name,
+        step_names,
+    )  # fmt: skip
 }
 
 

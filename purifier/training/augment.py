@@ -1,4 +1,7 @@
-"""Random changes to a batch of training pictures. Images are (B, 3, H, W) in [0, 1]; every image draws its own."""
+"""Random changes to a batch of training pictures. Images are (B, 3, H, W) in [0, 1]; every image draws its own.
+
+The generator lives on torch's default device, and so do the pictures: the trainings run ``with torch.device(...)``.
+"""
 
 import math
 
@@ -44,7 +47,8 @@ def geometric(x: Tensor, size: int, generator: torch.Generator, strength: float 
 def turned(x: Tensor, generator: torch.Generator) -> Tensor:
     """The batch under one of the eight symmetries of the square."""
     turns = int(torch.randint(8, (), generator=generator))
-    return x.rot90(turns % 4, (2, 3)) if turns < 4 else x.flip(3).rot90(turns % 4, (2, 3))
+    # Contiguous: a compiled model is compiled anew for other strides.
+    return (x if turns < 4 else x.flip(3)).rot90(turns % 4, (2, 3)).contiguous()
 
 
 def colour(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -61,13 +65,19 @@ def colour(x: Tensor, generator: torch.Generator) -> Tensor:
 def erase(x: Tensor, generator: torch.Generator) -> Tensor:
     """Grey out a rectangle, up to a third a side, in every other picture."""
     x = x.clone()
-    height, width = x.shape[-2:]
-    for image in x[::2]:
-        tall, wide, top, left = torch.rand(4, generator=generator).tolist()
-        tall, wide = int(height * (0.1 + 0.23 * tall)), int(width * (0.1 + 0.23 * wide))
-        top, left = int((height - tall) * top), int((width - wide) * left)
-        image[:, top : top + tall, left : left + wide] = 0.5
+    count, (height, width) = len(x[::2]), x.shape[-2:]
+    down = _stretch(height, count, generator)[:, None, :, None]
+    across = _stretch(width, count, generator)[:, None, None, :]
+    x[::2] = torch.where(down & across, 0.5, x[::2])
     return x
+
+
+def _stretch(side: int, count: int, generator: torch.Generator) -> Tensor:
+    """Of each of ``count`` lines of ``side`` pixels a stretch of a tenth to a third, as a mask (count, side)."""
+    length = (side * uniform(count, 0.1, 0.33, generator)).floor().reshape(-1, 1)
+    start = ((side - length) * torch.rand(count, 1, generator=generator)).floor()
+    at = torch.arange(side)
+    return (at >= start) & (at < start + length)
 
 
 def purification_like(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,15 +9,24 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from purifier.alarm import disagreement
 from purifier.classifiers.classifier import (
+    AlarmCalibration,
     Calibration,
     Classifier,
     OutOfDistribution,
+    digest_of,
     load_classifier,
+    read_calibration,
     write_calibration,
 )
+from purifier.defences import get_defence
 from purifier.evaluation.datasets import Sample
+from purifier.evaluation.detection import mean_behind
 from purifier.evaluation.evaluate import choose, over_batches, predict
+from purifier.pipeline import Purifier
+from purifier.runs import Settings
+from purifier.seeds import seed_of
 
 ANSWERED_ACCURACY = 0.9  # of the validation readings that are not "unsure"
 FALSE_ALARM = 0.015  # share of validation lesions that the out-of-distribution check may doubt
@@ -38,6 +47,27 @@ def calibrate(folder: Path, train: Sequence[Sample], validation: Sequence[Sample
     )
     write_calibration(folder, calibration)
     return calibration
+
+
+def calibrate_alarm(
+    folder: Path, validation: Sequence[Sample], *, seed: int = 0, device: torch.device | str = "cpu"
+) -> AlarmCalibration:
+    """Score clean pictures with the default purifier and draws, write the scores into the config of the classifier in
+    ``folder``, and return them."""
+    classifier, defence, draws = (
+        load_classifier(f"local-dir:{folder}", device=device),
+        get_defence("mdda"),
+        Settings.draws,
+    )
+
+    def score(x: Tensor, y: Tensor, i: int) -> Tensor:
+        seeds = [seed_of(seed, "alarm", i, draw) for draw in range(draws)]
+        return disagreement(classifier.probabilities(x), mean_behind(classifier, defence, x, seeds))
+
+    scores = over_batches(classifier, validation, score, "alarm").sort().values
+    made = AlarmCalibration(purifier=Purifier(), draws=draws, weights=digest_of(folder), scores=rounded(scores))
+    write_calibration(folder, replace(read_calibration(folder), alarm=made))
+    return made
 
 
 def fit_temperature(logits: Tensor, y: Tensor) -> float:

@@ -29,6 +29,7 @@ from purifier.evaluation.masking import masking_checks
 from purifier.evaluation.metrics import calibration_error, clean_scores
 from purifier.evaluation.ood import ood_scores
 from purifier.evaluation.settings import Grid
+from purifier.files import write_manifest
 from purifier.pipeline import Purifier
 from purifier.results.record import find
 from purifier.results.summary import summarise
@@ -203,6 +204,7 @@ def write_card(name: str, data: Path, per_class: int, weights: Path | None = Non
         (MODELS / name).mkdir(parents=True, exist_ok=True)
         for file in (CONFIG, WEIGHTS):
             shutil.copyfile(weights / file, MODELS / name / file)
+        write_manifest()
     classifier, samples = load_classifier(name, device=default_device()), read_isic2019(data, "test")
     metrics = measure(name, classifier, samples, choose_balanced(samples, per_class, seed=0))
     text = json.dumps(metrics, indent=2, default=asdict) + "\n"

@@ -46,7 +46,6 @@ from purifier.training.checkpoints import append_row, load_checkpoint, save_chec
 from purifier.training.plots import plot_training
 from purifier.training.recipes import Phase, Recipe
 
-BATCH = 32  # of each process
 CHECKPOINT_EVERY = 200  # steps
 LOG_EVERY = 20  # steps
 GUARD_EVERY = 100  # steps of adversarial training
@@ -111,10 +110,10 @@ def sampling_weights(y: Tensor, balance: float) -> Tensor:
 
 
 def batch_for(
-    pixels: Tensor, y: Tensor, weights: Tensor, phase: Phase, generator: torch.Generator
+    pixels: Tensor, y: Tensor, weights: Tensor, phase: Phase, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """An augmented batch (BATCH, 3, size, size) in [0, 1] and its labels."""
-    chosen = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
+    """An augmented batch (count, 3, size, size) in [0, 1] and its labels."""
+    chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
     x = geometric(pixels[chosen].float() / 255, phase.size, generator)
     x = erase(colour(x, generator), generator)
     if phase.diffused:
@@ -154,14 +153,18 @@ def train(
     state.load(work / "checkpoint.pt")
     parallel = DistributedDataParallel(state.network) if distributed.is_initialized() else state.network
 
+    @functools.lru_cache(maxsize=1)  # phases that follow each other may look at the same pictures
+    def pictures(size: int, thumbnails: bool) -> tuple[Tensor, Tensor]:
+        used = [*samples, *extra] if thumbnails else samples
+        return read_pixels(used, round(1.15 * size)).to(device), label_indices(used).to(device)
+
     ends = list(itertools.accumulate(phase.steps for phase in recipe.phases))
     bar = tqdm(total=ends[-1], initial=state.done, unit="step", disable=rank > 0)
     for phase, end in zip(recipe.phases, ends, strict=True):
         if state.done >= end:
             continue
         bar.set_description(f"{phase.name}, reading pictures")
-        used = [*samples, *extra] if phase.thumbnails else samples
-        pixels, y = read_pixels(used, round(1.15 * phase.size)), label_indices(used)
+        pixels, y = pictures(phase.size, phase.thumbnails)
         weights = sampling_weights(y, recipe.balance)
         bar.set_description(phase.name)
         first = end - phase.steps
@@ -170,10 +173,11 @@ def train(
         while state.done < end:
             at, random = state.done - first, seed * 1_000_003 + state.done + 500_009 * rank
             torch.manual_seed(random)  # dropout draws from torch's global generator
-            generator = torch.Generator().manual_seed(random)
-            x, target = (t.to(device) for t in batch_for(pixels, y, weights, phase, generator))
-            x = purified(state.network, x, target, phase, generator)
-            adv = attacked(state.network, x, target, phase, at, state.attack_steps, generator)
+            generator = torch.Generator(device).manual_seed(random)
+            with torch.device(device):
+                x, target = batch_for(pixels, y, weights, phase, recipe.batch, generator)
+                x = purified(state.network, x, target, phase, generator)
+                adv = attacked(state.network, x, target, phase, at, state.attack_steps, generator)
             loss = step(parallel, state.optimizer, adv, target, learning_rate(phase, at))
             state.done += 1
             state.average.update(state.network, step=state.done)
@@ -187,12 +191,12 @@ def train(
             if rank > 0:
                 continue
             if state.done % LOG_EVERY == 0:
-                bar.set_postfix(loss=f"{loss:.3f}")
+                bar.set_postfix(loss=f"{loss.item():.3f}")
                 row = {"step": state.done, "phase": phase.name, "size": phase.size, "lr": learning_rate(phase, at)}
-                append_row(work / "log.csv", {**row, "loss": loss})
+                append_row(work / "log.csv", {**row, "loss": loss.item()})
             if state.done == end:
                 bar.set_description(f"{phase.name}, measuring")
-                finish_phase(state.average.module, work / phase.name, recipe, y, validation)
+                finish_phase(state.average.module, work / phase.name, recipe, y.cpu(), validation)
                 if phase is recipe.phases[-1]:
                     calibrate(work / phase.name, samples, validation)
                 plot_training(work)
@@ -258,11 +262,12 @@ def join_processes(device: str) -> int:
 
 
 def normalised(network: nn.Module, x: Tensor) -> Tensor:
-    """Logits of pixels in [0, 1]; every bundled network expects mean = std = 0.5."""
-    return network(((x - 0.5) / 0.5).contiguous(memory_format=torch.channels_last))
+    """Logits of pixels in [0, 1]; every bundled network expects mean = std = 0.5. In half precision inside on a GPU."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
+        return network(((x - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)).float()
 
 
-def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, rate: float) -> float:
+def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, rate: float) -> Tensor:
     """One step of gradient descent; returns the loss."""
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -271,7 +276,7 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimizer.step()
-    return loss.item()
+    return loss.detach()
 
 
 def purified(network: nn.Module, x: Tensor, y: Tensor, phase: Phase, generator: torch.Generator) -> Tensor:

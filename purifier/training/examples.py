@@ -1,101 +1,150 @@
-"""Example pictures for the page: drawn by our own generator, enlarged, and given a fine synthetic skin texture."""
+"""Example pictures for the page: drawn by our own generator, and at four times the size by our super-resolution."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from scipy.spatial import cKDTree
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 from tqdm import tqdm
 
-from purifier.classifiers.classifier import load_classifier
-from purifier.denoise import rof
-from purifier.evaluation.datasets import LABELS
-from purifier.pictures.files import SIZE, quantise, to_picture
-from purifier.pyramid import resample
-from purifier.training.generator import Denoiser, draw, load_denoiser, without_black_corners
+from purifier.classifiers.classifier import SURROGATE, Classifier, load_classifier
+from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, read_isic2019, read_pixels
+from purifier.files import ASSETS
+from purifier.pictures.files import quantise, to_picture
+from purifier.training.generator import ORIGINS, SIDE, Generator, draw, without_black_corners
+from purifier.training.super_resolution import SuperResolution, enlarge
 
-CANDIDATES = 20  # drawn for each diagnosis, of which the best is kept
-GUIDANCE = 2.0
-SPECKLE = 0.01  # weight of the denoising that takes the generator's speckle away
+GENERATOR, SUPER_RESOLUTION = ASSETS / "generator", ASSETS / "super-resolution"
+CANDIDATES = 24  # drawn for each diagnosis
+KEPT = 3
+GUIDANCE = 1.5
+CHOSEN_BY = ("standard", "augmented")
+ALIKE = 0.05  # share of the held-out pictures that are nearer to a training picture than any candidate may be
 
 SOURCES = """# Where these pictures come from
 
-No picture here shows a person's skin. They were drawn by a small class-conditional diffusion model
-(`purifier/training/generator.py`, 64 x 64 pixels) and enlarged to {size} x {size} with a synthetic skin texture
-(`purifier/training/examples.py`). The model was trained on ISIC 2019 (HAM10000, MSK and BCN20000; CC BY-NC 4.0), so the
-pictures are under the same licence, CC BY-NC 4.0.
+No picture here shows a person's skin. A class-conditional diffusion model drew them at {side} x {side} pixels
+(`purifier/training/generator.py`), and a second one at four times the size (`purifier/training/super_resolution.py`).
+Both were trained on ISIC 2019 (HAM10000, MSK and BCN20000; CC BY-NC 4.0), so the pictures are under the same licence,
+CC BY-NC 4.0.
 
-They are illustrations for trying the page, not evidence. Of up to {candidates} candidates for each diagnosis, one was
-kept: the one with the largest product of the probability that the bundled classifier `{classifier}` gives to the
-diagnosis it was drawn for, and of the evenness of its border. The file's name says that diagnosis. No figure in this
-project was measured on them.
+They are illustrations for trying the page, not evidence. {drawn} were drawn, {candidates} for each diagnosis. Of these
+{left} were left that have no black corner and are no nearer to a training picture than {alike:.0%} of the held-out
+pictures are (root of the mean square of the pixels at {side} x {side}: {bound:.3f} of the pixel range; the nearest one
+kept has {nearest:.3f}). Of each diagnosis those {kept} were kept to which both of {chosen_by} give it with the largest
+probability, the smaller of the two counting. The file's name says that diagnosis. Read as intended, of those left and
+of those kept: {readings}; `{outside}` had no part in the choice. No figure about defences was measured on them.
 
-Command (after `purifier train generator --data ISIC2019 --thumbnails ISIC2019_84PX --work work/generator`):
+    purifier examples --data ISIC2019 --thumbnails ISIC2019_84PX --out assets/examples --seed {seed}
 
-    purifier examples --generator work/generator --out assets/examples --seed {seed}
-
-| file | drawn as | read as | probability |
-| --- | --- | --- | --- |
+| file | drawn as | {heads} |
+| --- | --- | {lines} |
 {rows}
 """
 
 
-def write_examples(work: Path, out: Path, *, seed: int = 0) -> None:
-    """Draw up to ``CANDIDATES`` pictures of every diagnosis and keep the clearest, for the default classifier."""
-    model, classifier, rows = load_denoiser(work), load_classifier(), []
-    out.mkdir(parents=True, exist_ok=True)
-    for index, label in enumerate(tqdm(LABELS, unit="diagnosis")):
-        generator = torch.Generator().manual_seed(seed * 1000 + index)
-        pictures = candidates(model, index, generator)
-        probabilities = classifier.probabilities(pictures)
-        best = int((probabilities[:, classifier.labels.index(label)] * calm_border(pictures)).argmax())
-        name, read = f"{label}-1.png", int(probabilities[best].argmax())
-        to_picture(pictures[best : best + 1]).save(out / name)
-        rows.append(f"| {name} | {label} | {classifier.labels[read]} | {probabilities[best, read].item():.2f} |")
+def write_examples(
+    data: Path,
+    out: Path,
+    *,
+    thumbnails: Path,
+    generator: Path = GENERATOR,
+    super_resolution: Path = SUPER_RESOLUTION,
+    seed: int = 0,
+) -> None:
+    """Draw ``CANDIDATES`` pictures of every diagnosis, keep ``KEPT`` by the rule that ``SOURCES`` states, and write
+    them and ``SOURCES.md`` to ``out``. ``data`` and ``thumbnails`` are what the models were trained on; the next two
+    are their folders. What is drawn is kept in ``out/.drawn.pt`` until all is done."""
+    small, large = candidates(generator, super_resolution, seed, out)
+    y = torch.arange(len(LABELS)).repeat_interleave(CANDIDATES)
+    training = read_isic2019(data, "train") + [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)]
+    bound, distances = nearness(small, training, read_isic2019(data, "test"))
+    left = without_black_corners((small * 255).byte()) & (distances >= bound)
+
+    names = (*CHOSEN_BY, SURROGATE)
+    read = {name: probabilities(load_classifier(name), large) for name in names}
+    given = {name: p.gather(1, y[:, None]).flatten() for name, p in read.items()}
+    worth = torch.stack([given[name] for name in CHOSEN_BY]).amin(dim=0).where(left, -1.0)
+    best = [index * CANDIDATES + part.topk(KEPT).indices for index, part in enumerate(worth.split(CANDIDATES))]
+    kept = torch.cat(best)
+    kept = kept[left[kept]]
+
+    rows, count = [], dict.fromkeys(LABELS, 0)
+    for i in kept.tolist():
+        label = LABELS[y[i]]
+        count[label] += 1
+        name = f"{label}-{count[label]}.png"
+        to_picture(large[i : i + 1]).save(out / name)
+        cells = (f"{LABELS[int(p[i].argmax())]} {p[i].max().item():.2f}" for p in read.values())
+        rows.append(f"| {name} | {label} | {' | '.join(cells)} |")
+
+    def right(name: str, chosen: Tensor) -> str:
+        return f"{(read[name].argmax(dim=1) == y)[chosen].float().mean().item():.0%}"
+
     text = SOURCES.format(
-        size=SIZE, candidates=CANDIDATES, classifier=classifier.source, seed=seed, rows="\n".join(rows)
+        side=SIDE,
+        drawn=len(y),
+        candidates=CANDIDATES,
+        left=int(left.sum()),
+        alike=ALIKE,
+        bound=bound,
+        nearest=distances[kept].min().item(),
+        kept=KEPT,
+        chosen_by=" and ".join(f"`{name}`" for name in CHOSEN_BY),
+        readings=", ".join(f"`{name}` {right(name, left)} and {right(name, kept)}" for name in names),
+        outside=SURROGATE,
+        seed=seed,
+        heads=" | ".join(f"`{name}`" for name in names),
+        lines=" | ".join("---" for _ in names),
+        rows="\n".join(rows),
     )
     (out / "SOURCES.md").write_text(text, encoding="utf-8")
+    (out / ".drawn.pt").unlink()
 
 
-def candidates(model: Denoiser, index: int, generator: torch.Generator) -> Tensor:
-    """Enlarged pictures (at most CANDIDATES, 3, 224, 224) of one diagnosis, with 8-bit values, without dark frames."""
-    small = draw(model, torch.full((CANDIDATES,), index), guidance=GUIDANCE, generator=generator)
-    clear = without_black_corners((small * 255).byte())
-    small = small[clear] if clear.any() else small
-    return quantise(torch.cat([enlarge(picture[None], generator) for picture in small]))
+def candidates(generator: Path, super_resolution: Path, seed: int, out: Path) -> tuple[Tensor, Tensor]:
+    """``CANDIDATES`` of each diagnosis in turn, small (N, 3, 64, 64) and large (N, 3, 256, 256), with 8-bit values: of
+    HAM10000's kind without a frame. Takes up what ``out/.drawn.pt`` has."""
+    for folder in (generator, super_resolution):
+        if not (folder / "model.safetensors").is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no weights. Ours come with the repository, not with the package: give the folders "
+                "that `purifier train` wrote with --generator and --super-resolution."
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / ".drawn.pt"
+    drawn = torch.load(kept) if kept.exists() else []
+    draws, enlarges = (
+        kind.from_pretrained(folder).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        for kind, folder in ((Generator, generator), (SuperResolution, super_resolution))
+    )
+    for index in tqdm(range(len(drawn), len(LABELS)), unit="diagnosis"):
+        random = torch.Generator().manual_seed(seed * 1000 + index)
+        y = torch.full((CANDIDATES,), index)
+        origin = torch.full_like(y, ORIGINS.index("HAM10000"))
+        small = draw(draws, y, origin, guidance=GUIDANCE, generator=random)
+        parts = [small[i : i + 1] for i in range(CANDIDATES)]
+        large = [enlarge(enlarges, x, y[:1], origin[:1], random) for x in tqdm(parts, leave=False)]
+        drawn.append((small, quantise(torch.cat(large))))
+        torch.save(drawn, kept)
+    small, large = zip(*drawn, strict=True)
+    return torch.cat(small), torch.cat(large)
 
 
-def calm_border(x: Tensor) -> Tensor:
-    """From 0 to 1 (N,): how even the outermost tenth of each picture is, as where a lesion is framed by skin."""
-    blurred = gaussian_blur(x, kernel_size=13, sigma=3.0).mean(dim=1)
-    cut = x.shape[-1] // 10
-    sides = (blurred[:, :cut], blurred[:, -cut:], blurred[:, :, :cut], blurred[:, :, -cut:])
-    return torch.exp(-((torch.cat([side.flatten(1) for side in sides], dim=1).std(dim=1) / 0.06) ** 2))
+def nearness(small: Tensor, training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[float, Tensor]:
+    """How near a training picture is to each of ``small`` (N, 3, 64, 64): (N,); and how near one is to the nearest
+    ``ALIKE`` of the held-out pictures. The root of the mean square of their pixels' differences."""
+    known = (read_pixels(training, SIDE) / 255).flatten(1)
+
+    def nearest(x: Tensor) -> Tensor:
+        found = [torch.cdist(part, known).amin(dim=1) for part in x.flatten(1).split(256)]
+        return torch.cat(found) / known.shape[1] ** 0.5
+
+    return nearest(read_pixels(held_out, SIDE) / 255).quantile(ALIKE).item(), nearest(small)
 
 
-def enlarge(x: Tensor, generator: torch.Generator) -> Tensor:
-    """``x`` (1, 3, h, w) in [0, 1] at (1, 3, 224, 224): without speckle, resampled, sharpened, textured like skin."""
-    large = resample(rof(x, SPECKLE), (SIZE, SIZE))
-    large = large + 0.6 * (large - gaussian_blur(large, kernel_size=9, sigma=2.0))
-    light = large.mean(dim=1, keepdim=True).clamp(0, 1)
-    furrows = skin_furrows(generator) * (0.35 + 0.65 * light)  # pigment hides most of the furrows
-    grain = gaussian_blur(torch.randn(1, 3, SIZE, SIZE, generator=generator), kernel_size=3, sigma=0.6)
-    mottle = F.interpolate(torch.randn(1, 1, 28, 28, generator=generator), (SIZE, SIZE), mode="bicubic")
-    return (large * (1 - 0.075 * furrows + 0.012 * mottle) + 0.012 * grain).clamp(0, 1)
-
-
-def skin_furrows(generator: torch.Generator) -> Tensor:
-    """A net of fine lines (1, 1, 224, 224), 1 on a line and 0 off it: the borders of random cells (Worley, 1996)."""
-    jitter = torch.rand(2, 26, 26, generator=generator).numpy()
-    points = (np.indices((26, 26)) - 1 + jitter).reshape(2, -1).T * (SIZE / 24)
-    # Skin's cells are long along one direction, which differs from picture to picture.
-    angle = float(torch.rand((), generator=generator)) * np.pi
-    stretch = np.array([[np.cos(angle), np.sin(angle)], [-1.5 * np.sin(angle), 1.5 * np.cos(angle)]])
-    pixels = np.indices((SIZE, SIZE)).reshape(2, -1).T
-    distances, _ = cKDTree(points @ stretch.T).query(pixels @ stretch.T, k=2)
-    border = torch.from_numpy(distances[:, 1] - distances[:, 0]).float().reshape(1, 1, SIZE, SIZE)
-    return gaussian_blur(torch.exp(-((border / 1.6) ** 2)), kernel_size=5, sigma=0.8)
+def probabilities(classifier: Classifier, x: Tensor) -> Tensor:
+    """Of ``LABELS``, (N, 8)."""
+    order = [classifier.labels.index(label) for label in LABELS]
+    with torch.no_grad():
+        return torch.cat([classifier.probabilities(part) for part in x.split(16)])[:, order]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from purifier.evaluation.datasets import (
@@ -24,18 +25,16 @@ from purifier.evaluation.datasets import (
 )
 from purifier.files import begin
 from purifier.training.augment import turned
-from purifier.training.checkpoints import load_checkpoint
 from purifier.training.classifier import sampling_weights
-from purifier.training.diffusion import heun, optimise
+from purifier.training.diffusion import heun, optimise, write_weights
 
 SIDE = 64  # pixels
-BATCH = 32
+WIDTHS = (96, 128, 192)  # of the levels
 SIGMA_DATA = 0.5
 NO_CLASS = len(LABELS)  # the label of a picture whose diagnosis was dropped
 ORIGINS = ("HAM10000", "MSK", "BCN20000", "HAM10000 framed", "MSK framed", "BCN20000 framed")  # framed: black corners
 NO_ORIGIN = len(ORIGINS)
 CHECKPOINT_EVERY, SNAPSHOT_EVERY, LOG_EVERY = 200, 2000, 20  # steps
-LEARNING_RATE = 4e-4
 
 
 class Condition(nn.Module):
@@ -50,10 +49,10 @@ class Condition(nn.Module):
         return self.diagnosis(both // (NO_ORIGIN + 1)) + self.origin(both % (NO_ORIGIN + 1))
 
 
-class Denoiser(nn.Module):
+class Generator(nn.Module, PyTorchModelHubMixin, license="cc-by-nc-4.0"):
     """The best guess of the clean picture from a noisy one, its noise level, its diagnosis and its origin."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.unet = UNet2DModel(
             sample_size=SIDE // 2,
@@ -61,7 +60,7 @@ class Denoiser(nn.Module):
             out_channels=12,
             layers_per_block=1,
             attention_head_dim=32,
-            block_out_channels=(64, 96, 128),
+            block_out_channels=widths,
             num_class_embeds=1,  # replaced below
             down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
             up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
@@ -83,8 +82,8 @@ class Denoiser(nn.Module):
 
 def loss_of(model: nn.Module, x: Tensor, y: Tensor, origin: Tensor, generator: torch.Generator) -> Tensor:
     """EDM's weighted denoising error on clean pictures ``x``."""
-    sigma = (torch.randn(len(x), generator=generator) * 1.2 - 1.2).exp().to(x)
-    noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator).to(x)
+    sigma = (torch.randn(len(x), generator=generator) * 1.2 - 1.2).exp()
+    noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator)
     y, origin = with_some_dropped(y, origin, generator)
     weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
     with torch.autocast(x.device.type, torch.bfloat16):
@@ -94,7 +93,7 @@ def loss_of(model: nn.Module, x: Tensor, y: Tensor, origin: Tensor, generator: t
 
 def with_some_dropped(y: Tensor, origin: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Diagnoses and origins (B,) with each unknown once in ten, for guidance (Ho & Salimans, 2021)."""
-    dropped = (torch.rand(2, len(y), generator=generator) < 0.1).to(y.device)
+    dropped = torch.rand(2, len(y), generator=generator) < 0.1
     return torch.where(dropped[0], NO_CLASS, y), torch.where(dropped[1], NO_ORIGIN, origin)
 
 
@@ -112,12 +111,23 @@ def origins_of(samples: Sequence[Sample], pixels: Tensor) -> Tensor:
     return sources + len(ORIGINS) // 2 * framed
 
 
+def to_draw_from(samples: Sequence[Sample], side: int, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each picture, on ``device``: its pixels (N, 3, side, side) in uint8, its diagnosis and its origin as indices
+    (N,), and how often it is drawn in training, (N,)."""
+    pixels, y = read_pixels(samples, side), label_indices(samples)
+    found = (pixels, y, origins_of(samples, pixels), sampling_weights(y, balance=0.5))
+    return tuple(t.to(device) for t in found)
+
+
 def train(
     data: Path,
     work: Path,
     *,
     thumbnails: Path | None = None,
-    steps: int = 4000,
+    steps: int,
+    minutes: float | None = None,
+    batch: int,
+    rate: float,
     seed: int = 0,
     limit: int | None = None,
     device: str = "cpu",
@@ -125,39 +135,30 @@ def train(
     """Train on the training split of ``data`` and BCN20000's ``thumbnails``; resumes from ``work/checkpoint.pt``.
 
     Every ``SNAPSHOT_EVERY`` steps the averages of the weights go to ``work/snapshots``, from which others can be put
-    together after the training (post-hoc EMA, Karras et al., 2024).
+    together after the training (post-hoc EMA, Karras et al., 2024), and the shorter of the last ones to
+    ``work/weights`` (a folder of the Hub's format).
     """
     samples = read_isic2019(data, "train")[:limit]
     if thumbnails:
         samples += [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit]
-    begin(work, {"seed": seed, "train": digest_of_samples(samples)})
-    pixels, y = read_pixels(samples, SIDE), label_indices(samples)
-    origins, odds = origins_of(samples, pixels), sampling_weights(y, balance=0.5)
+    begin(work, {"seed": seed, "batch": batch, "rate": rate, "train": digest_of_samples(samples)})
+    pixels, y, origins, odds = to_draw_from(samples, SIDE, device)
 
     torch.manual_seed(seed)
-    model = Denoiser().train().to(device)
+    model = Generator().train().to(device, memory_format=torch.channels_last)
 
     def loss_at(generator: torch.Generator) -> Tensor:
-        chosen = torch.multinomial(odds, BATCH, replacement=True, generator=generator)
+        chosen = torch.multinomial(odds, batch, replacement=True, generator=generator)
         x = turned(pixels[chosen].float() / 127.5 - 1, generator)
-        return loss_of(model, *(t.to(device) for t in (x, y[chosen], origins[chosen])), generator)
+        return loss_of(model, x, y[chosen], origins[chosen], generator)
 
     every = dict(log_every=LOG_EVERY, checkpoint_every=CHECKPOINT_EVERY, snapshot_every=SNAPSHOT_EVERY)
-    optimise(model, loss_at, work, steps=steps, seed=seed, rate=LEARNING_RATE, **every)
-
-
-def load_denoiser(work: Path) -> Denoiser:
-    """The averaged model of ``work/checkpoint.pt``, with the shorter average."""
-    state = load_checkpoint(work / "checkpoint.pt")
-    if state is None:
-        raise FileNotFoundError(f"{work} holds no checkpoint.pt; run `purifier train generator` first.")
-    model = Denoiser()
-    model.load_state_dict(state["averages"][0])
-    return model.eval().requires_grad_(False)
+    optimise(model, loss_at, work, steps=steps, minutes=minutes, seed=seed, rate=rate, **every)
+    write_weights(Generator(), work / "checkpoint.pt", work / "weights")
 
 
 def draw(
-    model: Denoiser,
+    model: Generator,
     y: Tensor,
     origin: Tensor | None = None,
     *,
@@ -175,11 +176,11 @@ def draw(
 
     def guess(x: Tensor, sigma: Tensor) -> Tensor:
         labels, level = torch.cat([y, torch.full_like(y, NO_CLASS)]), sigma.expand(2 * len(x))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(x.device.type, torch.bfloat16):
             guided, plain = model(torch.cat([x, x]), level, labels, torch.cat([origin, origin])).chunk(2)
         return plain + guidance * (guided - plain)
 
-    ramp = torch.linspace(0, 1, steps)
+    ramp = torch.linspace(0, 1, steps, device=y.device)
     sigmas = (80 ** (1 / 7) + ramp * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7  # EDM, eq. 5
-    x = sigmas[0] * torch.randn(len(y), 3, SIDE, SIDE, generator=generator)
+    x = sigmas[0] * torch.randn(len(y), 3, SIDE, SIDE, generator=generator, device=generator.device).to(sigmas)
     return (heun(guess, x, sigmas) / 2 + 0.5).clamp(0, 1)

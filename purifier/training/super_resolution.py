@@ -16,17 +16,15 @@ import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from purifier.evaluation.datasets import digest_of_samples, label_indices, read_isic2019, read_pixels
+from purifier.evaluation.datasets import digest_of_samples, read_isic2019
 from purifier.files import begin
 from purifier.pyramid import resample
 from purifier.training.augment import turned
-from purifier.training.checkpoints import load_checkpoint
-from purifier.training.classifier import sampling_weights
-from purifier.training.diffusion import heun, optimise
-from purifier.training.generator import NO_ORIGIN, Condition, origins_of, with_some_dropped
+from purifier.training.diffusion import heun, optimise, write_weights
+from purifier.training.generator import NO_ORIGIN, Condition, to_draw_from, with_some_dropped
 
 SIDE, FACTOR = 256, 4  # pixels of a picture, and how many times those of the small one
-PATCH, BATCH = 96, 16  # what a step of the training sees
+PATCH = 96  # pixels a side of what the training sees
 WIDTHS, DEPTHS = (64, 128, 192), (2, 2, 3)  # of the levels, as in ``purifier.denoiser``
 EMBEDDED = 128  # numbers that noise, diagnosis and origin become
 RESIDUAL = 0.05  # standard deviation, in pictures of [-1, 1], of 300 training pictures
@@ -37,7 +35,6 @@ LEVEL = 0.05  # when drawing
 # chance: of 16 steps, white noise comes out 2 % too strong instead of 7 %.
 NOISIEST, FINEST = 20.0, 0.05
 CHECKPOINT_EVERY, SNAPSHOT_EVERY, LOG_EVERY = 200, 5000, 20  # steps
-LEARNING_RATE = 1e-3
 
 
 class Block(nn.Module):
@@ -129,11 +126,11 @@ def patches(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tens
     level = MOST_LEVEL * torch.rand(len(x), generator=generator)
     small = resample(x, (SIDE // FACTOR, SIDE // FACTOR))
     small = small + level.reshape(-1, 1, 1, 1) * torch.randn(small.shape, generator=generator)
-    both, found = torch.cat([x, resample(small, (SIDE, SIDE))], dim=1), []
-    for picture, place in zip(both, torch.rand(len(x), 2, generator=generator), strict=True):
-        top, left = (place * (SIDE - PATCH + FACTOR)).long() // FACTOR * FACTOR  # the small one's grid stays
-        found.append(picture[:, top : top + PATCH, left : left + PATCH])
-    patch, base = turned(torch.stack(found), generator).chunk(2, dim=1)
+    both = torch.cat([x, resample(small, (SIDE, SIDE))], dim=1)
+    places = torch.rand(2, len(x), 1, generator=generator) * (SIDE - PATCH + FACTOR)
+    down, across = places.long() // FACTOR * FACTOR + torch.arange(PATCH)  # the small one's grid stays
+    found = both[torch.arange(len(x))[:, None, None], :, down[:, :, None], across[:, None, :]].movedim(3, 1)
+    patch, base = turned(found, generator).chunk(2, dim=1)
     return patch, base, level
 
 
@@ -143,8 +140,8 @@ def loss_of(
     """EDM's weighted denoising error on clean patches ``x``, with what ``patches`` gives."""
     spread = spread_of(level)
     # Higher levels than EDM's, 0.6 of the spread on average, which leave 4 % to those above 5, where a drawing begins.
-    sigma = spread * (1.3 * torch.randn(len(x), generator=generator)).exp().to(x)
-    noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator).to(x)
+    sigma = spread * (1.3 * torch.randn(len(x), generator=generator)).exp()
+    noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator)
     y, origin = with_some_dropped(y, origin, generator)
     with torch.autocast(x.device.type, torch.bfloat16):
         guess = model(noisy, sigma, base, level, y, origin)
@@ -152,39 +149,38 @@ def loss_of(
     return (weight * (guess - x).square().mean(dim=(1, 2, 3))).mean()
 
 
-def train(data: Path, work: Path, *, steps: int, seed: int = 0, limit: int | None = None, device: str = "cpu") -> None:
+def train(
+    data: Path,
+    work: Path,
+    *,
+    steps: int,
+    minutes: float | None = None,
+    batch: int,
+    rate: float,
+    seed: int = 0,
+    limit: int | None = None,
+    device: str = "cpu",
+) -> None:
     """Train on the training split of ``data``; resumes from ``work/checkpoint.pt``.
 
     Averages of the weights go to ``work/snapshots`` now and then, as the generator's do, and the shorter of the last
     ones to ``work/weights`` (a folder of the Hub's format).
     """
     samples = read_isic2019(data, "train")[:limit]
-    begin(work, {"seed": seed, "train": digest_of_samples(samples)})
-    pixels, y = read_pixels(samples, SIDE), label_indices(samples)
-    origins, odds = origins_of(samples, pixels), sampling_weights(y, balance=0.5)
+    begin(work, {"seed": seed, "batch": batch, "rate": rate, "train": digest_of_samples(samples)})
+    pixels, y, origins, odds = to_draw_from(samples, SIDE, device)
 
     torch.manual_seed(seed)
     model = SuperResolution().train().to(device, memory_format=torch.channels_last)
 
     def loss_at(generator: torch.Generator) -> Tensor:
-        chosen = torch.multinomial(odds, BATCH, replacement=True, generator=generator)
-        batch = (*patches(pixels[chosen].float() / 127.5 - 1, generator), y[chosen], origins[chosen])
-        return loss_of(model, *(t.to(device) for t in batch), generator)
+        chosen = torch.multinomial(odds, batch, replacement=True, generator=generator)
+        found = patches(pixels[chosen].float() / 127.5 - 1, generator)
+        return loss_of(model, *found, y[chosen], origins[chosen], generator)
 
     every = dict(log_every=LOG_EVERY, checkpoint_every=CHECKPOINT_EVERY, snapshot_every=SNAPSHOT_EVERY)
-    optimise(model, loss_at, work, steps=steps, seed=seed, rate=LEARNING_RATE, **every)
-    write_weights(work / "checkpoint.pt", work / "weights")
-
-
-def write_weights(checkpoint: Path, out: Path, average: int = 0) -> None:
-    """The averaged model of a checkpoint or a snapshot as a folder of the Hub's format, for ``from_pretrained``; which
-    average is an index into ``diffusion.POWERS``. Raises ``FileNotFoundError`` where there is no checkpoint."""
-    state = load_checkpoint(checkpoint)
-    if state is None:
-        raise FileNotFoundError(f"There is no {checkpoint}; run `purifier train super-resolution` first.")
-    model = SuperResolution()
-    model.load_state_dict(state["averages"][average])
-    model.save_pretrained(out)
+    optimise(model, loss_at, work, steps=steps, minutes=minutes, seed=seed, rate=rate, **every)
+    write_weights(SuperResolution(), work / "checkpoint.pt", work / "weights")
 
 
 def enlarge(

@@ -1,52 +1,54 @@
-"""What the buttons of 'Try it' do: from the controls' values to an ``Update`` of the page, in the language spoken."""
+"""What the buttons of 'Try' do: from the controls' values to an ``Update`` of the page, in the language spoken."""
 
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from pathlib import Path
 
 import gradio as gr
 
-from purifier.classifiers.classifier import Classifier
-from purifier.pictures.files import quantise, read_image, to_picture
+from purifier.pictures.files import quantise, read_image
 from purifier.readings import mean_of, read
-from purifier.runs import ANY, Attack, attack_steps, merged_picture, purified_readings, purify_stages
-from purifier.templates import macros
+from purifier.runs import ANY, Attack, attack_steps, purified_picture, purified_readings
 from purifier.texts import UserError
-from purifier.ui.controls import MEAN_DRAWS, SEED, attack_from, purifier_from, target_choices
+from purifier.ui.controls import MEAN_DRAWS, SEED, UNKNOWN, attack_from, purifier_from, target_choices
 from purifier.ui.events import EXPECTED
-from purifier.ui.results import result_cards
+from purifier.ui.examples import truth_of
+from purifier.ui.results import drawn
 from purifier.ui.session import Session, classifier_for_page, need_picture
 from purifier.ui.status import status, warn, with_time_left
 from purifier.ui.updates import Update
-from purifier.ui.view import pyramid_row, within
+from purifier.ui.view import within
 from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
 
 REFRESH = 0.3  # seconds between two looks at a running attack or download
-NO_PYRAMID = '<p class="lp-note">Press Purify to see every scale on its way.</p>'
 
 
-def choose(path: str, session: Session, is_own: bool = True) -> Update:
-    """A picture was uploaded or pasted (the visitor's own), or an example chosen. A bad one is refused and the last one
-    stays."""
+def choose(path: str | bytes, session: Session, is_own: bool = True, truth: str | None = None) -> Update:
+    """A picture was uploaded or pasted (the visitor's own), or an example chosen, which brings its ``truth``. A bad one
+    is refused and the last one stays; otherwise the last one's file goes."""
     try:
         x = read_image(path)
     except (ValueError, OSError) as error:
-        kept = None if session.original is None else to_picture(session.original)
-        return Update(picture=kept, status=warn(error))
-    x = quantise(x)
-    session = Session(original=x, is_own=is_own, classifier=session.classifier)
-    text = say("This is what the classifier reads. Now press Attack.")
-    return replace(
-        without_pyramid(session, classifier_for_page(session.classifier)), picture=to_picture(x), status=status(text)
-    )
+        return Update(status=warn(error))
+    truth, upload = truth if is_own else truth_of(Path(path)), Path(path) if is_own and isinstance(path, str) else None
+    if session.upload not in (None, upload):
+        session.upload.unlink(missing_ok=True)
+    session = Session(original=quantise(x), is_own=is_own, upload=upload, truth=truth, classifier=session.classifier)
+    text = say("This is what the classifier reads. Now press Attack it.")
+    shown = drawn(session, classifier_for_page(session.classifier))
+    return replace(shown, truth=truth or UNKNOWN, source="", status=status(text))
 
 
-def without_pyramid(session: Session, classifier: Classifier) -> Update:
-    """What is drawn of a session whose picture is not purified yet."""
-    menu = gr.Radio(choices=[], value=None, visible=False)
-    return Update(session=session, results=result_cards(session, classifier), pyramid=say(NO_PYRAMID), block_menu=menu)
+def set_truth(truth: str, session: Session) -> Update:
+    """The visitor says what the picture really shows."""
+    if (truth or None) == session.truth:
+        return Update()
+    session = replace(session, truth=truth or None)
+    shown = drawn(session, classifier_for_page(session.classifier))
+    return replace(shown, attacked_old=gr.skip(), purified_old=gr.skip(), theatre=gr.skip())
 
 
 def change_classifier(name: str, session: Session) -> Iterator[Update]:
@@ -64,10 +66,13 @@ def change_classifier(name: str, session: Session) -> Iterator[Update]:
     except EXPECTED as error:
         yield Update(classifier=session.classifier, status=warn(error))
         return
+    if name == session.classifier:  # a menu was opened and left
+        yield Update(classifier=name, status=status(""))
+        return
     session = replace(session.unpurified(), classifier=name)
     menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
     text = _loaded_text(name, classifier.source, received)
-    yield replace(without_pyramid(session, classifier), target=menu, classifier=name, status=status(text))
+    yield replace(drawn(session, classifier), target=menu, classifier=name, status=status(text))
 
 
 def _loading_text(name: str, received: list[tuple[int, int]]) -> str:
@@ -106,7 +111,7 @@ def attack(
         made = replace(how, stopped_after=step if step < total else None)
         session = replace(session.unpurified(), attacked=adv, attack=made)
         text = with_time_left(say("Attack: step {step} of {total}", step=step, total=total), started, step, total)
-        yield replace(without_pyramid(session, classifier), status=status(text))
+        yield replace(drawn(session, classifier), status=status(text))
 
 
 def purify(
@@ -116,47 +121,24 @@ def purify(
     weight: float,
     scales: list[float],
     denoiser: str,
+    gain: float,
     seed: int,
     draws: int,
 ) -> Iterator[Update]:
-    """Purify the attacked picture, or the original where nothing was attacked, showing every stage of the first draw;
-    then read the mean of all draws."""
+    """Purify the attacked picture, or the original where nothing was attacked, and read the mean of all draws."""
     need_picture(session)
-    purifier = purifier_from(blocks, sigma, weight, scales, denoiser)
+    purifier = purifier_from(blocks, sigma, weight, scales, denoiser, gain)
     classifier = classifier_for_page(session.classifier)
     seed, draws = SEED.check(seed), MEAN_DRAWS.check(draws)
-    stale, session = session.purified is not None, session.unpurified()
-    labels = list(dict.fromkeys(reading.top for reading in read(classifier, session.original, session.source)))
-    last_block, rows, drawn = [], [], []
-    for stage, cells in purify_stages(classifier, purifier, session.source, seed=seed):
-        if stage.block > len(drawn):
-            last_block, rows, drawn = [], [], [*drawn, ""]
-        last_block.append(stage)
-        rows.append(pyramid_row(stage.scale, cells, labels))
-        waiting = [pyramid_row(scale, None) for scale in purifier.scales[len(rows) :]]
-        caption = say("Block {n} of {count}", n=stage.block, count=purifier.blocks)
-        drawn[-1] = macros("pyramid.html").table([*rows, *waiting], labels, caption)
-        session = replace(session, blocks=tuple(drawn))
-        shown = result_cards(session, classifier) if stale else gr.skip()  # the last run's picture goes
-        stale = False
-        text = say("Purify: block {n} of {count}.", n=stage.block, count=purifier.blocks)
-        menu = _block_menu(len(drawn))
-        yield Update(session=session, results=shown, pyramid=drawn[-1], block_menu=menu, status=status(text))
-    purified = merged_picture(purifier, last_block, session.source)
+    session = session.unpurified()
+    text = status(say("Purify: draw {n} of {count}.", n=1, count=draws))
+    yield replace(drawn(session, classifier), attacked_old=gr.skip(), status=text)  # the last run's picture goes
+    purified = purified_picture(purifier, session.source, seed=seed)
     readings = []
     for some in purified_readings(classifier, purifier, session.source, draws=draws, seed=seed):
         readings += some
         yield Update(status=status(say("Purify: draw {n} of {count}.", n=len(readings), count=draws)))
     mean = mean_of(readings)
     session = replace(session, purified=purified, purified_reading=mean, purifier=purifier, seed=seed)
-    yield Update(session=session, results=result_cards(session, classifier), status=status(say("Purified.")))
-
-
-def show_block(session: Session, block: int | None) -> str | dict:
-    """Look back at a block of the last purification."""
-    return session.blocks[block - 1] if block and block <= len(session.blocks) else gr.skip()
-
-
-def _block_menu(count: int) -> gr.Radio:
-    choices = [(say("Block {n}", n=n), n) for n in range(1, count + 1)]
-    return gr.Radio(choices=choices, value=count, visible=True)
+    shown = drawn(session, classifier)
+    yield replace(shown, attacked_old=gr.skip(), status=status(say("Purified.")))

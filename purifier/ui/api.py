@@ -5,7 +5,10 @@ first), ``draws`` (of the purification whose mean they are; otherwise 1), ``agre
 same diagnosis), ``unsure`` (its confidence is below the classifier's threshold), ``unlike_dermoscopy`` (None where the
 classifier cannot tell), ``malignant`` (the probability of all malignant and precancerous diagnoses together; None where
 a label is not one of ISIC 2019's), and ``recognition_rate``, what was measured of the classifier on test pictures that
-nobody attacked (None for classifiers from elsewhere).
+nobody attacked (None for classifiers from elsewhere). That of a purified picture has an ``alarm`` too, a dict:
+``score`` (from 0 to 13.8: how far apart the readings before and after purification are), ``false_alarm_rate`` (the
+share of clean pictures that score as high) and ``attacked`` (whether these are so few that the picture looks attacked),
+both None where the classifier was not calibrated with this purifier and so many draws.
 """
 
 import json
@@ -15,6 +18,7 @@ from dataclasses import asdict
 from PIL import Image
 from torch import Tensor
 
+from purifier.alarm import alarm_of
 from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.classifiers.taxonomy import full_name
 from purifier.pictures.files import quantise, read_image, to_picture
@@ -59,6 +63,7 @@ def attack(
     weight: float,
     scales: list[float],
     denoiser: str = Purifier.denoiser,
+    gain: float = 0,
 ) -> tuple[Image.Image, Told]:
     """Perturb a picture so that the classifier misreads it.
 
@@ -79,13 +84,14 @@ def attack(
         weight: of the total variation in its denoising.
         scales: of its pyramid, 1 among them.
         denoiser: rof, or learned, a network for which weight has no meaning.
+        gain: noise that a picture gets besides, in multiples of its own.
 
     Returns:
         The attacked picture (PNG, 224 x 224) and its reading.
     """
     x, loaded = _batch(picture), _classifier(classifier)
     knows = _flag("knows_purifier", knows_purifier)
-    known = purifier_from(blocks, sigma, weight, scales, denoiser) if knows else None
+    known = purifier_from(blocks, sigma, weight, scales, denoiser, gain) if knows else None
     settings = Attack(
         settings=attack_from(_text("method", method), epsilon, steps),
         target=_text("target", target),
@@ -107,6 +113,7 @@ def purify(
     seed: int,
     draws: int,
     denoiser: str = Purifier.denoiser,
+    gain: float = 0,
 ) -> tuple[Image.Image, Told]:
     """Purify a picture by multiscale diffusive and denoising aggregation (MDDA) several times, and read the mean.
 
@@ -122,15 +129,19 @@ def purify(
         seed: of the noise.
         draws: purifications whose mean is read, from 1 to 64; more are right more often, and take longer.
         denoiser: rof, or learned, a network for which weight has no meaning.
+        gain: noise that a picture gets besides, in multiples of its own.
 
     Returns:
-        The first purified picture (PNG, 224 x 224) and the mean reading of all draws.
+        The first purified picture (PNG, 224 x 224), and the mean reading of all draws with the alarm, whether the
+        picture that was given looks attacked.
     """
     x, loaded = _batch(picture), _classifier(classifier)
-    purifier, seed = purifier_from(blocks, sigma, weight, scales, denoiser), SEED.check(seed)
+    purifier, seed = purifier_from(blocks, sigma, weight, scales, denoiser, gain), SEED.check(seed)
     reading = mean_reading(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed)
     clean = purified_picture(purifier, x, seed=seed)
-    return to_picture(clean), _told(loaded, clean, reading, classifier)
+    alarm = alarm_of(loaded, read(loaded, x)[0], reading, purifier)
+    told = {**_told(loaded, clean, reading, classifier), "alarm": {**asdict(alarm), "attacked": alarm.attacked}}
+    return to_picture(clean), told
 
 
 def compare(picture: str, classifier: str, draws: int, original: str | None = None) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Every defence on the same picture, for the tab 'Compare' and for the API."""
+"""Every defence on the same picture, for the tab 'Evidence' and for the API."""
 
 from collections import Counter
 from dataclasses import dataclass, replace

@@ -1,6 +1,7 @@
 """Gradio components as this page has them, and the settings of its events."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import gradio as gr
 from gradio.i18n import I18nData
@@ -8,6 +9,7 @@ from gradio.i18n import I18nData
 from purifier.ui.controls import Range
 from purifier.wording.language import ENGLISH, catalogue, languages
 
+T = TypeVar("T", gr.Image, gr.UploadButton)
 STATIC = Path(__file__).parent / "static"
 # What the browser translates; the server translates what it draws (purifier.wording.language.say).
 I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
@@ -30,8 +32,9 @@ def slider(allowed: Range, value: float, info: str | None = None) -> gr.Slider:
     )
 
 
-def unopened(picture: gr.Image) -> gr.Image:
-    """Hand over the uploaded file as it is, so that our reader's messages are the ones shown.
+def unopened(picture: T) -> T:
+    """Hand over the path of the uploaded file as it is, so that our reader's messages are the ones shown, and no empty
+    file is left behind for each one.
 
     Set on the component and not in a subclass, beside which Gradio would write a file.
     """

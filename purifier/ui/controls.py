@@ -1,6 +1,7 @@
 """The page's controls: their ranges, which its API keeps too (one call must not hold everyone's queue), their menus,
 and the settings that their values describe."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,9 +9,9 @@ import gradio as gr
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import bundled_classifiers
-from purifier.classifiers.hub import PUBLIC
-from purifier.classifiers.taxonomy import full_name
-from purifier.pipeline import Purifier
+from purifier.classifiers.hub import PUBLIC, offered_repositories
+from purifier.classifiers.taxonomy import DIAGNOSES, full_name
+from purifier.pipeline import MAX_GAIN, Purifier
 from purifier.runs import ANY, MAX_SEED, MOST_DRAWS, Settings
 from purifier.texts import Text, UserError
 from purifier.wording.language import say
@@ -30,13 +31,17 @@ class Range:
         """``value`` as a whole number where the step is one; ``ValueError`` for an empty field, for what is no such
         number, and outside the range."""
         whole = isinstance(self.step, int)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         values = dict(name=Text(self.name), low=self.low, high=self.high, value=value)
-        if not is_number or not self.low <= value <= self.high:
+        if not _is_number(value) or not self.low <= value <= self.high:
             raise UserError("{name} must be a number from {low} to {high}, and is {value}.", **values)
         if whole and value != int(value):
             raise UserError("{name} must be a whole number from {low} to {high}, and is {value}.", **values)
         return int(value) if whole else float(value)
+
+
+def _is_number(value: object) -> bool:
+    """One that a float can hold."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 EPSILON = Range("Epsilon, in 1/255", 1, 16, 1)  # whole levels, so that an 8-bit picture keeps the bound
@@ -44,6 +49,7 @@ ATTACK_STEPS = Range("Attack steps", 1, 100, 1)
 BLOCKS = Range("Blocks", 1, 6, 1)
 SIGMA = Range("Noise sigma, in 1/255", 0, 32, 0.5)
 WEIGHT = Range("Denoising weight", 0, 0.1, 0.0025)
+GAIN = Range("Noise by picture", 0, MAX_GAIN, 0.5)
 DRAWS = Range("Purifications of each picture", 8, 400, 1)
 SMOOTHING = Range("Smoothing noise, in 1/255", 4, 64, 1)
 CERTIFY_SAMPLES = Range("Noisy draws", 50, 2000, 1)
@@ -51,6 +57,7 @@ COMPARE_DRAWS = Range("Draws", 1, 50, 1)
 MEAN_DRAWS = Range("Draws averaged", 1, MOST_DRAWS, 1)
 DRAW_CHOICES = (1, 4, 16)  # of them on the page
 SEED = Range("Seed", 0, MAX_SEED, 1)
+UNKNOWN = ""  # in place of a known diagnosis
 ELSEWHERE = "These settings have values that the page has no controls for. Use the command purifier report."
 
 
@@ -63,11 +70,11 @@ def classifier_choices(translate: Callable = say) -> list[tuple[str, str]]:
         "standard": translate("standard: ordinary"),
         "surrogate": translate("surrogate: a ResNet"),
     }
-    gated = translate("gated")
-    public = [
-        (f"{repository} (Hub, {about.format}{f', {gated}' if about.gated else ''})", f"hf-hub:{repository}")
-        for repository, about in PUBLIC.items()
-    ]
+    gated, public = translate("gated"), []
+    for repository in offered_repositories():
+        about = PUBLIC.get(repository)
+        known = [] if about is None else [about.format, *([str(gated)] if about.gated else [])]
+        public.append((f"{repository} ({', '.join(['Hub', *known])})", f"hf-hub:{repository}"))
     return [(str(bundled.get(name, name)), name) for name in bundled_classifiers()] + public
 
 
@@ -77,6 +84,12 @@ def target_choices(labels: Sequence[str], translate: Callable = say) -> list[tup
         (str(translate("Any other diagnosis")), ANY),
         *((str(translate(full_name(label))), label) for label in labels),
     ]
+
+
+def truth_choices(translate: Callable = say) -> list[tuple[str, str]]:
+    """The menu of what a picture may really show."""
+    known = ((str(translate(diagnosis.name)), code) for code, diagnosis in DIAGNOSES.items())
+    return [(str(translate("if you know it")), UNKNOWN), *known]
 
 
 def denoiser_choices(translate: Callable = say) -> list[tuple[str, str]]:
@@ -90,14 +103,21 @@ def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
 
 
 def purifier_from(
-    blocks: int, sigma: float, weight: float, scales: list[float] | None, denoiser: str = Purifier.denoiser
+    blocks: int,
+    sigma: float,
+    weight: float,
+    scales: list[float] | None,
+    denoiser: str = Purifier.denoiser,
+    gain: float = 0,
 ) -> Purifier:
     """The purifier that the controls describe; ``sigma`` in units of 1/255."""
-    if not isinstance(scales, list) or not all(isinstance(scale, (int, float)) for scale in scales):
+    if not isinstance(scales, list) or not all(_is_number(scale) for scale in scales):
         raise UserError("scales must be a list of numbers, and are {scales}.", scales=scales)
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
     sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
-    return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen, denoiser=denoiser)
+    return Purifier(
+        blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen, denoiser=denoiser, gain=GAIN.check(gain)
+    )
 
 
 def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, object]:
@@ -150,4 +170,5 @@ def purifier_values(purifier: Purifier) -> dict[str, object]:
         weight=purifier.weight,
         scales=list(purifier.scales),
         denoiser=purifier.denoiser,
+        gain=purifier.gain,
     )

@@ -11,7 +11,7 @@ from purifier.pipeline import Purifier
 from purifier.runs import ANY, Settings
 from purifier.ui import api
 from purifier.ui.components import COMPUTE, unopened
-from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, MEAN_DRAWS, SIGMA, WEIGHT
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, GAIN, MEAN_DRAWS, SIGMA, WEIGHT
 from purifier.ui.events import errors_as_messages
 
 
@@ -31,6 +31,7 @@ def add_endpoints() -> None:
         sigma = gr.Number(purifier.sigma * 255, label=SIGMA.name)
         weight = gr.Number(purifier.weight, label=WEIGHT.name)
         denoiser = gr.Textbox(purifier.denoiser, label="Denoiser")
+        gain = gr.Number(purifier.gain, label=GAIN.name)
         scales = gr.JSON(list(purifier.scales), label="Scales")
         scales.api_info = lambda: {"type": "array", "items": {"type": "number"}}  # JSON's own is no valid schema
         of_purifier = [blocks, sigma, weight, scales]
@@ -44,14 +45,14 @@ def add_endpoints() -> None:
         )
         gr.Button().click(
             errors_as_messages(api.attack),
-            [picture, classifier, method, epsilon, steps, target, seed, knows, *of_purifier, denoiser],
+            [picture, classifier, method, epsilon, steps, target, seed, knows, *of_purifier, denoiser, gain],
             [result, reading],
             api_name="attack",
             **shared,
         )
         gr.Button().click(
             errors_as_messages(api.purify),
-            [picture, classifier, *of_purifier, seed, averaged, denoiser],
+            [picture, classifier, *of_purifier, seed, averaged, denoiser, gain],
             [result, reading],
             api_name="purify",
             **shared,

@@ -5,12 +5,14 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from types import SimpleNamespace
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from purifier.ui.status import STOPPED, status
+from purifier.ui.observed import observed
+from purifier.ui.status import STOPPED, status, warn, words_of
 from purifier.ui.updates import by_component
 from purifier.wording.language import ENGLISH, say, speaking, spoken, wanted
 
@@ -43,7 +45,7 @@ def in_language(
         @functools.wraps(handler)
         def wrapped(*args):
             language, rest = split(args)
-            with closing(handler(*rest)) as steps:
+            with observed(handler), closing(handler(*rest)) as steps:
                 while True:
                     with speaking(language), around():  # around each step: Gradio takes them in threads of their own
                         step = next(steps, END)
@@ -56,7 +58,7 @@ def in_language(
         @functools.wraps(handler)
         def wrapped(*args):
             language, rest = split(args)
-            with speaking(language), around():
+            with observed(handler), speaking(language), around():
                 return answer(handler(*rest))
 
     # Gradio looks for the request in the signature, which functools.wraps takes from the handler.
@@ -78,7 +80,9 @@ def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except EXPECTED as error:
-        raise gr.Error(say(str(error)), title=say("That did not work"), duration=20) from error
+        title = say("That did not work")
+        # Not printed: the words may hold what a visitor wrote.
+        raise gr.Error(words_of(error), title=title, duration=20, print_exception=False) from error
 
 
 def update_on(
@@ -89,11 +93,30 @@ def update_on(
     **settings: object,
 ) -> Dependency:
     """At ``event``, update ``outputs`` (components by the names of an ``Update``'s fields) by what ``handler`` gives.
+    Errors that a visitor can do something about are said on the status lines among them, if there are any: one that is
+    raised leaves a badge on every component.
 
     ``settings`` are Gradio's, of the event.
     """
     answer = functools.partial(by_component, outputs=outputs)
-    return event(errors_as_messages(handler, answer), inputs, list(outputs.values()), **settings)
+    lines = [name for name in outputs if name.endswith("status")]
+    told = _errors_on(lines, handler) if lines else handler
+    return event(errors_as_messages(told, answer), inputs, list(outputs.values()), **settings)
+
+
+def _errors_on(lines: Sequence[str], handler: Callable) -> Callable:
+    @functools.wraps(handler)
+    def wrapped(*args) -> Iterator[object]:
+        try:
+            given = handler(*args)
+            if inspect.isgenerator(given):
+                yield from given
+            else:
+                yield given
+        except EXPECTED as error:
+            yield SimpleNamespace(**dict.fromkeys(lines, warn(error)))
+
+    return wrapped
 
 
 def restart_on(

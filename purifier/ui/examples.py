@@ -1,7 +1,7 @@
 """The pictures offered to try: the bundled ones, or a teacher's own folder named by PURIFIER_EXAMPLES."""
 
-import os
 import warnings
+from collections import Counter
 from pathlib import Path
 
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.files import ASSETS
 from purifier.pictures.files import SUFFIXES, centre_square, open_picture, to_batch
+from purifier.settings import environment
 from purifier.wording.readings import diagnosis
 
 MOST = 30  # examples on the page
@@ -18,16 +19,16 @@ BUNDLED = ASSETS / "examples"
 
 def are_bundled() -> bool:
     """Whether the examples are the bundled ones, which a generative model drew."""
-    return not os.environ.get("PURIFIER_EXAMPLES")
+    return environment().examples is None
 
 
-def example_files() -> list[Path]:
-    """The files to show, by diagnosis (melanomas first) and name.
+def example_files(folder: Path | None = None) -> list[Path]:
+    """The files of ``folder``, or those to show, by diagnosis (melanomas first) and name.
 
     Raises ``FileNotFoundError`` where PURIFIER_EXAMPLES is no folder with pictures.
     """
-    chosen = os.environ.get("PURIFIER_EXAMPLES")
-    folder = Path(chosen).expanduser() if chosen else BUNDLED
+    chosen = None if folder else environment().examples
+    folder = folder or (chosen.expanduser() if chosen else BUNDLED)
     files = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     files.sort(key=lambda path: (place(path), path.name))
     if chosen and not files:
@@ -38,6 +39,11 @@ def example_files() -> list[Path]:
 def code_in(path: Path) -> str:
     """``MEL`` of ``MEL-1.png``; of other names whatever stands before a hyphen."""
     return path.stem.split("-")[0]
+
+
+def truth_of(path: Path) -> str | None:
+    """The diagnosis that its name says, a code of ISIC 2019's; None where it says none."""
+    return code_in(path) if code_in(path) in DIAGNOSES else None
 
 
 def place(path: Path) -> int:
@@ -51,9 +57,15 @@ def caption(path: Path) -> str:
 
 
 def example_gallery() -> list[tuple[Tensor, Path]]:
-    """Thumbnail and file of the first ``MOST`` examples; one that cannot be read is named in a warning."""
-    gallery = []
-    for path in example_files()[:MOST]:
+    """Thumbnail and file of the first ``MOST`` examples, one of each diagnosis before the second of any. One that
+    cannot be read is named in a warning."""
+    gallery, seen = [], Counter()
+
+    def turn(path: Path) -> int:
+        seen[code_in(path)] += 1
+        return seen[code_in(path)]
+
+    for path in sorted(example_files(), key=turn)[:MOST]:
         try:
             gallery.append((to_batch(centre_square(open_picture(path), THUMBNAIL)), path))
         except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Further ways to a picture in 'Try it': a DICOM file, and the ISIC Archive by id where it can be reached."""
+"""Further ways to a picture in 'Try': a DICOM file, and the ISIC Archive by id where it can be reached."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,12 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from purifier.classifiers.taxonomy import DIAGNOSES, code_of
 from purifier.pictures import isic_archive
 from purifier.templates import Markup
 from purifier.texts import UserError
 from purifier.ui.actions import choose
-from purifier.ui.components import label
+from purifier.ui.components import label, unopened
 from purifier.ui.events import restart_on
 from purifier.ui.session import Session
 from purifier.ui.updates import Update
@@ -25,9 +26,9 @@ class MorePictures:
     """Laid out where it is made; ``wire`` it when what it draws on is there."""
 
     def __init__(self) -> None:
-        with gr.Accordion(label("DICOM, or by number from the ISIC Archive"), open=False) as self.folded:
-            self.dicom = gr.UploadButton(
-                label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom()
+        with gr.Accordion(label("More ways to open a picture"), open=False) as self.folded:
+            self.dicom = unopened(
+                gr.UploadButton(label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom())
             )
             with gr.Column(visible=False) as self.archive:
                 with gr.Row(elem_classes="lp-run"):
@@ -47,8 +48,7 @@ class MorePictures:
         ends."""
         session = outputs["session"]
         restart_on(self.dicom.upload, running, choose, [self.dicom, session], outputs)
-        with_source = dict(source=self.source, **outputs)
-        restart_on(self.fetch.click, running, from_archive, [self.isic_id, session], with_source)
+        restart_on(self.fetch.click, running, from_archive, [self.isic_id, session], outputs)
         self.folded.expand(  # nobody is asked before
             look, None, [self.archive, self.unreachable], api_visibility="private", show_progress="hidden", queue=False
         )
@@ -75,7 +75,9 @@ def from_archive(isic_id: str | None, session: Session) -> Update:
     if not (isic_id or "").strip():
         raise UserError("Give the number of a picture, such as ISIC_0024306.")
     found = isic_archive.fetch(isic_id)
-    return replace(choose(found.file, session), source=credit(found))
+    code = code_of(found.diagnosis)
+    truth = code if code in DIAGNOSES else None
+    return replace(choose(found.file, session, truth=truth), source=credit(found))
 
 
 def credit(found: isic_archive.ArchivePicture) -> Markup:

@@ -1,30 +1,35 @@
 """The page: its look, and its tabs."""
 
+import functools
+import json
 import os
+from collections.abc import Sequence
 
 import gradio as gr
 
 from purifier.classifiers.classifier import default_device
 from purifier.ui.components import I18N, STATIC, label
+from purifier.ui.drawer import Drawer
 from purifier.ui.endpoints import add_endpoints
+from purifier.ui.forgetting import IDLE, LOOK, add_forgetting
+from purifier.ui.serving import app_settings
 from purifier.ui.session import Session
 from purifier.ui.tabs.about import add_about
-from purifier.ui.tabs.compare import add_compare
-from purifier.ui.tabs.how_often import add_how_often
-from purifier.ui.tabs.lessons import add_lessons
-from purifier.ui.tabs.robustness import add_robustness
-from purifier.ui.tabs.theatre import add_theatre
+from purifier.ui.tabs.evidence import add_evidence
+from purifier.ui.tabs.learn import add_learn
 from purifier.ui.tabs.try_it import add_try_it
+from purifier.wording.language import languages
 
-TITLE = (
-    "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees. Pick a picture, attack "
-    "it, purify it, and watch every scale.</p>"
-)
+TITLE = "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees.</p>"
+LEVEL = "clinician"  # at the first visit
+FOLLOW = "() => { if (document.body.dataset.started) history.replaceState(null, '', location.search + '#%s'); }"
+TOGGLE = "() => document.querySelector('.lp-drawer .toggle-button').click()"
 NOTICE = "Research and teaching; not a medical device."
 FOOTER = (
     "<strong>Research and teaching; not a medical device.</strong> The purifier re-implements MDDA (Wang, Li, Shen "
-    "&amp; Qiao 2023) from its public description. An attacker who knows the purifier can defeat it. Pictures stay on "
-    "this server for about a day and are not used for anything else. Computing on:"
+    "&amp; Qiao 2023) from its public description. An attacker who knows the purifier can defeat it. Pictures are "
+    "deleted from this server when you close the page, or after ten minutes without use, and are not used for anything "
+    "else. Computing on:"
 )
 LAUNCH = dict(
     theme=gr.themes.Soft(
@@ -57,33 +62,54 @@ LAUNCH = dict(
     run_history=False,  # pictures are the visitor's own
     max_file_size="100mb",
     footer_links=["api"],
+    ssr_mode=False,  # a Space would have another server in front, which does not know our headers
     state_session_capacity=200,  # visitors whose pictures are kept in memory
 )
-DAY = 24 * 60 * 60  # seconds
 
 
 def build_page() -> gr.Blocks:
     """The whole page; ``launch(**LAUNCH)`` serves it."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    with gr.Blocks(title="Lesion Purifier", analytics_enabled=False, delete_cache=(DAY // 24, DAY)) as page:
+    with gr.Blocks(title="Lesion Purifier", analytics_enabled=False, delete_cache=(LOOK, IDLE)) as page:
         add_endpoints()  # first, so that they get their names and not the page's own events
-        session = gr.State(Session(), time_to_live=DAY)
-        gr.HTML(label(TITLE), elem_classes="lp-title")
-        with gr.Tab(label("Try it")):
-            try_it = add_try_it(page, session)
-        with gr.Tab(label("Lessons")) as lessons:
-            add_lessons(try_it.outputs, lessons)
-        with gr.Tab(label("Pyramid theatre")) as theatre:
-            add_theatre(session, [*try_it.purifier, try_it.seed, try_it.draws], theatre)
-        with gr.Tab(label("How often?")):
-            add_how_often(session, try_it.purifier)
-        with gr.Tab(label("Compare")):
-            add_compare(page, session, try_it.purifier)
-        with gr.Tab(label("Robustness")) as robustness:
-            add_robustness(robustness)
-        with gr.Tab(label("About")):
+        session = gr.State(Session())
+        drawer = Drawer()
+        with gr.Row(elem_classes="lp-header"):
+            gr.HTML(label(TITLE), elem_classes="lp-title")
+            level = gr.Radio(
+                [(str(label("Clinician")), LEVEL), (str(label("Researcher")), "researcher")],
+                value=LEVEL,
+                label=label("Level"),
+                show_label=False,
+                container=False,
+                elem_classes="lp-level",
+            )
+            gr.Button(label("Settings"), size="sm", min_width=90, elem_classes="lp-settings").click(
+                None, None, None, js=TOGGLE, api_visibility="private"
+            )
+        with gr.Tab(label("Try"), elem_id="try") as first:
+            try_it = add_try_it(page, session, drawer)
+        with gr.Tab(label("Learn"), elem_id="learn") as learn:
+            add_learn(try_it.outputs, learn)
+        with gr.Tab(label("Evidence"), elem_id="evidence") as evidence:
+            add_evidence(session, try_it.purifier, drawer.controls["seed"], evidence)
+        with gr.Tab(label("About"), elem_id="about") as about:
             add_about(page)
+        _remember(page, level, (first, learn, evidence, about))
         # Gradio translates one text in each component.
         gr.HTML(f"<p>{label(FOOTER)} {default_device().type}.</p>")
+        add_forgetting(page)
         gr.HTML(f'<p class="lp-notice"><strong>{label(NOTICE)}</strong></p>', elem_classes="lp-always")
+    page.launch = functools.partial(page.launch, app_kwargs=app_settings())
     return page
+
+
+def _remember(page: gr.Blocks, level: gr.Radio, tabs: Sequence[gr.Tab]) -> None:
+    """Keep the level in the browser, and the tab in the address, so that a reload comes back to both."""
+    kept = gr.BrowserState(LEVEL, storage_key="lesion-purifier-level", secret="no secret")
+    quiet = dict(api_visibility="private", show_progress="hidden", queue=False)
+    start = (STATIC / "load.js").read_text(encoding="utf-8")
+    page.load(None, kept, level, js=f"level => ({start})({json.dumps(languages())})(level)", **quiet)
+    level.change(None, level, kept, js="level => document.body.dataset.level = level", **quiet)
+    for tab in tabs:
+        tab.select(None, None, None, js=FOLLOW % tab.elem_id, **quiet)

@@ -19,6 +19,7 @@ from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
 
 MELANOMA, NEVUS = "MEL", "NV"
+LIVE = "fgsm"  # the method of the live attack
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def set_up(preset: Preset, session: Session) -> Update:
         )
     aim = say("any other diagnosis") if preset.target == ANY else within(diagnosis(preset.target))
     if session.original is not None and suits(preset, classifier, session.original):
-        text = say("The attack aims at: {aim}. Now press Attack.", aim=aim)
+        text = say("The attack aims at: {aim}. Now press Attack it.", aim=aim)
         return Update(status=status(text), target=preset.target)
     kind = say(preset.kind)
     if session.is_own:
@@ -68,7 +69,7 @@ def set_up(preset: Preset, session: Session) -> Update:
     for path in example_files():
         if suits(preset, classifier, quantise(read_image(path))):
             text = say(
-                "An example that is read as {kind} was chosen; the attack aims at: {aim}. Now press Attack.",
+                "An example that is read as {kind} was chosen; the attack aims at: {aim}. Now press Attack it.",
                 kind=kind,
                 aim=aim,
             )
@@ -90,4 +91,4 @@ def live(session: Session, is_live: bool, epsilon: int, target: str, seed: int) 
         yield Update()
         return
     need_picture(session)
-    yield from attack(session, "fgsm", epsilon, 1, target, seed, knows=False)
+    yield from attack(session, LIVE, epsilon, 1, target, seed, knows=False)

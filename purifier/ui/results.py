@@ -1,15 +1,22 @@
-"""The result strip of 'Try it': what the classifier reads of the original, the attacked and the purified picture."""
+"""The row of cards of 'Try': the original, the attacked and the purified picture, each with its reading, and the
+verdict."""
 
 from dataclasses import replace
 
+from torch import Tensor
+
+from purifier.alarm import Alarm
 from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
-from purifier.readings import is_out_of_distribution
+from purifier.pictures.files import quantise
+from purifier.readings import Reading, is_out_of_distribution, is_right
 from purifier.runs import amplified
-from purifier.templates import Markup, render, say_html
+from purifier.templates import Markup, macros, say_html
 from purifier.ui.session import Session
+from purifier.ui.status import status
+from purifier.ui.updates import Update
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change
+from purifier.wording.readings import agreement, change, facts, suspicion
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -19,49 +26,81 @@ def titles() -> dict[str, str]:
     return {"original": say("Original"), "attacked": say("Attacked"), "purified": say("Purified")}
 
 
-def result_cards(session: Session, classifier: Classifier) -> Markup:
-    """One line with the readings so far and what they say together; then each picture beside its reading."""
-    x, adv, clean = session.original, session.attacked, session.purified
-    readings = dict.fromkeys(("original", "attacked", "purified"))
-    if x is not None:
+def drawn(session: Session, classifier: Classifier) -> Update:
+    """All that the page shows of a session: its verdict and cards; nothing is marked as old, and no report or
+    theatre of another session stays."""
+    readings, alarm = dict.fromkeys(titles()), None
+    if session.original is not None:
         readings |= session.run.readings(classifier)
-        readings["original"] = replace(readings["original"], out_of_distribution=is_out_of_distribution(classifier, x))
-    seen, made, purified = say("Choose a picture in step 1."), say("Press Attack."), say("Press Purify.")
-    shown, added = None, say("What an attack adds, made visible.")
-    if x is not None:
-        side = classifier.size[0]
-        seen = say("Its centre square, as the classifier sees it: {side} pixels a side.", side=side)
-    if adv is not None:
-        made, factor = _made(session), round(0.5 / session.attack.settings.eps)
-        shown = amplified(x, adv, factor)
-        added = say("What the attack added, {factor} times as strong; grey is no change.", factor=factor)
-    if clean is not None:
-        purified = change(x, clean)
-    names = titles()
-    found = {name: reading.top for name, reading in readings.items() if reading is not None}
-    return render(
-        "results.html",
-        titles=names,
-        readings=readings,
-        labels=list(dict.fromkeys(top for name, top in found.items() if name != "purified")),
-        differ=len(set(found.values())) > 1,
-        agreement=agreement(*readings.values()),
-        cards=[
-            ("original", names["original"], x, seen),
-            ("attacked", names["attacked"], adv, made),
-            ("perturbation", say("Perturbation"), shown, added),
-            ("purified", names["purified"], clean, purified),
-        ],
-        about=_how_good(session.classifier),
+        unlike = is_out_of_distribution(classifier, session.original)
+        readings["original"] = replace(readings["original"], out_of_distribution=unlike)
+        alarm = session.run.alarm(classifier, readings)
+    return Update(
+        session=session,
+        verdict=_verdict(readings, session.truth),
+        original_card=_card("original", session.original, readings, session, say("Choose a picture.")),
+        attacked_card=_card("attacked", session.attacked, readings, session, say("Press Attack it.")),
+        purified_card=_card("purified", session.purified, readings, session, say("Press Purify it."), alarm),
+        attacked_old="",
+        purified_old="",
+        about=Markup('<p class="lp-note">{}</p>').format(_how_good(session.classifier)),
+        theatre="",
+        report="",
+        report_status=status(""),
     )
 
 
-def _made(session: Session) -> str:
-    """How large the attack was, and on which classifier it was made where that is another."""
-    made = change(session.original, session.attacked)
-    if session.attack.classifier != session.classifier:
-        made += " " + say("Made on {classifier}.", classifier=session.attack.classifier)
-    return made
+def _verdict(readings: dict[str, Reading | None], truth: str | None) -> Markup:
+    sentences = facts(*readings.values(), truth)
+    if not sentences and (said := agreement(*readings.values())):
+        tops = {reading.top for reading in readings.values() if reading is not None}
+        sentences = [(len(tops) == 1, said)]
+    return macros("results.html").verdict(sentences)
+
+
+def _card(
+    name: str,
+    x: Tensor | None,
+    readings: dict[str, Reading | None],
+    session: Session,
+    hint: str,
+    alarm: Alarm | None = None,
+) -> Markup:
+    reading, original = readings[name], readings["original"]
+    views, notes = [], []
+    if name == "original" and x is not None:
+        notes.append(say("Its centre square, as the classifier sees it: {side} pixels a side.", side=x.shape[-1]))
+    elif x is not None:
+        notes.append(change(session.original, x))
+    if name == "attacked" and x is not None:
+        views = _perturbation(session)
+        if session.attack.classifier != session.classifier:
+            notes.append(say("Made on {classifier}.", classifier=session.attack.classifier))
+    return macros("results.html").card(
+        name,
+        titles()[name],
+        x,
+        reading,
+        hint=hint,
+        against=None if name == "original" else original,
+        right=None if reading is None else is_right(reading, session.truth),
+        views=views,
+        note=" ".join(notes),
+        classifier=session.classifier,
+        alarm="" if alarm is None or alarm.attacked is None else suspicion(alarm),
+    )
+
+
+def _perturbation(session: Session) -> list[tuple[str, str, Tensor]]:
+    """What the attack added, alone on grey and on the lesion in grey, so much stronger that its structure shows."""
+    x, adv = session.original, session.attacked
+    factor = max(1, round(0.3 / session.attack.settings.eps))
+    alone = amplified(x, adv, factor)
+    lesion = x.mean(dim=1, keepdim=True).expand_as(x)
+    return [
+        ("alone", say("Change × {factor}", factor=factor), alone),
+        ("on-lesion", say("on lesion"), quantise((lesion + alone) / 2)),
+    ]
 
 
 def _how_good(name: str) -> str:

@@ -1,14 +1,16 @@
 """What one visitor has on the page."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 
 from purifier.classifiers.classifier import DEFAULT, Classifier, default_device, load_classifier
-from purifier.classifiers.hub import Progress
+from purifier.classifiers.hub import Progress, offered_repositories
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import Attack, Run, Settings
+from purifier.settings import REPOSITORY, environment
 from purifier.texts import UserError
 
 
@@ -18,13 +20,14 @@ class Session:
 
     original: Tensor | None = None
     is_own: bool = False  # the visitor's, and no example
+    upload: Path | None = None  # the file that it came in
+    truth: str | None = None  # its true diagnosis, a code of ISIC 2019's, where it is known
     attacked: Tensor | None = None
     attack: Attack | None = None  # that made it
     purified: Tensor | None = None  # the first of the draws
     purified_reading: Reading | None = None  # the mean of them all
     purifier: Purifier | None = None  # that made it
     seed: int = 0  # of its noise
-    blocks: tuple[str, ...] = ()  # the pyramid of each block, drawn
     classifier: str = DEFAULT  # the last name that could be loaded
 
     @property
@@ -38,21 +41,43 @@ class Session:
         settings = Settings(classifier=self.classifier, attack=self.attack, seed=self.seed)
         if self.purified is not None:
             settings = replace(settings, purifier=self.purifier, draws=self.purified_reading.draws)
-        return Run(settings, self.original, self.attacked, self.purified, self.purified_reading)
+        return Run(settings, self.original, self.attacked, self.purified, self.purified_reading, truth=self.truth)
 
     def unpurified(self) -> "Session":
         """Before its purification."""
-        return replace(self, purified=None, purified_reading=None, blocks=())
+        return replace(self, purified=None, purified_reading=None)
 
 
 def need_picture(session: Session) -> None:
     """Raises ``ValueError`` where none was chosen yet."""
     if session.original is None:
-        raise UserError("Choose a picture first (step 1).")
+        raise UserError("Choose a picture first; after ten minutes without use, pictures are deleted.")
 
 
 def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:
-    """A bundled classifier or one from the Hub; a visitor has no business in the server's folders."""
-    if name.strip().startswith("local-dir:"):
+    """A bundled classifier, or one from the Hub that PURIFIER_HUB allows; a visitor has no business in the server's
+    folders."""
+    kind, _, rest = name.strip().partition(":")
+    if kind == "hf-hub":
+        _check_repository(rest)
+    if kind == "local-dir":
         raise UserError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
     return load_classifier(name, progress, device=default_device())
+
+
+def _check_repository(repository: str) -> None:
+    """Raises ``ValueError`` for what is not ``owner/name`` or ``owner/name@revision``, and what PURIFIER_HUB does not
+    allow."""
+    if not REPOSITORY.fullmatch(repository) or ".." in repository:
+        raise UserError(
+            "{repository} is not a repository name: write 'hf-hub:owner/name'.", repository=repr(repository)
+        )
+    allowed, offered = environment().hub, offered_repositories()
+    if allowed == "off":
+        raise UserError("This server loads nothing from the Hub. Choose a bundled classifier.")
+    if allowed == "listed" and not {repository, repository.partition("@")[0]} & set(offered):
+        raise UserError(
+            "This server does not load {repository} from the Hub, only: {names}.",
+            repository=repr(repository),
+            names=", ".join(offered),
+        )

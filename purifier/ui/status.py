@@ -1,12 +1,16 @@
 """The line that says what is being done, how long it still takes, and what went wrong."""
 
+import re
 import time
 
 import gradio as gr
 
 from purifier.templates import Markup
+from purifier.texts import Worded
 from purifier.wording.language import say
 
+FOLDERS = re.compile(r"(?<![\w.:/])(?:/|[A-Z]:\\)(?:[^\s/\\'\"]+[/\\])+")  # of a path, from its root
+MOST = 600  # characters, of what may repeat what was given
 STOPPED = "Stopped; what was finished stays."
 
 
@@ -15,9 +19,18 @@ def status(text: str) -> Markup:
     return Markup('<p role="status" class="lp-status">{}</p>').format(text)
 
 
+def words_of(error: Exception) -> str:
+    """What a visitor is told of an error, in the language spoken: nothing of where the server's files lie, nor of other
+    machines, as the system's own errors name them."""
+    if isinstance(error, OSError) and not isinstance(error, Worded):
+        return say("The server could not open a file. Try again, or tell those who run it.")
+    text = FOLDERS.sub("", say(str(error)))
+    return text if len(text) <= MOST else f"{text[:MOST]} ..."
+
+
 def warn(error: Exception) -> str:
     """Show an error in passing, and give its message to be shown where it stays."""
-    message = say(str(error))
+    message = words_of(error)
     gr.Warning(message, duration=20)
     return status(message)
 

@@ -10,10 +10,10 @@ from gradio.components import Component
 from purifier.reports import NEEDS_PANGO, can_print, html_report, pdf_report, record, stages_zip
 from purifier.runs import Settings, purify_run
 from purifier.templates import macros
-from purifier.ui.actions import without_pyramid
 from purifier.ui.components import PRIVATE, label
 from purifier.ui.controls import control_values
 from purifier.ui.events import update_on
+from purifier.ui.results import drawn
 from purifier.ui.session import Session, classifier_for_page, need_picture
 from purifier.ui.status import status
 from purifier.ui.updates import Update
@@ -75,18 +75,17 @@ def load_settings(content: bytes, session: Session) -> Update:
     settings = Settings.from_json(content)
     attack = settings.attack
     made_on = settings.classifier if attack is None else attack.classifier
-    text = say("The settings are loaded. Press Attack, then Purify, to do it again.")
+    text = say("The settings are loaded. Press Attack it, then Purify it, to do it again.")
     if made_on != settings.classifier:
         text = say(
-            "The settings are loaded. Press Attack; then choose the classifier {classifier} and press Purify.",
+            "The settings are loaded. Press Attack it; then choose the classifier {classifier} and press Purify it.",
             classifier=settings.classifier,
         )
     classifier = classifier_for_page(made_on)
-    session = Session(original=session.original, is_own=session.is_own, classifier=made_on)
+    session = replace(session.unpurified(), attacked=None, attack=None, classifier=made_on)
     return replace(
-        without_pyramid(session, classifier),
+        drawn(session, classifier),
         status=status(""),
-        report="",
         report_status=status(text),
         **control_values(settings, classifier.labels),
     )

@@ -5,7 +5,6 @@ from dataclasses import Field, dataclass, field
 
 import gradio as gr
 from gradio.components import Component
-from PIL.Image import Image
 
 from purifier.ui.session import Session
 
@@ -17,14 +16,19 @@ def stays() -> Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """New values for the components of 'Try it'; the other components stay as they are."""
+    """New values for the components of 'Try'; the other components stay as they are."""
 
     session: Session = stays()
-    picture: Image | None = stays()
     source: str = stays()  # whose picture it is
-    results: str = stays()
-    pyramid: str = stays()
-    block_menu: gr.Radio = stays()
+    truth: str = stays()  # its known diagnosis, "" where it is not known
+    verdict: str = stays()
+    original_card: str = stays()
+    attacked_card: str = stays()
+    purified_card: str = stays()
+    attacked_old: str = stays()  # that it was made with other settings
+    purified_old: str = stays()
+    about: str = stays()  # how often the classifier is right
+    theatre: str = stays()
     status: str = stays()
     report: str = stays()  # links to its files
     report_status: str = stays()
@@ -41,6 +45,7 @@ class Update:
     weight: float = stays()
     scales: list[float] = stays()
     denoiser: str = stays()
+    gain: float = stays()
     seed: int = stays()
     draws: int = stays()
 

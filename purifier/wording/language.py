@@ -52,7 +52,21 @@ def say(text: str, **values: object) -> str:
         text, values = text.template, text.values | values
     values = {name: say(value) if isinstance(value, Text) else value for name, value in values.items()}
     text = catalogue(spoken()).get(text, text)
-    return text.format(**values) if values else text
+    return text.format(**as_written(values)) if values else text
+
+
+class _WithComma(float):
+    """A number that is written with a decimal comma."""
+
+    def __format__(self, spec: str) -> str:
+        return super().__format__(spec).replace(".", ",")
+
+
+def as_written(values: dict[str, object]) -> dict[str, object]:
+    """``values`` as the language spoken writes them: German has a decimal comma."""
+    if spoken() != "de":
+        return values
+    return {name: _WithComma(value) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def wanted(accept_language: str | None) -> str:

@@ -2,8 +2,11 @@
 
 from torch import Tensor
 
+from purifier.alarm import Alarm
+from purifier.classifiers.classifier import measured_scores
 from purifier.classifiers.taxonomy import full_name
-from purifier.readings import Reading, distance
+from purifier.evaluation.intervals import WHOLE_PERCENT, Score
+from purifier.readings import Reading, distance, is_right
 from purifier.wording.language import say
 
 
@@ -30,6 +33,57 @@ def agreement(original: Reading | None, attacked: Reading | None, purified: Read
     return say("The readings disagree: do not trust any one of them.")
 
 
+def facts(
+    original: Reading | None, attacked: Reading | None, purified: Reading | None, truth: str | None
+) -> list[tuple[bool, str]]:
+    """What attack and purification did to right readings, in sentences, each with whether it is good news; empty where
+    the true diagnosis is not known, or no classifier's word."""
+    right, hidden, back = (
+        None if reading is None else is_right(reading, truth) for reading in (original, attacked, purified)
+    )
+    if right is None:
+        return []
+    if not right:
+        return [(False, say("The classifier was wrong before anyone attacked."))]
+    found = []
+    if hidden is None and back is None:
+        found.append((True, say("The classifier reads it rightly.")))
+    if hidden is False and truth == "MEL":
+        found.append((False, say("The attack hid a melanoma.")))
+    elif hidden is False:
+        found.append((False, say("The attack hid the right reading: {diagnosis}.", diagnosis=diagnosis(truth))))
+    elif hidden:
+        found.append((True, say("The attack did not change the right reading.")))
+    if back is not None:
+        was_right = hidden is not False
+        sentences = {
+            (False, True): say("Purification brought the right reading back."),
+            (False, False): say("Purification did not help."),
+            (True, False): say("Purification broke a right reading."),
+            (True, True): say("Purification kept the right reading."),
+        }
+        found.append((back, sentences[was_right, back]))
+    return found
+
+
+def verdict(
+    original: Reading | None, attacked: Reading | None, purified: Reading | None, truth: str | None = None
+) -> str:
+    """What the readings say together: facts where the true diagnosis is known, else whether they agree."""
+    said = " ".join(sentence for _, sentence in facts(original, attacked, purified, truth))
+    return said or agreement(original, attacked, purified)
+
+
+def recognition(classifier: str, reading: Reading) -> str:
+    """How often a bundled classifier recognises a melanoma, to stand beside a reading of one or of a nevus; empty
+    beside others, and where it was not measured."""
+    scores = measured_scores(classifier)
+    if scores is None or reading.top not in ("MEL", "NV"):
+        return ""
+    share = Score.read(scores["recall"]["MEL"]).written(WHOLE_PERCENT)
+    return say("It recognises {share} of melanomas.", share=share)
+
+
 def of_draws(reading: Reading) -> str:
     """How many draws of a purification a reading is the mean of, and how many of them agree; empty for one draw."""
     if reading.draws == 1:
@@ -40,6 +94,24 @@ def of_draws(reading: Reading) -> str:
         agreeing=reading.agreeing,
         diagnosis=diagnosis(reading.top),
     )
+
+
+def suspicion(alarm: Alarm) -> str:
+    """Whether a picture looks attacked, and how often clean ones look so, in a sentence or two."""
+    if alarm.attacked is None:
+        return say(
+            "Whether the picture was attacked cannot be said (score {score:.2f}): how often clean pictures score as "
+            "high with this classifier, this purifier and so many draws was not measured.",
+            score=alarm.score,
+        )
+    percent = 100 * alarm.false_alarm_rate
+    if alarm.attacked:
+        text = say("The picture looks attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent)
+    else:
+        text = say(
+            "The picture does not look attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent
+        )
+    return f"{text} " + say("An attacker who knows the alarm can evade it.")
 
 
 def change(x: Tensor, z: Tensor) -> str:

@@ -12,8 +12,10 @@ from purifier.attacks import ATTACKS
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
 from purifier.runs import ANY, SAMPLES, Attack, Cell, Run, amplification, perturbation
+from purifier.wording import readings as of_readings
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, diagnosis, headline
+from purifier.wording.readings import change, diagnosis, headline
+from purifier.wording.readings import suspicion as suspicion
 
 COMMAND = "purifier report FILE --settings run.json"
 DENOISERS = {"learned": "learned network", "rof": "ROF (total variation)"}
@@ -74,9 +76,13 @@ def panels(run: Run, readings: dict[str, Reading]) -> list[Panel]:
     return found
 
 
-def verdict(readings: dict[str, Reading]) -> str:
+def verdict(run: Run, readings: dict[str, Reading]) -> str:
     """What the readings of a run, by picture, say together."""
-    return agreement(*(readings.get(name) for name in ("original", "attacked", "purified")))
+    found = (readings.get(name) for name in ("original", "attacked", "purified"))
+    said = of_readings.verdict(*found, run.truth)
+    if run.truth is None:
+        return said
+    return say("Known diagnosis: {diagnosis}.", diagnosis=diagnosis(run.truth)) + " " + said
 
 
 def yes_or_no(value: bool) -> str:
@@ -126,6 +132,8 @@ def _purifier_in_words(purifier: Purifier) -> str:
         denoiser=denoiser,
         own=purifier.own,
     )
+    if purifier.gain:
+        text = say("{settings}; more noise by picture, {gain:g} times its own", settings=text, gain=purifier.gain)
     return say("{settings}; coarser scales give low frequencies only", settings=text) if purifier.bands else text
 
 
@@ -168,6 +176,7 @@ def purifier_rows(purifier: Purifier, seed: int) -> list[Row]:
         (say("Scales"), _scales(purifier)),
         (say("Blocks"), str(purifier.blocks)),
         (say("Noise sigma, in 1/255"), f"{255 * purifier.sigma:g}"),
+        (say("Noise by picture, in multiples of its own"), f"{purifier.gain:g}"),
         (say("Denoiser"), say(DENOISERS[purifier.denoiser])),
         *of_rof,
         (say("A scale's own share when neighbours are mixed"), f"{purifier.own:g}"),

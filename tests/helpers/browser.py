@@ -1,10 +1,9 @@
 """What the tests in a real browser share: its start, the served page, and a visitor's usual moves."""
 
-import gc
-
 import pytest
 
-from purifier.ui.page import LAUNCH, build_page
+from purifier.ui.page import build_page
+from tests.helpers.server import serving
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -24,11 +23,8 @@ def browser(chromium):
 
 @pytest.fixture(scope="module")
 def served(browser):
-    demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield url
-    demo.close()
-    gc.collect()  # the server's loops and sockets go here, where their warnings are expected, and not in a later test
+    with serving(build_page()) as url:
+        yield url
 
 
 @pytest.fixture
@@ -38,7 +34,7 @@ def page(browser, served):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: outside.append(request.url))
     page.goto(served)
-    page.get_by_role("button", name="Attack", exact=True).wait_for()
+    page.get_by_role("button", name="Attack it", exact=True).wait_for()
     yield page
     page.close()
     assert not errors
@@ -59,7 +55,13 @@ def card(page, title):
 
 def choose_example(page):
     page.get_by_role("group", name="Examples").get_by_role("button").first.click()
-    card(page, "Original").get_by_role("img").wait_for()
+    page.get_by_text("This is what the classifier reads.").wait_for()
+
+
+def open_settings(page, level="Researcher"):
+    page.get_by_role("radio", name=level).check()
+    press(page, "Settings")
+    page.get_by_role("heading", name="Purifier", exact=True).wait_for()
 
 
 SETTLED = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 100))"

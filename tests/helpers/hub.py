@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+KINDS = (["models"], ["spaces"])  # of repositories, in the paths of the API
+
 
 class Hub:
     """``repositories[name][revision]`` is a folder; every folder also answers to its commit. Use it in a with-block.
@@ -28,6 +30,8 @@ class Hub:
     ) -> None:
         self.repositories, self.gated, self.requests = repositories, gated, []
         self.writers, self.storage, self.private = writers or {}, storage, set()
+        self.spaces: dict[str, str] = {}  # repositories that are Spaces, with their SDK
+        self.said: dict[str, int] = {}  # files whose size is another than the Hub says
         self.large: dict[str, bytes] = {}  # what was uploaded by the protocol for large files, by SHA-256
         hub = self
 
@@ -71,7 +75,7 @@ class Hub:
 
     def answer(self, path: str, token: str) -> tuple[int, dict[str, str], bytes]:
         parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+        if parts[0] == "api" and parts[1:2] in KINDS and len(parts) >= 4:
             name, kind, revision = "/".join(parts[2:4]), (parts[4:] or ["info"])[0], (parts[5:] or ["main"])[0]
         elif len(parts) >= 5 and parts[2] == "resolve":
             name, kind, revision = "/".join(parts[:2]), "file", parts[3]
@@ -116,15 +120,16 @@ class Hub:
         request = {} if parts[-2] == "commit" else json.loads(body)
         if parts[1:] == ["repos", "create"]:
             name = f"{request['organization']}/{request['name']}"
-        elif parts[:2] == ["api", "models"]:
+        elif parts[0] == "api" and parts[1:2] in KINDS:
             name = "/".join(parts[2:4])
         else:
-            name = "/".join(parts[:2]).removesuffix(".git")
+            name = "/".join(parts[parts[0] == "spaces" :][:2]).removesuffix(".git")
         if token not in self.writers:
             return error(401, "")
         if self.writers[token] != name.split("/")[0]:
             return error(403, "", message="You don't have the rights to write")
         if parts[1:] == ["repos", "create"]:
+            self.spaces |= {name: request["sdk"]} if request.get("type") == "space" else {}
             return self.create(name, request.get("visibility") == "private")
         if parts[-1] == "batch":
             return as_json({"objects": [self.upload_action(entry) for entry in request["objects"]]})
@@ -156,6 +161,8 @@ class Hub:
         shutil.copytree(revisions[revision], folder)
         for line in lines:
             value = line["value"]
+            if "path" in value:
+                (folder / value["path"]).parent.mkdir(parents=True, exist_ok=True)
             if line["key"] == "file":
                 (folder / value["path"]).write_bytes(base64.b64decode(value["content"]))
             elif line["key"] == "lfsFile":
@@ -173,7 +180,9 @@ class Hub:
             return error(404, "EntryNotFound", {"X-Repo-Commit": commit(folder)})
         body = (folder / file).read_bytes()
         etag = f'"{hashlib.sha256(body).hexdigest()}"'
-        return 200, {"ETag": etag, "X-Repo-Commit": commit(folder), "Content-Type": "application/octet-stream"}, body
+        said = {"X-Linked-Size": str(self.said[file])} if file in self.said else {}
+        headers = {"ETag": etag, "X-Repo-Commit": commit(folder), "Content-Type": "application/octet-stream"}
+        return 200, {**headers, **said}, body
 
 
 def commit(folder: Path) -> str:

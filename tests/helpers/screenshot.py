@@ -1,10 +1,11 @@
-"""Write the README's pictures of the page, one a tab: ``python -m tests.helpers.screenshot``. It needs Chromium."""
+"""Write the README's pictures of the page: ``python -m tests.helpers.screenshot``. It needs Chromium."""
 
 from playwright.sync_api import Page, sync_playwright
 
-from purifier.ui.page import LAUNCH, build_page
-from tests.helpers.browser import FLAGS, card, fill, open_tab, press
+from purifier.ui.page import build_page
+from tests.helpers.browser import FLAGS, fill, open_tab, press
 from tests.helpers.paths import CHROMIUM, ROOT
+from tests.helpers.server import serving
 
 OUT = ROOT / "assets" / "screenshots"
 WIDTH, HEIGHT = 1440, 900
@@ -12,41 +13,28 @@ WIDTH, HEIGHT = 1440, 900
 
 def main() -> None:
     OUT.mkdir(exist_ok=True)
-    demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    with sync_playwright() as playwright:
+    with serving(build_page()) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         page.goto(url)
-        press(page, "Melanoma made benign")
-        card(page, "Original").get_by_role("img").wait_for()
-        press(page, "Attack")
-        page.get_by_text("done.").wait_for()
-        press(page, "Purify")
-        page.get_by_text("Purified.").wait_for()
+        page.get_by_text("Now try your own.").wait_for(timeout=120_000)
         shoot(page, "try-it")
-        open_tab(page, "Pyramid theatre")
+        press(page, "Watch the purification")
         page.locator(".lp-theatre").get_by_label("Step").fill("3")
         shoot(page, "theatre")
-        open_tab(page, "How often?")
+        open_tab(page, "Evidence")
         press(page, "Purify many times")
         page.get_by_text("100 of 100 times, done.").wait_for()
-        shoot(page, "how-often")
-        open_tab(page, "Compare")
         fill(page, "number input for Draws", "5")
         press(page, "Compare all")
         page.get_by_text("14 of 14 defences, done.").wait_for(timeout=120_000)
-        shoot(page, "compare")
-        open_tab(page, "Robustness")
-        shoot(page, "robustness")
-        open_tab(page, "Lessons")
-        page.get_by_role("radio", name="The attacker who knows").check()
-        page.get_by_text("Lesson 5 of 6").wait_for()
-        press(page, "Run this lesson")
+        shoot(page, "evidence")
+        page.goto(f"{url}?lesson=6")
+        page.get_by_text("Lesson 6 of 7").wait_for()
+        page.get_by_role("button", name="A. ").click()
         page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
-        shoot(page, "lessons")
+        shoot(page, "learn")
         browser.close()
-    demo.close()
 
 
 def shoot(page: Page, name: str) -> None:

@@ -1,14 +1,31 @@
-"""The page in a process of its own."""
+"""The page, served by this process or by one of its own."""
 
+import gc
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import gradio as gr
+
+from purifier.ui.page import LAUNCH
 from tests.helpers.paths import ROOT
+
+
+@contextmanager
+def serving(demo: gr.Blocks) -> Iterator[str]:
+    """The address of a page that this process serves meanwhile."""
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    try:
+        yield url
+    finally:
+        demo.close()
+        gc.collect()  # the server's loops and sockets go here, where their warnings are expected, not in a later test
 
 
 def start_app(log: Path) -> tuple[subprocess.Popen, str]:

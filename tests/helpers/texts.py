@@ -41,7 +41,9 @@ TABLES = {  # texts that are said by another name than their own
     ],
     "lessons.py": [
         text for lesson in LESSONS
-        for text in (lesson.title, lesson.intro, *lesson.look, lesson.question, lesson.answer)
+        for text in (
+            lesson.title, lesson.intro, lesson.prediction, *lesson.choices, *lesson.look, lesson.question, lesson.answer
+        )
     ],
     "presets.py": [text for preset in PRESETS for text in (preset.title, preset.kind)],
     "runs.py": list(DENOISERS.values()),

@@ -3,9 +3,9 @@
 import ast
 import asyncio
 import base64
-import gc
 import json
 
+import httpx2
 import numpy as np
 import pytest
 import torch
@@ -16,6 +16,7 @@ from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image, ImageDraw
 
 from purifier import Purifier, load_classifier, read_image
+from purifier.alarm import alarm_of
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import MODELS
 from purifier.classifiers.taxonomy import full_name
@@ -23,9 +24,9 @@ from purifier.defences import FAMILIES
 from purifier.pictures.files import quantise, to_batch
 from purifier.readings import is_out_of_distribution, read
 from purifier.runs import Attack, attack_steps, mean_reading, purified_picture
-from purifier.ui.page import LAUNCH, build_page
+from purifier.ui.page import build_page
 from tests.helpers.pictures import lesion_like
-from tests.helpers.server import start_app
+from tests.helpers.server import serving, start_app
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
 
@@ -38,10 +39,8 @@ def page(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PURIFIER_EXAMPLES", str(folder))
         demo = build_page()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield url
-    demo.close()
-    gc.collect()  # the server's loops and sockets go here, where their warnings are expected, and not in a later test
+    with serving(demo) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +62,8 @@ def test_the_api_has_four_named_endpoints_with_their_parameters(client):
     assert names["/classify"] == ["picture", "classifier"]
     purifier = ["blocks", "sigma", "weight", "scales"]
     own = ["method", "epsilon", "steps", "target", "seed", "knows_purifier"]
-    assert names["/attack"] == ["picture", "classifier", *own, *purifier, "denoiser"]
-    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws", "denoiser"]
+    assert names["/attack"] == ["picture", "classifier", *own, *purifier, "denoiser", "gain"]
+    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws", "denoiser", "gain"]
     assert names["/compare"] == ["picture", "classifier", "draws", "original"]
     assert all("not a medical device" in e["description"] for e in endpoints.values())
 
@@ -136,7 +135,11 @@ def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, cl
     mean = mean_reading(classifier, Purifier(), adv, draws=4, seed=3)
     assert list(reading["probabilities"].values()) == pytest.approx(list(mean.as_dict().values()), abs=1e-5)
     assert (reading["draws"], reading["agreeing"]) == (4, mean.agreeing)
+    alarm = alarm_of(classifier, read(classifier, adv)[0], mean, Purifier())
+    assert reading["alarm"].pop("score") == pytest.approx(alarm.score, abs=1e-4)
+    assert reading["alarm"] == {"false_alarm_rate": alarm.false_alarm_rate, "attacked": alarm.attacked}
     same, alone = client.predict(handle_file(attacked), seed=3, draws=1, api_name="/purify")
+    assert alone["alarm"]["attacked"] is None
     assert torch.equal(to_batch(Image.open(same)), expected) and alone["draws"] == 1
     assert list(alone["probabilities"].values()) == pytest.approx(
         classifier.probabilities(expected)[0].sort(descending=True).values.tolist(), abs=1e-5
@@ -188,7 +191,9 @@ def test_settings_reach_the_purifier(client, file):
 
 def test_the_denoiser_may_be_the_learned_one(client, file):
     few = dict(blocks=1, sigma=8, scales=[1])
-    rof, learned = (Purifier(denoiser=name, blocks=1, scales=(1,), sigma=8 / 255) for name in ("rof", "learned"))
+    rof, learned = (
+        Purifier(denoiser=name, blocks=1, scales=(1,), sigma=8 / 255, gain=0.0) for name in ("rof", "learned")
+    )
     clean, _ = client.predict(handle_file(file), **few, draws=1, denoiser="learned", api_name="/purify")
     x = read_image(file)
     assert torch.equal(to_batch(Image.open(clean)), purified_picture(learned, x))
@@ -240,6 +245,46 @@ def test_the_denoiser_may_be_the_learned_one(client, file):
             )
             for value in (None, [1], {"a": 1})
         ),
+        *(
+            (endpoint, {name: value}, f"{said} must be a number from")
+            for endpoint, name, said in (
+                ("/attack", "epsilon", "Epsilon, in 1/255"),
+                ("/purify", "sigma", "Noise sigma, in 1/255"),
+                ("/purify", "gain", "Noise by picture"),
+                ("/purify", "seed", "Seed"),
+            )
+            for value in (-1, 1e308, 10**400, "1", "", True)
+        ),
+        *(("/purify", dict(scales=value), "scales must be a list of numbers") for value in ([True], [10**400], [None])),
+        ("/purify", dict(scales=[1] * 1000), "scales must be some of"),
+        *(
+            ("/classify", dict(classifier=f"hf-hub:{name}"), "is not a repository name: write 'hf-hub:owner/name'")
+            for name in (
+                "../../etc/passwd",
+                "/etc/passwd",
+                "owner/../name",
+                "https://example.org/x",
+                "http://127.0.0.1:80/x",
+                "127.0.0.1:80/x",
+                "owner",
+                "a/b/c",
+                "owner/name@",
+                "owner/name@..",
+                "owner/name@../../main",
+                "owner/name@refs/../x",
+                "owner/name@a b",
+                "owner/name?x=1",
+                "owner/name#x",
+                "a\0/b",
+            )
+        ),
+        *(
+            ("/classify", dict(classifier=name), "no bundled classifier")
+            for name in ("../assets/models/augmented", "/etc/passwd", "file:///etc/passwd", "https://example.org/x", "")
+        ),
+        ("/classify", dict(classifier="local-dir:../.."), "Folders cannot be opened"),
+        ("/attack", dict(target="../x"), "target must be one of"),
+        ("/attack", dict(method=""), "method must be one of"),
         ("/classify", dict(classifier=None), "classifier must be a text, and is null"),
         ("/classify", dict(classifier=[1]), "no bundled classifier"),
         ("/purify", dict(scales={"a": 1}), "scales must be a list of numbers"),
@@ -250,6 +295,31 @@ def test_the_denoiser_may_be_the_learned_one(client, file):
 def test_bad_settings_are_answered_with_the_reason(client, file, endpoint, settings, message):
     with pytest.raises(AppError, match=message):
         client.predict(handle_file(file), **settings, api_name=endpoint)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("name", ["blocks", "sigma", "weight", "scales", "seed", "draws", "gain"])
+def test_numbers_that_are_none_are_answered_with_the_reason(page, client, file, name, value):
+    """Which Gradio's client does not send, and others may."""
+    (sent,) = httpx2.post(f"{page}gradio_api/upload", files={"files": file.read_bytes()}).json()
+    purifier = dict(blocks="1", sigma="8", weight="0.02", scales="[1]", seed="0", draws="1")
+    settings = {**purifier, "denoiser": '"rof"', "gain": "0", name: f"[{value}]" if name == "scales" else value}
+    picture = json.dumps({"path": sent, "meta": {"_type": "gradio.FileData"}})
+    body = f'{{"data": [{picture}, "augmented", {", ".join(settings.values())}]}}'
+    asked = httpx2.post(f"{page}gradio_api/call/purify", content=body, headers={"Content-Type": "application/json"})
+    answer = httpx2.get(f"{page}gradio_api/call/purify/{asked.json()['event_id']}", timeout=60).text
+    assert answer.startswith("event: error") and " must be a" in answer
+
+
+def test_a_name_that_is_not_known_is_answered_with_the_reason(client, file):
+    with pytest.raises(TypeError, match="`strength` is not a valid"):
+        client.predict(handle_file(file), strength=1, api_name="/attack")
+
+
+def test_a_long_value_is_not_repeated_whole(client, file):
+    with pytest.raises(AppError) as error:
+        client.predict(handle_file(file), classifier="a" * 100_000, api_name="/classify")
+    assert "no bundled classifier" in str(error.value) and len(str(error.value)) < 1000
 
 
 def test_a_file_that_is_no_picture_is_answered_with_the_reason(client, tmp_path):

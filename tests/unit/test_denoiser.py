@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from purifier.denoiser import Denoiser
+from purifier.denoiser import Denoiser, bundled_denoiser, denoise
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +47,10 @@ def test_it_is_kept_in_a_folder_of_the_hub_s_format(denoiser, tmp_path):
     denoiser.save_pretrained(tmp_path)
     y, sigma = torch.rand(1, 3, 32, 32), torch.full((1,), 0.1)
     assert torch.equal(Denoiser.from_pretrained(tmp_path).eval()(y, sigma), denoiser(y, sigma))
+
+
+def test_the_bundled_one_is_loaded_without_drawing_from_the_global_generator():
+    bundled_denoiser.cache_clear()
+    before = torch.get_rng_state()
+    y = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert denoise(y, 0.1).isfinite().all() and torch.equal(torch.get_rng_state(), before)

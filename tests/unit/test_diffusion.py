@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from purifier.diffusion import diffuse
+from purifier.diffusion import ROUNDING, diffuse, noise_level
 from purifier.seeds import split_generator
 
 
@@ -54,3 +54,30 @@ def test_every_dtype_gets_the_same_noise(dtype):
     x = torch.zeros(1, 3, 9, 7, dtype=dtype)
     assert noise(x).dtype == dtype
     assert_close(noise(x).float(), noise(x.float()))
+
+
+def test_each_image_may_have_a_sigma_of_its_own():
+    x, sigma = torch.full((2, 3, 20, 20), 0.5), torch.tensor([0.0, 0.1])
+    noisy = diffuse(x, sigma.reshape(2, 1, 1, 1), split_generator(torch.Generator().manual_seed(0), 2)) - x
+    assert noisy[0].abs().max() == 0 and torch.equal(noisy[1], noise(x, sigma=0.1)[1])
+
+
+@pytest.mark.parametrize("size", [(64, 64), (57, 91)])
+def test_the_noise_level_is_the_standard_deviation_of_white_noise(size):
+    x = torch.rand(1, 3, 1, 1, generator=torch.Generator().manual_seed(0)).expand(1, 3, *size)
+    sigma = torch.tensor([2.0, 8.0, 30.0]).reshape(3, 1, 1, 1) / 255
+    noisy = diffuse(x.expand(3, -1, -1, -1), sigma, split_generator(torch.Generator().manual_seed(1), 3))
+    assert_close(noise_level(noisy), sigma.flatten(), rtol=0.05, atol=0)
+
+
+def test_what_is_the_same_in_all_channels_is_no_noise_and_neither_is_a_smooth_picture():
+    grey = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(0)).expand(1, 3, 40, 40)
+    ramp = torch.linspace(0, 1, 40).expand(1, 3, 40, 40) * torch.tensor([1.0, 0.5, 0.2]).reshape(3, 1, 1)
+    assert_close(noise_level(torch.cat([grey, ramp])), torch.zeros(2), rtol=0, atol=1e-6)
+
+
+def test_rounding_to_8_bits_is_as_much_noise_as_it_says():
+    smooth = torch.rand(1, 3, 1, 1) + 0.2 * torch.rand(1, 3, 300, 300, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.avg_pool2d(smooth, 9, 1)
+    rounded = (smooth * 255).round() / 255
+    assert noise_level(rounded).item() == pytest.approx(ROUNDING, rel=0.1)

@@ -19,13 +19,14 @@ ROWS = (  # the highest first; what stands in one row may import one another
     "wording",
     "evaluation",
     "runs",
+    "alarm",
     "readings",
     "defences smoothing",
     "classifiers",
     "pipeline",
     "pyramid diffusion denoise denoiser attacks",
     "pixels pictures",
-    "files figures seeds strict texts",
+    "files figures seeds settings strict texts",
 )
 ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 HOMES = {  # of libraries that one module or package has to itself
@@ -33,8 +34,10 @@ HOMES = {  # of libraries that one module or package has to itself
     "huggingface_hub": ("classifiers", "denoiser", "training"), "matplotlib": ("figures", "evaluation"),
     "pydicom": ("pictures",),
     "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "weasyprint": ("reports",),
-    "pydantic": ("strict",), "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
+    "pydantic": ("strict", "settings"), "pydantic_settings": ("settings",),
+    "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
     "cv2": ("pictures", "defences"), "pyautoattack": ("evaluation",),
+    "prometheus_client": ("ui",),
     "jinja2": ("templates",), "markupsafe": ("templates",), "pylopdf_fonts_zh_cn": ("reports",),
 }  # fmt: skip
 MODULES = sorted((ROOT / "purifier").rglob("*.py"))

@@ -159,7 +159,7 @@ def test_a_learned_denoiser_takes_the_place_of_rof(monkeypatch):
         return y.clamp(0, 1) * 0.5
 
     monkeypatch.setattr("purifier.pipeline.denoise", denoise)
-    purifier = Purifier(denoiser="learned", scales=(1, 0.5), blocks=1, sigma=0.1, decay=1.0)
+    purifier = Purifier(denoiser="learned", scales=(1, 0.5), blocks=1, sigma=0.1, decay=1.0, gain=0.0)
     x = torch.rand(1, 3, 64, 64, generator=seeded())
     stages = list(purifier.stages(x, seeded()))
     assert seen == [(64, pytest.approx(0.1)), (32, pytest.approx(0.05))]
@@ -218,3 +218,43 @@ def test_what_is_not_said_suits_the_denoiser(denoiser):
 def test_settings_that_were_stored_without_a_denoiser_are_of_rof():
     assert Purifier.read({"blocks": 3}) == Purifier(denoiser="rof", blocks=3)
     assert Purifier.read(asdict(Purifier(sigma=0.1))) == Purifier(sigma=0.1)
+
+
+def test_with_gain_each_picture_gets_the_strength_that_its_own_noise_asks_for():
+    """As if it had been purified with the sigma and the weight that are in proportion."""
+    clean = torch.full((1, 3, 40, 40), 0.5)
+    x = torch.cat([clean, (clean + 6 / 255 * torch.randn(1, 3, 40, 40, generator=seeded())).clamp(0, 1)])
+    purifier = Purifier(sigma=4 / 255, weight=0.02, gain=2.0)
+    quiet, noisy = purifier.strength(x).flatten().tolist()
+    assert quiet == 1 and noisy == pytest.approx(1 + 2 * (6 - 0.3) / 4, rel=0.1)
+    together, alone = purifier(x, seeded()), replace(purifier, gain=0.0)
+    stronger = replace(alone, sigma=alone.sigma * noisy, weight=alone.weight * noisy)
+    assert_close(together, torch.stack([alone(x, seeded())[0], stronger(x, seeded())[1]]), atol=2e-5, rtol=0)
+    sigmas = [stage.sigma for stage in purifier.stages(x, seeded())]
+    assert_close(sigmas[0], torch.tensor([4 / 255, noisy * 4 / 255]))
+
+
+def test_the_strength_by_picture_has_a_bound():
+    x = torch.rand(1, 3, 40, 40, generator=seeded())
+    assert Purifier(sigma=8 / 255, gain=10.0).strength(x).item() == pytest.approx(32 / 8)
+    assert Purifier(sigma=48 / 255, gain=10.0).strength(x).item() == 1
+
+
+@pytest.mark.parametrize(("denoiser", "step", "rel"), [("rof", 1e-5, 1e-6), ("learned", 1e-4, 0.1)])
+def test_the_strength_by_picture_has_its_part_in_the_gradient(denoiser, step, rel):
+    x = 0.5 + 0.02 * torch.randn(1, 3, 16, 16, generator=seeded(), dtype=torch.float64)
+    purifier = Purifier(denoiser=denoiser, scales=(1,), blocks=1, sigma=4 / 255, gain=3.0)
+    direction = torch.randn(x.shape, generator=seeded(1), dtype=torch.float64).sign()
+
+    def along(t):
+        return purifier(x + t * direction, seeded()).square().sum()
+
+    t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(along(t), t)
+    with torch.no_grad():
+        assert slope.item() == pytest.approx((along(step) - along(-step)).item() / (2 * step), rel=rel)
+
+
+def test_gain_needs_noise_to_multiply():
+    with pytest.raises(ValueError, match="sigma must not be 0 where gain is not"):
+        Purifier(sigma=0.0, gain=1.0)

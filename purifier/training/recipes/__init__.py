@@ -37,6 +37,7 @@ class Recipe:
     size: int  # pixels a side that the finished classifier looks at
     phases: tuple[Phase, ...]
     model_args: dict = field(default_factory=dict)  # of timm's create_model
+    batch: int = 32  # pictures a step, of each process
     balance: float = 0.5  # pictures are drawn by their diagnosis's frequency to the power of minus this
     least_accuracy: float = 0.8  # validation accuracy that the logit adjustment must keep
     least_purified_accuracy: float = 0.0  # the same on purified pictures

@@ -55,4 +55,8 @@ element.addEventListener("click", event => {
 element.addEventListener("input", event => {
   if (event.target.dataset.act === "frame") { pause(); show(Number(event.target.value)); }
 });
-watch("value", () => { pause(); show(0); });
+watch("value", () => {
+  pause();
+  show(Number(stage()?.dataset.frame ?? 0));
+  if (element.innerText.trim()) element.scrollIntoView({behavior: "smooth"});
+});

@@ -12,7 +12,8 @@ element.addEventListener("click", event => {
     dialog.addEventListener("input", input => dialog.style.setProperty("--wipe", `${input.target.value}%`));
   }
   const picture = button.querySelector("img");
-  const other = button.dataset.against && document.getElementById(button.dataset.against);
+  const against = button.dataset.against; // of the lesson where there is one, else of Try
+  const other = against && (element.querySelector(`#${against}`) ?? document.getElementById(against));
   dialog.setAttribute("aria-label", picture.alt);
   dialog.style.setProperty("--wipe", "50%");
   dialog.replaceChildren();

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import threading
+from functools import partial
 from html import unescape
 from types import SimpleNamespace
 
@@ -24,8 +25,9 @@ from purifier.classifiers.mixed import Mixing
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.classifiers.weights import INDEX
 from purifier.ui import actions
+from purifier.ui import session as session_module
 from purifier.ui.controls import classifier_choices
-from purifier.ui.session import Session
+from purifier.ui.session import Session, classifier_for_page
 from tests.helpers.classifiers import in_parts, save_small
 from tests.helpers.hub import Client, Hub
 from tests.helpers.hub import commit as folder_commit
@@ -141,7 +143,7 @@ def test_the_page_says_where_a_classifier_came_from(client, hub):
     statuses = [unescape(client("page", "hf-hub:someone/page")[-1]) for _ in range(2)]
     assert all("Classifier: hf-hub:someone/page@" in text for text in statuses)
     assert "(downloaded)" in statuses[0] and "(from this machine's cache)" in statuses[1]
-    assert client("page", "augmented")[-1].endswith("Classifier: augmented</p>")
+    assert client("page", "standard")[-1].endswith("Classifier: standard</p>")
     assert "no repository someone/none" in client("page", "hf-hub:someone/none")[-1]
 
 
@@ -404,7 +406,7 @@ def test_the_limit_holds_for_all_parts_together(monkeypatch, tmp_path):
         if fits:
             assert download("someone/parts", lambda _: []) == tmp_path and downloaded[2:] == parts
             continue
-        with pytest.raises(ValueError, match="have 1.0 GB; at most 1 GB is downloaded"):
+        with pytest.raises(ValueError, match=r"at most 1000 MB of model-00001-of-00002.safetensors, .* are downloaded"):
             download("someone/parts", lambda _: [])
         assert downloaded == ["config.json", INDEX]
 
@@ -415,11 +417,11 @@ def test_the_limit_holds_for_all_parts_together(monkeypatch, tmp_path):
         ({INDEX: 100, "a.safetensors": 1}, ["a.safetensors", "b.safetensors"], "lacks b.safetensors, named in its"),
         ({INDEX: 100}, ["../../a.safetensors"], "names '../../a.safetensors', which is no"),
         ({INDEX: 100, "pytorch_model.bin": 1}, ["pytorch_model.bin"], "names 'pytorch_model.bin', which is no"),
-        ({INDEX: 20_000_000}, [], "too large for an index"),
+        ({INDEX: 20_000_000}, [], "at most 10 MB of model.safetensors.index.json"),
         ({"pytorch_model.bin": 1}, [], "pickle"),
         ({"model.onnx": 1}, [], r"other formats \(model.onnx\)"),
         ({}, [], "no other file of weights"),
-        ({"a.safetensors": 2_000_000_000}, [], "have 2.0 GB"),
+        ({"a.safetensors": 2_000_000_000}, [], "at most 1000 MB of a.safetensors"),
     ],
 )
 def test_what_a_repository_does_not_offer_is_said_before_the_download(monkeypatch, tmp_path, sizes, map_, message):
@@ -546,7 +548,8 @@ def test_the_menu_offers_public_classifiers_after_the_bundled_ones():
 
 def test_what_was_written_is_the_progress_and_nothing_is_drawn(capsys):
     seen = []
-    bar = hub_module._reporter(lambda *progress: seen.append(progress), done=100, total=0)
+    report = partial(hub_module._report, lambda *progress: seen.append(progress), 100, 0)
+    bar = hub_module._bar(1000, ValueError("too large"), report)
     reporter = XetDownloadProgressReporter(reconstruction_desc="weights", total=50, log_level=0, tqdm_class=bar)
     report = SimpleNamespace(
         total_bytes_completed=20,
@@ -560,6 +563,74 @@ def test_what_was_written_is_the_progress_and_nothing_is_drawn(capsys):
     reporter.update_progress(report)
     reporter.close()
     assert seen == [(120, 50), (150, 50)] and not any(capsys.readouterr())
+
+
+def test_what_says_no_size_is_stopped_when_too_much_has_come():
+    bar = hub_module._bar(100, ValueError("too large"), None)(total=None)
+    bar.update(60)
+    bar.update(40)
+    with pytest.raises(ValueError, match="too large"):
+        bar.update(1)
+    with pytest.raises(ValueError, match="too large"):
+        hub_module._bar(100, ValueError("too large"), None)(total=101)
+
+
+@pytest.mark.parametrize("lies", [False, True])
+def test_more_than_the_setting_allows_is_not_downloaded(hub, vit, tmp_path, lies):
+    """By what the Hub says before, or, where that is a lie, by what it begins to send."""
+    hub.said = {"model.safetensors": 9} if lies else {}
+    try:
+        with Client(hub.url, tmp_path) as client:
+            found = client("load", "hf-hub:someone/vit", PURIFIER_HUB_MOST_MB="0.00001")
+    finally:
+        hub.said = {}
+    assert found["error"] == "ValueError" and "at most 1e-05 MB of model.safetensors are downloaded" in found["message"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 9_000]
+
+
+def test_a_config_that_is_no_config_by_its_size_is_not_downloaded(hub, tmp_path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "config.json").write_bytes(b" " * 10_000_001)
+    hub.repositories["someone/large"] = {"main": tmp_path / "large"}
+    with Client(hub.url, tmp_path / "home") as client:
+        found = client("load", "hf-hub:someone/large")
+    assert "at most 10 MB of config.json are downloaded" in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "refusal"),
+    [
+        ({"PURIFIER_HUB": "off"}, "loads nothing from the Hub"),
+        ({"PURIFIER_HUB": "listed"}, f"only: {', '.join(PUBLIC)}"),
+        ({"SPACE_ID": "owner/space"}, "only: "),
+        ({"GRADIO_SERVER_NAME": "0.0.0.0"}, "only: "),
+        ({"PURIFIER_HUB": "listed", "PURIFIER_HUB_LISTED": "google/other google/tiny-vit@v2"}, "only: google/other"),
+        ({"PURIFIER_HUB": "listed", "PURIFIER_HUB_LISTED": "google/tiny-vit"}, None),
+        ({"SPACE_ID": "owner/space", "PURIFIER_HUB": "any"}, None),
+        ({}, None),
+    ],
+)
+def test_the_page_loads_from_the_hub_what_its_setting_allows(monkeypatch, environment, refusal):
+    for name in ("PURIFIER_HUB", "PURIFIER_HUB_LISTED", "SPACE_ID", "GRADIO_SERVER_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    loaded = []
+    monkeypatch.setattr(session_module, "load_classifier", lambda name, *_, **__: loaded.append(name))
+    for name in ("hf-hub:google/tiny-vit@main", " hf-hub:google/tiny-vit "):
+        if refusal is None:
+            classifier_for_page(name)
+            continue
+        with pytest.raises(ValueError, match=refusal):
+            classifier_for_page(name)
+    assert len(loaded) == (2 if refusal is None else 0)
+    classifier_for_page("augmented")
+    assert loaded[-1] == "augmented"
+    offered = [name for _, name in classifier_choices() if name.startswith("hf-hub:")]
+    if environment.get("PURIFIER_HUB") == "off":
+        assert not offered
+    elif "PURIFIER_HUB_LISTED" in environment:
+        assert offered == [f"hf-hub:{name}" for name in environment["PURIFIER_HUB_LISTED"].split()]
 
 
 def test_a_running_download_shows_how_far_it_is(monkeypatch, classifier):

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from purifier.alarm import alarm_of
 from purifier.classifiers.classifier import load_classifier
 from purifier.cli.batch import find_pictures
 from purifier.cli.main import main
@@ -79,6 +80,9 @@ def test_attack_and_purify_write_what_the_page_s_defaults_give(tmp_path, capsys)
     mean = mean_reading(load_classifier(), Purifier(), adv, draws=4)
     assert row["purified_p_NV"] == round(mean.probability("NV"), 4)
     assert (row["purified_draws"], row["purified_agreeing"]) == (4, mean.agreeing)
+    alarm = alarm_of(load_classifier(), read(load_classifier(), adv)[0], mean, Purifier())
+    assert row["alarm_score"] == round(alarm.score, 4) > 1
+    assert row["alarm_attacked"] == ("" if alarm.attacked is None else alarm.attacked)
     assert sorted(path.name for path in (again / "attacked.png").iterdir()) == ["purified.png"]
 
 
@@ -88,6 +92,7 @@ def test_draws_are_counted_in_the_table_and_in_the_line(folder, tmp_path, capsys
     (row,) = rows_of(out)
     assert row["purified_draws"] == "2" and row["purified_agreeing"] in "12"
     assert capsys.readouterr().out.endswith(f" ({row['purified_agreeing']} of 2 draws)\n")
+    assert row["alarm_attacked"] == row["alarm_false_alarm_rate"] == ""  # which two draws cannot tell
     again = tmp_path / "again"
     assert main(["purify", str(folder / "b.png"), "--out", str(again), "--draws", "1", *QUICK[2:]]) == 0
     (alone,) = read(load_classifier(), read_image(again / "b.png" / "purified.png"))

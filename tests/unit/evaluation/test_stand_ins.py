@@ -14,7 +14,7 @@ NAMES = ("jpeg20", "median7", "bilateral80", "nlm8")
 
 @pytest.fixture(scope="module")
 def x():
-    return read_image(ROOT / "assets" / "examples" / "MEL-1.png", size=96)
+    return read_image(ROOT / "assets" / "examples" / "DF-1.png", size=96)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,9 +8,9 @@ from purifier.cli.main import main
 from purifier.defences import FAMILIES
 from purifier.evaluation import tune as module
 from purifier.evaluation.datasets import read_isic2019
-from purifier.evaluation.tune import OURS, STARTS, Trials, chosen, merit, try_mdda, tune
+from purifier.evaluation.tune import STARTS, VARIED, Trials, chosen, merit, try_mdda, tune
 
-FIRST_GUESS = STARTS[OURS][0]
+FIRST_GUESS = STARTS[VARIED][0]
 
 
 def test_of_what_cannot_be_told_from_the_best_worst_case_the_cheapest_on_clean_pictures_is_taken():
@@ -54,7 +54,7 @@ def test_the_best_trial_is_measured_again_beside_the_first_guess(small_isic2019,
     monkeypatch.setattr(module, "accuracies", accuracies)
     monkeypatch.setattr(module, "try_mdda", lambda starts, score, trials, seed: {p: score(p) for p in known})
     samples = read_isic2019(small_isic2019)[:4]
-    best = tune(load_classifier(), samples, tmp_path, defences=(OURS,), eps=(8.0,), sensitivity=False)[OURS]
+    best = tune(load_classifier(), samples, tmp_path, defences=(VARIED,), eps=(8.0,), sensitivity=False)[VARIED]
     assert (
         best["purifier"] == asdict(FIRST_GUESS) and set(best["accuracy"].values()) == {0.6} and best["finalists"] == 2
     )
@@ -63,10 +63,10 @@ def test_the_best_trial_is_measured_again_beside_the_first_guess(small_isic2019,
 def test_tuning_is_kept_and_nothing_is_tried_twice(small_isic2019, tmp_path, monkeypatch):
     samples, classifier = read_isic2019(small_isic2019)[:4], load_classifier()
     monkeypatch.setattr(module, "SENSITIVITY", {"blocks": (1, 2), "smooth": (0.0, 1.0)})
-    settings = dict(defences=("jpeg", OURS), eps=(8.0,), trials=3)
+    settings = dict(defences=("jpeg", VARIED), eps=(8.0,), trials=3)
     best = tune(classifier, samples, tmp_path, **settings)
     assert best["jpeg"]["trials"] == 3 and best["jpeg"]["defence"] in ("jpeg5", "jpeg10", "jpeg15")
-    assert list(best[OURS]["accuracy"]) == ["clean", "PGD 8/255"]
+    assert list(best[VARIED]["accuracy"]) == ["clean", "PGD 8/255"]
     lines = (tmp_path / "trials.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads((tmp_path / "best.json").read_text(encoding="utf-8")) == json.loads(json.dumps(best))
     assert (tmp_path / "sensitivity.svg").exists()

@@ -165,7 +165,7 @@ def encoded(picture, kind="PNG"):
     ("data", "message"),
     [
         (lambda: b"not a picture", "JPEG, PNG, WebP, TIFF or BMP"),
-        (lambda: b"", "JPEG, PNG, WebP, TIFF or BMP"),
+        (lambda: b"", "The file is empty"),
         (lambda: encoded(lesion_like(0), "GIF"), "JPEG, PNG, WebP, TIFF or BMP"),
         (truncated, "damaged or cut off"),
         (lambda: encoded(lesion_like(0))[:200], "damaged or cut off"),

@@ -232,7 +232,7 @@ def test_names_of_private_machines_are_not_asked(archive, monkeypatch):
 def test_a_public_address_is_asked(monkeypatch):
     place = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("18.155.1.1", 443))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [place])
-    isic_archive._check_address("https://content.isic-archive.com/x.jpg?Signature=a", isic_archive.ENDPOINT, ID)
+    isic_archive._check_address("https://content.isic-archive.com/x.jpg?Signature=a", isic_archive._endpoint(), ID)
 
 
 @pytest.mark.parametrize("path", [f"/api/v2/images/{ID}/", "/full/picture.png?signature=abc"])

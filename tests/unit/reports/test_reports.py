@@ -15,7 +15,8 @@ from PIL import Image
 from pypdf import PdfReader
 
 from purifier.attacks import AttackSettings
-from purifier.classifiers.classifier import MODELS, digest_of
+from purifier.classifiers.classifier import MODELS, AlarmCalibration, digest_of
+from purifier.classifiers.taxonomy import full_name
 from purifier.denoiser import digest_of_weights
 from purifier.pictures.files import read_image, to_batch, to_png
 from purifier.pipeline import Purifier
@@ -23,7 +24,7 @@ from purifier.readings import MOST_BARS, Reading, bars, distance, read
 from purifier.reports import NOTICE, html_report, pdf_report, record, stages_zip
 from purifier.runs import Attack, Run, Settings, amplified, hash_of, run
 from purifier.wording.language import catalogue, languages, speaking
-from purifier.wording.readings import agreement, change, headline, of_draws
+from purifier.wording.readings import agreement, change, headline, of_draws, suspicion
 from purifier.wording.runs import COMMAND, limits
 from tests.helpers.pictures import lesion_like
 
@@ -196,6 +197,17 @@ def test_the_page_has_every_picture_to_the_bit(page, whole):
         assert torch.equal(to_batch(Image.open(io.BytesIO(file))), x)
 
 
+def test_a_known_diagnosis_is_named_and_makes_the_verdict_a_fact(whole, classifier):
+    truth = whole.readings(classifier)["original"].top
+    told = Page(html_report(replace(whole, truth=truth), classifier)).text
+    assert (
+        f"Known diagnosis: {full_name(truth)}." in told and agreement(*whole.readings(classifier).values()) not in told
+    )
+    assert record(replace(whole, truth=truth), classifier)["known_diagnosis"] == truth
+    assert "Known diagnosis" not in Page(html_report(whole, classifier)).text
+    assert "known_diagnosis" not in record(whole, classifier)
+
+
 def test_the_page_says_what_was_done_and_what_came_of_it(page, whole, classifier):
     readings = whole.readings(classifier).values()
     said = [
@@ -211,6 +223,26 @@ def test_the_page_says_what_was_done_and_what_came_of_it(page, whole, classifier
     said += [*limits(), "did not know of the purifier", "Block 2 of 2", "Scale 1/2", "2026-03-01 12:30:00 UTC"]
     said += [digest_of(MODELS / "augmented"), str(torch.__version__).partition("+")[0]]
     assert [text for text in said if text not in page.text] == []
+
+
+@pytest.mark.parametrize("highest, attacked", [(0.0, True), (20.0, False)])
+def test_the_alarm_is_reported(whole, classifier, monkeypatch, highest, attacked):
+    purifier, scores = whole.settings.purifier, (0.0,) * 90 + (highest,) * 10
+    made = AlarmCalibration(purifier=purifier, draws=4, weights="", scores=scores)
+    monkeypatch.setattr(classifier, "calibration", replace(classifier.calibration, alarm=made))
+    alarm = whole.alarm(classifier, whole.readings(classifier))
+    assert alarm.attacked is attacked and suspicion(alarm) in Page(html_report(whole, classifier)).text
+    stored = record(whole, classifier)["alarm"]
+    assert stored == {"score": alarm.score, "false_alarm_rate": alarm.false_alarm_rate, "attacked": attacked}
+
+
+def test_the_alarm_is_about_what_was_purified(whole, classifier):
+    readings = whole.readings(classifier)
+    alone = replace(whole, original=whole.attacked, attacked=None)
+    alarm = alone.alarm(classifier, alone.readings(classifier))
+    assert alarm.score == pytest.approx(whole.alarm(classifier, readings).score, abs=1e-5)
+    assert replace(whole, purified=None).alarm(classifier, readings) is None
+    assert "alarm" not in record(replace(whole, purified=None), classifier)
 
 
 def test_an_attacker_who_knew_the_purifier_is_reported(whole, classifier):

@@ -8,19 +8,10 @@ import pandas as pd
 from purifier.defences import FAMILIES
 from purifier.pipeline import Purifier
 from purifier.results.page import ISIC_2019, heat_table, masking, results_csv, robustness_page, whole_dataset
-from purifier.results.record import EVALUATION, read_evaluations, strongest
-from purifier.results.tables import accuracy_table, purifier_text, side, verdicts
+from purifier.results.record import EVALUATION, pooled, read_evaluations, strongest
+from purifier.results.tables import accuracy_table, every_record, overview, purifier_text, side
 from tests.helpers.paths import ROOT
 from tests.helpers.records import record
-
-
-def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference():
-    (line,) = verdicts(
-        [record(name, ahead=lead) for name, lead in {"none": 0.4, "mdda": None, "a": 0.2, "b": -0.2, "c": 0.05}.items()]
-    )
-    assert "MDDA 50.0 %" in line and "pgd20, oblivious attacker at 2/255, 104 pictures" in line
-    assert "**ahead of** a (+20.0); **behind** b (-20.0); **not significantly different from** c (+5.0)" in line
-    assert verdicts([record("none"), record("mdda")]) == []
 
 
 def test_attackers_who_know_are_checked_for_weakness():
@@ -120,8 +111,9 @@ def test_what_the_page_says_in_its_own_words_was_measured():
 def test_a_purifier_s_settings_in_words_leave_out_what_does_not_count():
     stored = dict(scales=[1.0, 0.5], blocks=2, sigma=14 / 255, weight=0.06, own=0.6)  # from before there was a choice
     assert purifier_text(stored) == "scales 1, 0.5; 2 blocks; sigma 14/255; weight 0.06; own 0.6"
-    learned = "scales 1, 0.5; 2 blocks; sigma 14/255; learned denoiser; own 0.6; coarser scales' low frequencies only"
-    assert purifier_text(stored | dict(denoiser="learned", bands=True)) == learned
+    noise = "sigma 14/255 and 4 times the picture's own noise"
+    learned = f"scales 1, 0.5; 2 blocks; {noise}; learned denoiser; own 0.6; coarser scales' low frequencies only"
+    assert purifier_text(stored | dict(denoiser="learned", bands=True, gain=4.0)) == learned
 
 
 def test_settings_that_ship_are_those_that_tuning_found():
@@ -133,3 +125,30 @@ def test_settings_that_ship_are_those_that_tuning_found():
     }
     missing = [defaults[name] for name in defaults if name not in best]
     assert all(name in robustness_page().partition("Not searched in this run: ")[2] for name in missing)
+
+
+def test_a_row_of_the_overview_has_one_choice_of_pictures_and_the_strongest_attacker():
+    few = [record("mdda", "pgd20", 2.0, accuracy=0.9, n=100, constant_accuracy=0.25)]
+    too_few = [record("mdda", "pgd20", 2.0, accuracy=0.8, n=99)]
+    many = [
+        record("mdda", "pgd20", 2.0, accuracy=0.5, n=500),
+        *(record("mdda", name, 2.0, accuracy=p, n=500) for name, p in (("eot10x1", 0.4), ("eot20x8", 0.3))),
+    ]
+    rows = overview(pooled([few, too_few, many])).to_numpy().tolist()
+    assert len(rows) == 2
+    assert rows[0] == ["`augmented`", "500", "–", "–", "–", "–", "50.0 % (40–60)", "30.0 % (20–40)"]
+    assert rows[1] == ["`augmented`", "100", "25.0 %", "–", "–", "–", "90.0 % (80–100)", "–"]
+
+
+def test_every_record_is_a_row_that_says_what_the_attacker_knew():
+    records = [
+        record("none", "none", accuracy=0.7),
+        record("mdda", "eot10x4", 2.0, accuracy=0.2, draws=3),
+        record("jpeg", "pgd20", 2.0, accuracy=0.3, budget=5.0),
+    ]
+    found = every_record([records, records])
+    assert [list(map(str, row)) for row in found.to_numpy()] == [
+        ["augmented", "104", "none", "nobody", "–", "nan", "70.0", "60–80", "2"],
+        ["augmented", "104", "mdda", "eot10x4", "yes", "2.0", "20.0", "10–30", "3"],
+        ["augmented", "104", "jpeg, giving up at most 5 points", "pgd20", "no", "2.0", "30.0", "20–40", "2"],
+    ]

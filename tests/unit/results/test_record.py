@@ -1,6 +1,6 @@
 import json
 
-from purifier.results.record import at_their_best, read_evaluations, write_records
+from purifier.results.record import at_their_best, pooled, read_evaluations, write_records
 from tests.helpers.records import around, record
 
 
@@ -31,3 +31,19 @@ def test_the_same_choice_of_pictures_is_known_by_its_hash():
     choices = {name: {r.choice for r in records} for name, records in runs.items()}
     assert all(len(found) == 1 for found in choices.values())
     assert choices["augmented-adaptive"] == choices["augmented-stand-in"] != choices["augmented-balanced"]
+
+
+def test_runs_on_the_same_pictures_are_shown_as_one():
+    one = [record("mdda", "none", accuracy=0.7), record("mdda", "pgd20", 2.0, accuracy=0.5)]
+    two = [record("mdda", "none", accuracy=0.7), record("mdda", "eot20x4", 2.0, accuracy=0.2)]
+    other = [record("mdda", "pgd20", 2.0, accuracy=0.5, n=9)]
+    (first, second) = pooled([one, two, other])
+    assert [r.attack for r in first] == ["none", "pgd20", "eot20x4"] and second == other
+
+
+def test_a_run_without_mdda_does_not_hide_its_lead():
+    with_mdda = [record("jpeg20", "none", accuracy=0.7, ahead=0.1)]
+    without = [record("jpeg20", "none", accuracy=0.7), record("jpeg20", "stand-in10", 2.0, accuracy=0.1)]
+    for runs in ([with_mdda, without], [without, with_mdda]):
+        (group,) = pooled(runs)
+        assert [r.mdda_ahead_by for r in group] == [around(0.1), None]

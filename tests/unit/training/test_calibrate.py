@@ -1,6 +1,7 @@
 """Calibration, abstention, the out-of-distribution check and the gradient-masking checks, on very small networks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from purifier.alarm import FALSE_ALARMS, false_alarm_rate
 from purifier.attacks import AttackSettings
 from purifier.classifiers import classifier as module
 from purifier.classifiers.classifier import (
+    AlarmCalibration,
     Calibration,
     OutOfDistribution,
     bundled_classifiers,
+    digest_of,
     load_classifier,
     write_calibration,
     write_mixture,
@@ -30,6 +34,8 @@ from purifier.evaluation.intervals import Score, wilson
 from purifier.evaluation.metrics import calibration_error
 from purifier.evaluation.ood import distances, evade, ood_pictures, ood_scores
 from purifier.pictures.files import to_batch
+from purifier.pipeline import Purifier
+from purifier.runs import Settings
 from purifier.training import card
 from purifier.training.calibrate import abstention_threshold, calibrate, fit_temperature
 from tests.helpers.classifiers import Brightness, fake_classifier, save_small
@@ -85,6 +91,28 @@ def test_what_was_fitted_is_kept_in_the_config_and_read_back(folder, small_isic2
     expected = ((stage_means - torch.tensor(check.mean)) / torch.tensor(check.std)).square().mean(1)
     assert_close(loaded.distance(x), expected)
     assert (folder / "config.json").read_text(encoding="utf-8").count("\n") < 100  # each list is one line
+
+
+def test_the_alarm_is_calibrated_by_its_command(folder, small_isic2019, capsys):
+    write_calibration(folder, Calibration(temperature=0.05))
+    name = f"local-dir:{folder}"
+    command = ["alarm", "--data", str(small_isic2019), "--split", "all", "--classifier", name]
+    assert main(command) == 0 and "24 clean pictures" in capsys.readouterr().out
+    classifier = load_classifier(name)
+    made = classifier.calibration.alarm
+    assert (made.purifier, made.draws, made.weights) == (Purifier(), Settings().draws, digest_of(folder))
+    assert classifier.calibration == Calibration(temperature=0.05, alarm=made)  # the rest stays
+    assert list(made.scores) == sorted(made.scores) and 0 <= made.scores[0] < made.scores[-1]
+    rates = [false_alarm_rate(score, classifier, Purifier(), made.draws) for score in made.scores]
+    assert sum(rate <= FALSE_ALARMS for rate in rates) <= FALSE_ALARMS * 24
+    assert main(command) == 0 and load_classifier(name).calibration.alarm == made
+
+
+def test_an_alarm_of_other_weights_is_left_alone(folder):
+    made = AlarmCalibration(purifier=Purifier(), draws=4, weights=digest_of(folder), scores=[0.1, 0.2])
+    for weights, kept in ((made.weights, made), ("0" * 64, None)):
+        write_calibration(folder, Calibration(temperature=2.0, alarm=replace(made, weights=weights)))
+        assert load_classifier(f"local-dir:{folder}").calibration == Calibration(temperature=2.0, alarm=kept)
 
 
 def test_the_stage_means_are_those_of_the_network_s_stages(folder, x):

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from purifier.cli.main import main
 from purifier.pyramid import resample
+from purifier.training import diffusion
 from purifier.training import super_resolution as module
 from purifier.training.checkpoints import load_checkpoint
 from purifier.training.super_resolution import SuperResolution, enlarge, loss_of, patches, spread_of, train
@@ -18,7 +19,7 @@ Tiny = partial(SuperResolution, widths=(8, 8, 8), depths=(1, 1, 1))
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(module, "SuperResolution", Tiny)
-    for name, value in dict(BATCH=2, PATCH=32, CHECKPOINT_EVERY=1, LOG_EVERY=1).items():
+    for name, value in dict(PATCH=32, CHECKPOINT_EVERY=1, LOG_EVERY=1).items():
         monkeypatch.setattr(module, name, value)
 
 
@@ -138,32 +139,54 @@ def test_the_loss_falls_on_one_patch():
 
 
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(small_isic2019, tmp_path, small, monkeypatch):
-    train(small_isic2019, tmp_path / "whole", steps=2)
+    train(small_isic2019, tmp_path / "whole", steps=2, batch=2, rate=1e-3)
     with monkeypatch.context() as patched:
         calls = iter([loss_of])
         patched.setattr(module, "loss_of", lambda *arguments: next(calls)(*arguments))
         with pytest.raises(StopIteration):
-            train(small_isic2019, tmp_path / "parts", steps=2)
+            train(small_isic2019, tmp_path / "parts", steps=2, batch=2, rate=1e-3)
     assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["done"] == 1
-    train(small_isic2019, tmp_path / "parts", steps=2)
+    train(small_isic2019, tmp_path / "parts", steps=2, batch=2, rate=1e-3)
     whole, parts = (SuperResolution.from_pretrained(tmp_path / name / "weights") for name in ("whole", "parts"))
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         assert_close(a, b)
     assert "license: cc-by-nc-4.0" in (tmp_path / "whole" / "weights" / "README.md").read_text(encoding="utf-8")
     other = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")["averages"][1]
-    module.write_weights(tmp_path / "whole" / "checkpoint.pt", tmp_path / "longer", average=1)
+    diffusion.write_weights(Tiny(), tmp_path / "whole" / "checkpoint.pt", tmp_path / "longer", average=1)
     longer = SuperResolution.from_pretrained(tmp_path / "longer").state_dict()
-    assert all(torch.equal(other[name], longer[name]) for name in other)
+    assert all(torch.equal(other[name].half(), longer[name].half()) for name in other)
     assert not torch.equal(longer["head.weight"], whole.state_dict()["head.weight"])
 
 
 def test_training_is_a_command(small_isic2019, tmp_path, small):
-    command = ["train", "super-resolution", "--data", str(small_isic2019), "--work", str(tmp_path), "--steps", "1"]
+    command = [
+        "train",
+        "super-resolution",
+        "--data",
+        str(small_isic2019),
+        "--work",
+        str(tmp_path),
+        "--steps",
+        "1",
+        "--batch",
+        "2",
+    ]
     assert main([*command, "--limit", "4", "--device", "cpu"]) == 0
     assert (tmp_path / "weights" / "model.safetensors").is_file()
     assert (tmp_path / "log.csv").read_text(encoding="utf-8").startswith("step,loss\n1,")
 
 
 def test_without_a_checkpoint_the_remedy_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="train super-resolution"):
-        module.write_weights(tmp_path / "checkpoint.pt", tmp_path / "weights")
+    with pytest.raises(FileNotFoundError, match="train a SuperResolution first"):
+        diffusion.write_weights(Tiny(), tmp_path / "checkpoint.pt", tmp_path / "weights")
+
+
+def test_a_training_ends_with_its_time_and_its_learning_rate_with_it(small_isic2019, tmp_path, small, monkeypatch):
+    clock, rates = iter([0.0, 40.0, 119.0, 120.0]), []
+    monkeypatch.setattr(diffusion.time, "monotonic", lambda: next(clock))
+    real = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or real(self))
+    train(small_isic2019, tmp_path, steps=1000, minutes=2, batch=2, rate=1.0)
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["done"] == 3
+    assert rates == pytest.approx([1 / 200, 2 / 200, 3 / 200])
+    assert (tmp_path / "weights" / "model.safetensors").is_file()

@@ -28,6 +28,7 @@ from purifier.evaluation.evaluate import predict
 from purifier.evaluation.intervals import Score
 from purifier.evaluation.metrics import clean_scores
 from purifier.pictures.files import centre_square, read_image, to_batch
+from purifier.pyramid import resample
 from purifier.training import classifier, diffusion, examples, generator
 from purifier.training.augment import MOST_EPSILON, attacked_first, colour, erase, geometric, purification_like
 from purifier.training.checkpoints import append_row, load_checkpoint
@@ -42,9 +43,9 @@ from purifier.training.classifier import (
     sampling_weights,
     train,
 )
-from purifier.training.examples import enlarge
 from purifier.training.plots import plot_training
 from purifier.training.recipes import Phase, Recipe, read_recipe, recipe_names
+from purifier.training.super_resolution import SuperResolution, enlarge
 from tests.helpers.paths import ROOT
 
 TINY = Recipe(
@@ -53,6 +54,7 @@ TINY = Recipe(
     model_args={"drop_rate": 0.2, "drop_path_rate": 0.1},  # which draw numbers of their own
     start="random",
     size=64,
+    batch=4,
     phases=(
         Phase(name="first", size=48, steps=2, lr=(1e-3, 1e-4)),
         Phase(name="second", size=48, steps=2, lr=(1e-4, 1e-5), purified=1.0),
@@ -70,7 +72,6 @@ ADVERSARIAL = replace(
 @pytest.fixture
 def small_batches(monkeypatch):
     for module in (classifier, generator):
-        monkeypatch.setattr(module, "BATCH", 4)
         monkeypatch.setattr(module, "CHECKPOINT_EVERY", 1)
     monkeypatch.setattr(classifier, "LOG_EVERY", 1)
     monkeypatch.setattr(classifier, "GUARD_EVERY", 1)
@@ -159,6 +160,7 @@ OWN = """
 architecture = "test_efficientnet"
 start = "random"
 size = 64
+batch = 4
 
 [[phases]]
 name = "only"
@@ -260,7 +262,7 @@ def test_thumbnails_add_bcn20000_s_pictures_alone(small_isic2019, tmp_path, smal
     seen = []
     monkeypatch.setattr(classifier, "read_pixels", lambda samples, size: seen.append(samples) or torch.zeros(1))
     monkeypatch.setattr(classifier, "batch_for", lambda *_: (torch.zeros(1), torch.zeros(1)))
-    monkeypatch.setattr(classifier, "step", lambda *_, **__: 0.0)
+    monkeypatch.setattr(classifier, "step", lambda *_, **__: torch.zeros(()))
     for name in ("finish_phase", "calibrate"):
         monkeypatch.setattr(classifier, name, lambda *_: None)
     thumbnails = tmp_path / "thumbnails"
@@ -437,13 +439,14 @@ import torch
 from purifier.cli.main import main
 from purifier.training import classifier
 
-classifier.BATCH, classifier.LOG_EVERY, classifier.GUARD_EVERY = 4, 1, 2
+classifier.LOG_EVERY, classifier.GUARD_EVERY = 1, 2
 real, losses, networks = classifier.step, [], []
 
 def step(network, *arguments):
-    losses.append(real(network, *arguments))
+    loss = real(network, *arguments)
+    losses.append(loss.item())
     networks.append(network.module)
-    return losses[-1]
+    return loss
 
 classifier.step = step
 code = main(sys.argv[2:])
@@ -522,13 +525,13 @@ def test_a_phase_without_purification_leaves_its_batches_alone():
 def test_an_interrupted_generator_ends_where_an_uninterrupted_one_does(
     small_isic2019, tmp_path, small_batches, monkeypatch
 ):
-    generator.train(small_isic2019, tmp_path / "whole", steps=2)
+    generator.train(small_isic2019, tmp_path / "whole", steps=2, batch=4, rate=4e-4)
     undo = interrupted(monkeypatch, generator, "loss_of", 1)
     with pytest.raises(KeyboardInterrupt):
-        generator.train(small_isic2019, tmp_path / "parts", steps=2)
+        generator.train(small_isic2019, tmp_path / "parts", steps=2, batch=4, rate=4e-4)
     undo()
-    generator.train(small_isic2019, tmp_path / "parts", steps=2)
-    model, other = (generator.load_denoiser(tmp_path / run) for run in ("whole", "parts"))
+    generator.train(small_isic2019, tmp_path / "parts", steps=2, batch=4, rate=4e-4)
+    model, other = (generator.Generator.from_pretrained(tmp_path / run / "weights") for run in ("whole", "parts"))
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert_close(a, b)
     y = torch.tensor([0, 4])
@@ -537,16 +540,51 @@ def test_an_interrupted_generator_ends_where_an_uninterrupted_one_does(
     assert torch.equal(drawn, generator.draw(model, y, steps=3, generator=seeded()))
 
 
-def test_examples_are_drawn_chosen_and_accounted_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(examples, "CANDIDATES", 2)
-    monkeypatch.setattr(examples, "load_denoiser", lambda work: None)
-    monkeypatch.setattr(examples, "draw", lambda model, y, **s: torch.rand(len(y), 3, 64, 64, generator=s["generator"]))
-    monkeypatch.setattr(examples, "without_black_corners", lambda pixels: torch.tensor([False, True]))
-    assert main(["examples", "--generator", "anywhere", "--out", str(tmp_path)]) == 0
-    sources = (tmp_path / "SOURCES.md").read_text(encoding="utf-8")
+def test_examples_are_drawn_chosen_and_accounted_for(small_isic2019, tmp_path, monkeypatch):
+    monkeypatch.setattr(examples, "CANDIDATES", 3)
+    monkeypatch.setattr(examples, "KEPT", 2)
+    monkeypatch.setattr(
+        examples, "draw", lambda model, y, *_, **s: torch.rand(len(y), 3, 64, 64, generator=s["generator"])
+    )
+    monkeypatch.setattr(examples, "enlarge", lambda model, x, *_: resample(x, (256, 256)).clamp(0, 1))
+    monkeypatch.setattr(examples, "without_black_corners", lambda pixels: torch.arange(len(pixels)) % 3 > 0)
+    out = tmp_path / "drawn"
+    command = ["examples", "--data", str(small_isic2019), "--thumbnails", str(small_isic2019), "--out", str(out)]
+    assert main(command) == 0
+    sources = (out / "SOURCES.md").read_text(encoding="utf-8")
+    assert "24 were drawn, 3 for each diagnosis" in sources and "\n16 were left" in sources
+    drawn = {tuple(path.name for path in out.glob(f"{label}-*.png")) for label in LABELS}
+    assert len(drawn) == len(LABELS) and all(len(names) == 2 for names in drawn)
     for label in LABELS:
-        assert read_image(tmp_path / f"{label}-1.png", size=None).shape == (1, 3, 224, 224)
+        assert read_image(out / f"{label}-1.png", size=None).shape == (1, 3, 256, 256)
         assert f"| {label}-1.png | {label} |" in sources
+    assert sorted(path.suffix for path in out.iterdir()) == [".md"] + 16 * [".png"]
+
+
+def test_without_weights_there_are_no_examples(small_isic2019, tmp_path, capsys):
+    data = ["--data", str(small_isic2019), "--thumbnails", str(small_isic2019)]
+    assert main(["examples", *data, "--out", str(tmp_path / "out"), "--generator", str(tmp_path)]) == 2
+    assert "holds no weights" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_copy_of_a_training_picture_is_found(small_isic2019):
+    training = read_isic2019(small_isic2019, "train")
+    copies = examples.read_pixels(training[:2], 64) / 255
+    bound, distances = examples.nearness(torch.cat([copies, 1 - copies]), training, training[2:])
+    assert distances[:2].max() < 1e-3 < 0.1 < distances[2:].min()
+    assert bound < 1e-3  # here the held-out ones are training pictures
+
+
+def test_the_bundled_models_draw():
+    model = generator.Generator.from_pretrained(examples.GENERATOR).requires_grad_(False)
+    small = generator.draw(model, torch.tensor([1]), steps=6, generator=seeded())
+    assert 0.2 < small.mean() < 0.9 and small.std() > 0.02
+    larger = SuperResolution.from_pretrained(examples.SUPER_RESOLUTION).requires_grad_(False)
+    large = enlarge(larger, small, torch.tensor([1]), torch.tensor([0]), seeded(), steps=4)
+    assert (resample(large, (64, 64)) - small).abs().mean() < 0.03
+    for folder in (examples.GENERATOR, examples.SUPER_RESOLUTION):
+        assert (folder / "model.safetensors").stat().st_size < 25e6
+        assert "cc-by-nc-4.0" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_training_is_a_command(small_isic2019, tmp_path, small_batches, monkeypatch):
@@ -576,14 +614,9 @@ def test_what_cannot_be_trained_ends_with_2_and_the_reason(small_isic2019, tmp_p
 def test_the_denoiser_s_preconditioning():
     """EDM: with almost no noise the guess is the picture itself, whatever the network says."""
     torch.manual_seed(0)
-    model, x = generator.Denoiser().eval(), torch.rand(2, 3, 64, 64) - 0.5
+    model, x = generator.Generator().eval(), torch.rand(2, 3, 64, 64) - 0.5
     with torch.no_grad():
         assert_close(model(x, torch.full((2,), 1e-5), torch.tensor([0, 1]), torch.tensor([0, 6])), x, rtol=0, atol=1e-3)
-
-
-def test_without_a_checkpoint_the_remedy_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="train generator"):
-        generator.load_denoiser(tmp_path)
 
 
 def test_microscope_frames_are_recognised():
@@ -607,24 +640,9 @@ def test_the_averages_weigh_a_step_by_its_power(small_isic2019, tmp_path, small_
     monkeypatch.setattr(generator, "loss_of", lambda model, *_: next(model.parameters()).sum())
     with torch.no_grad():
         monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)
-        generator.train(small_isic2019, tmp_path, steps=3)
+        generator.train(small_isic2019, tmp_path, steps=3, batch=4, rate=4e-4)
     averages = load_checkpoint(tmp_path / "checkpoint.pt")["averages"]
     for power, average in zip(diffusion.POWERS, averages, strict=True):
         edges = torch.arange(4.0).pow(power + 1) / 3 ** (power + 1)  # of the steps' shares
         expected = (edges.diff() * torch.tensor([1.0, 2.0, 3.0])).sum()
         assert_close(next(iter(average.values())).flatten()[0], expected)
-
-
-def test_enlarging_keeps_the_colours_and_adds_texture():
-    small = torch.rand(1, 3, 8, 8, generator=seeded()).mul(0.3).add(0.4)
-    small = torch.nn.functional.interpolate(small, (64, 64), mode="bicubic")
-    large = enlarge(small, seeded())
-    assert large.shape == (1, 3, 224, 224) and large.min() >= 0 and large.max() <= 1
-    assert_close(
-        torch.nn.functional.interpolate(large, (16, 16), mode="area"),
-        torch.nn.functional.interpolate(small, (16, 16), mode="area"),
-        rtol=0,
-        atol=0.05,
-    )
-    plain = torch.nn.functional.interpolate(small, (224, 224), mode="bicubic")
-    assert (large - plain).std() > 0.003

@@ -107,6 +107,13 @@ def test_a_language_is_spoken_within_its_block_only(monkeypatch):
     assert spoken() == ENGLISH and say("{n} of {count}", n=1, count=2) == "1 of 2"
 
 
+def test_german_has_decimal_commas(monkeypatch):
+    monkeypatch.setitem(catalogue("de"), "{x:.1f} of {n}, {name}", "{x:.1f} von {n}, {name}")
+    with speaking("de"):
+        assert say("{x:.1f} of {n}, {name}", x=0.5, n=3, name="a.b") == "0,5 von 3, a.b"
+    assert say("{x:.1f} of {n}, {name}", x=0.5, n=3, name="a.b") == "0.5 of 3, a.b"
+
+
 def test_an_error_s_message_is_said_in_another_language_with_its_values(monkeypatch):
     monkeypatch.setitem(catalogue("de"), "{name} must be at least {low:g}.", "Mindestens {low:g} muss {name} sein.")
     monkeypatch.setitem(catalogue("de"), "Depth", "Tiefe")

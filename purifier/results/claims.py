@@ -1,0 +1,333 @@
+"""What was measured as an essay of four claims. Whether each holds is computed from the records, and its words follow
+them: a title says the claim, or what the records say instead.
+
+Two shares are told apart where their 95 % intervals do not touch; MDDA and another defence, on the same pictures, by
+the interval of their difference.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from purifier.classifiers.classifier import DEFAULT
+from purifier.evaluation.intervals import WHOLE_PERCENT, Score
+from purifier.results.plots import Dots
+from purifier.results.record import ENOUGH, Record, at_their_best, find, pictures, pooled, strongest
+from purifier.results.tables import side
+from purifier.templates import Markup, say_html
+from purifier.wording.language import say
+
+UNAWARE = "pgd20"  # the attack without knowledge of the defence that was made on every choice of pictures
+EPS = 2.0  # in 1/255, at which all classifiers were attacked
+WIDTH = 30  # letters of a row's name
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a claim is made of: all records on one choice of pictures, the size of the attack on them, and what is kept
+    ``at_equal_cost`` on the same pictures."""
+
+    records: Sequence[Record]
+    eps: float | None = EPS  # in 1/255; None on clean pictures
+    at_equal_cost: Sequence[Record] = ()
+
+    @property
+    def title(self) -> str:
+        """The same in every language."""
+        name = self.records[0].classifier
+        return name if self.eps is None else f"{name}, {self.eps:g}/255"
+
+    def of(self, attack: str, defence: str) -> Record | None:
+        """The record of this attack on the defence, at the case's size."""
+        return find(self.records, attack, None if attack == "none" else self.eps, defence)
+
+    def by_defence(self, attack: str) -> dict[str, Record]:
+        """The records of this attack at the defences' best settings: nothing, MDDA, then the others, the best first."""
+        eps = None if attack == "none" else self.eps
+        found = [r for r in at_their_best(self.records) if (r.attack, r.eps) == (attack, eps)]
+        found.sort(key=lambda r: (r.defence != "none", r.defence != "mdda", -r.accuracy.value))
+        return {r.defence: r for r in found}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim in the language spoken: its title, what the records say, the figure, and what the figure shows."""
+
+    title: str
+    text: Markup
+    dots: Dots
+    caption: str
+
+
+def helps(case: Case) -> Claim | None:
+    """Whether MDDA leaves more read rightly than nothing does under an unaware attacker. None where the records lack
+    what it takes."""
+    clean, nothing, ours = case.of("none", "none"), case.of(UNAWARE, "none"), case.of(UNAWARE, "mdda")
+    aware = {r.defence: r for r in strongest(case.records, case.eps)} if case.eps else {}
+    if None in (clean, nothing, ours) or nothing.mdda_ahead_by is None or "mdda" not in aware:
+        return None
+    lead = nothing.mdda_ahead_by
+    title = {
+        1: say("It helps against an attacker who does not know it"),
+        0: say("Whether it helps against an attacker who does not know it, these pictures cannot tell"),
+        -1: say("It does harm, even against an attacker who does not know it"),
+    }[side(lead)]
+    text = say_html(
+        "Of pictures that nobody attacked {clean} are read rightly. Someone who knows the classifier, but no defence, "
+        "leaves {nothing}. Purified by MDDA it is <b>{ours}</b>: on the same pictures {lead:+.0f} points "
+        "({low:+.0f} to {high:+.0f}).",
+        clean=share(clean.accuracy),
+        nothing=share(nothing.accuracy),
+        ours=share(ours.accuracy),
+        lead=100 * lead.value,
+        low=100 * lead.low,
+        high=100 * lead.high,
+    )
+    unaware = case.by_defence(UNAWARE)
+    aware["none"] = nothing  # who attacks the bare classifier knows all that there is to know
+    names = [name for name in unaware if name in aware and name in case.by_defence("none")]
+    attackers = {
+        say("nobody attacks"): case.by_defence("none"),
+        say("the attacker does not know the defence"): unaware,
+        say("the attacker knows the defence"): aware,
+    }
+    series = {title: {name: found[name] for name in names} for title, found in attackers.items()}
+    shown = [r for found in series.values() for r in found.values()]
+    knows = say(
+        "Attack: PGD within {eps:g}/255; where the attacker knows the defence, the strongest attack through it that "
+        "was tried, so that it leaves at most what is shown.",
+        eps=case.eps,
+    )
+    dots = Dots(series=_accuracies(series), strong=say(ours.defence_title), label=say("read rightly, in per cent"))
+    return Claim(title, text, dots, _caption(shown, knows))
+
+
+def simpler(case: Case) -> Claim | None:
+    """Whether other defences help too, and how MDDA stands beside them, under an unaware attacker."""
+    nothing, ours = case.of(UNAWARE, "none"), case.of(UNAWARE, "mdda")
+    found = case.by_defence(UNAWARE)
+    peers = {name: r for name, r in found.items() if r.is_peer and r.mdda_ahead_by is not None}
+    if None in (nothing, ours) or nothing.mdda_ahead_by is None or not peers:
+        return None
+    helping = [r for r in peers.values() if above(r.accuracy, nothing.accuracy)]
+    sides = {name: side(r.mdda_ahead_by) for name, r in peers.items()}
+    ahead, level, behind = (sum(of == where for of in sides.values()) for where in (1, 0, -1))
+    if not helping:
+        title = say("No simpler defence was shown to help")
+    elif ahead == len(peers):
+        title = say("Simpler defences help less")
+    elif side(nothing.mdda_ahead_by) == 1:
+        title = say("So do simpler defences")
+    else:
+        title = say("Simpler defences help")
+    best = max(peers.values(), key=lambda r: r.accuracy.value)
+    text = say_html(
+        "{helping} of {count} other defences leave more read rightly than doing nothing, which leaves {nothing}. MDDA "
+        "leaves {ours}, the best of the others <b>{best_share}</b> ({best}). On the same pictures MDDA is ahead of "
+        "{ahead} of them, behind {behind}, and {level} cannot be told from it.",
+        helping=len(helping),
+        count=len(peers),
+        nothing=share(nothing.accuracy),
+        ours=share(ours.accuracy),
+        best=say(best.defence_title),
+        best_share=share(best.accuracy),
+        ahead=ahead,
+        behind=behind,
+        level=level,
+    )
+    parts = {
+        say("not to be told from MDDA"): {name: r for name, r in peers.items() if sides[name] == 0},
+        say("better than MDDA on the same pictures"): {name: r for name, r in peers.items() if sides[name] == -1},
+        say("worse than MDDA on the same pictures"): {name: r for name, r in peers.items() if sides[name] == 1},
+        say("nothing, and MDDA"): {name: found[name] for name in ("none", "mdda")},
+    }
+    knows = say("Attack: PGD within {eps:g}/255; the attacker does not know the defence.", eps=case.eps)
+    dots = Dots(
+        series=_accuracies(parts),
+        rows=[say(r.defence_title) for name, r in found.items() if name in ("none", "mdda", *peers)],
+        strong=say(ours.defence_title),
+        label=say("read rightly, in per cent"),
+        band=ours.accuracy,
+    )
+    return Claim(title, text + _at_equal_cost(case), dots, _caption(found.values(), knows))
+
+
+def _at_equal_cost(case: Case) -> Markup:
+    """How many other families MDDA is ahead of where all give up the same, at most; empty where that was not
+    measured."""
+    kept = [
+        r
+        for r in case.at_equal_cost
+        if (r.attack, r.eps) == (UNAWARE, case.eps) and r.is_peer and r.mdda_ahead_by is not None
+    ]
+    if not kept:
+        return Markup("")
+    budget = max(r.budget for r in kept)
+    sides = [side(r.mdda_ahead_by) for r in kept if r.budget == budget]
+    return Markup(" ") + say_html(
+        "At equal cost, each in any of its settings that gives up at most {budget:g} points on clean pictures, MDDA "
+        "is ahead of {ahead} of {count} and behind {behind}.",
+        budget=budget,
+        ahead=sides.count(1),
+        count=len(sides),
+        behind=sides.count(-1),
+    )
+
+
+def costs(case: Case) -> Claim | None:
+    """Whether MDDA makes melanomas that were recognised read as benign, on clean pictures."""
+    found = {name: r for name, r in case.by_defence("none").items() if r.melanoma_made_benign is not None}
+    if not {"none", "mdda"} <= set(found) or found["mdda"].broken is None:
+        return None
+    nothing, ours = found["none"], found["mdda"]
+    lost = {name: found[name].melanoma_made_benign for name in found}
+    peers = sorted((name for name in found if found[name].is_peer), key=lambda name: lost[name].value)
+    fewer = [name for name in peers if above(lost["mdda"], lost[name])]
+    more = [name for name in peers if above(lost[name], lost["mdda"])]
+    title = say("Whether it costs melanomas, these pictures cannot tell")
+    if above(lost["mdda"], lost["none"]):
+        title = say("It costs melanomas")
+    text = say_html(
+        "Of the melanomas that are recognised on clean pictures, MDDA makes <b>{lost}</b> read as benign. The "
+        "classifier then finds {after} of all melanomas, where it found {before}; of all right readings {broken} "
+        "become wrong. Of {count} other defences {fewer} cost fewer melanomas beyond chance, and {more} cost more.",
+        lost=share(ours.melanoma_made_benign),
+        after=share(ours.melanoma_sensitivity),
+        before=share(nothing.melanoma_sensitivity),
+        broken=share(ours.broken),
+        count=len(peers),
+        fewer=len(fewer),
+        more=len(more),
+    )
+    parts = {
+        say("not to be told from MDDA"): [name for name in peers if name not in (*fewer, *more)],
+        say("fewer than MDDA"): fewer,
+        say("more than MDDA"): more,
+        say("nothing, and MDDA"): ["none", "mdda"],
+    }
+    titles = {name: say(found[name].defence_title) for name in found}
+    dots = Dots(
+        series={part: {titles[name]: lost[name] for name in names} for part, names in parts.items()},
+        rows=[titles[name] for name in ("none", "mdda", *peers)],
+        strong=titles["mdda"],
+        label=say("recognised melanomas made benign, in per cent"),
+        band=lost["mdda"],
+    )
+    return Claim(title, text, dots, _caption(found.values(), say("Nobody attacks.")))
+
+
+def defeated(case: Case) -> Claim | None:
+    """Whether an attacker who knows MDDA leaves less read rightly than one who does not, and whether more than on the
+    bare classifier and than by always giving the same answer, where that is known."""
+    nothing, unaware = case.of(UNAWARE, "none"), case.of(UNAWARE, "mdda")
+    hardest = {r.defence: r for r in strongest(case.records, case.eps)} if case.eps else {}
+    if None in (nothing, unaware) or "mdda" not in hardest:
+        return None
+    aware = hardest.pop("mdda")
+    falls, constant = above(unaware.accuracy, aware.accuracy), nothing.constant_accuracy or 0
+    keeps = above(aware.accuracy, nothing.accuracy) and aware.accuracy.low > constant
+    title = {
+        (True, False): say("An attacker who knows it defeats it"),
+        (True, True): say("An attacker who knows it undoes much of it, but not all"),
+        (False, True): say("It held against the attackers who know it that were tried"),
+        (False, False): say("Whether an attacker who knows it defeats it, these pictures cannot tell"),
+    }[falls, keeps]
+    text = say_html(
+        "An attacker who does not know MDDA leaves {unaware}. The strongest who attacks through it leaves "
+        "<b>{aware}</b>; without any defence it is {nothing}.",
+        unaware=share(unaware.accuracy),
+        aware=share(aware.accuracy),
+        nothing=share(nothing.accuracy),
+    )
+    others = [r for r in hardest.values() if r.is_peer]
+    if others:
+        best = max(others, key=lambda r: r.accuracy.value)
+        text += Markup(" ") + say_html(
+            "Of {count} other defences, each attacked by someone who knows it, the best keeps {share} ({name}).",
+            count=len(others),
+            share=share(best.accuracy),
+            name=say(best.defence_title),
+        )
+    on_ours = [r for r in case.records if r.defence == "mdda" and (r.clean or r.eps == case.eps)]
+    on_ours.sort(key=lambda r: (not r.clean, r.adaptive, -r.accuracy.value))
+    parts = {
+        say("nobody attacks"): [r for r in on_ours if r.clean],
+        say("the attacker does not know the defence"): [r for r in on_ours if not r.clean and not r.adaptive],
+        say("the attacker knows the defence"): [r for r in on_ours if r.adaptive],
+    }
+    rows = [(name, {_attack(r): r.accuracy for r in found}) for name, found in parts.items()]
+    bare = say("{attack}, no defence", attack=_attack(nothing))
+    rows[1] = (rows[1][0], {_folded(bare): nothing.accuracy} | rows[1][1])
+    dots = Dots(series=dict(rows), strong=_attack(aware), label=say("read rightly behind MDDA, in per cent"))
+    knows = say("Attacks within {eps:g}/255; an attack leaves at most what is shown.", eps=case.eps)
+    return Claim(title, text, dots, _caption([nothing, *on_ours], knows))
+
+
+CLAIMS: dict[str, Callable[[Case], Claim | None]] = {
+    "helps": helps, "simpler": simpler, "costs": costs, "defeated": defeated,
+}  # fmt: skip
+
+
+def cases(runs: Iterable[list[Record]], tradeoffs: Iterable[list[Record]] = ()) -> dict[str, dict[str, Case]]:
+    """For each claim the cases that it can be made of, by their titles: for each classifier and size of the attack the
+    largest choice of pictures, those first whose lesions are known, of at least ``ENOUGH``. What is shown first comes
+    first: the default classifier at ``EPS``."""
+    at_equal_cost = {records[0].choice: records for records in tradeoffs}
+    groups = [records for records in pooled(runs) if pictures(records) >= ENOUGH]
+    groups.sort(key=lambda records: (any(r.lesions is None for r in records), -pictures(records)))
+    every = [Case(records, eps, at_equal_cost.get(records[0].choice, ())) for records, eps in _sizes(groups)]
+    every.sort(key=lambda case: (case.records[0].classifier != DEFAULT, case.eps != EPS, case.title))
+    found: dict[str, dict[str, Case]] = {name: {} for name in CLAIMS}
+    for name, claim in CLAIMS.items():
+        for case in every:
+            if (case.eps is None) == (name == "costs") and claim(case) is not None:
+                found[name].setdefault(case.title, case)
+    return found
+
+
+def _sizes(groups: Iterable[Sequence[Record]]) -> Iterator[tuple[Sequence[Record], float | None]]:
+    """Each choice of pictures with each size of an attack on it, and with none."""
+    for records in groups:
+        for eps in dict.fromkeys(r.eps for r in records if r.clean or r.eps is not None):
+            yield records, eps
+
+
+def above(a: Score, b: Score) -> bool:
+    """Whether ``a`` is more than ``b`` beyond chance: the intervals do not touch."""
+    return a.low > b.high
+
+
+def share(score: Score) -> Markup:
+    """In per cent with its interval, on one line."""
+    return Markup('<span class="lp-evidence-share">{}</span>').format(score.written(WHOLE_PERCENT))
+
+
+def _accuracies(series: dict[str, dict[str, Record]]) -> dict[str, dict[str, Score]]:
+    return {name: {say(r.defence_title): r.accuracy for r in found.values()} for name, found in series.items()}
+
+
+def _attack(record: Record) -> str:
+    return say("no attack") if record.clean else _folded(say(record.attacker.title))
+
+
+def _folded(text: str) -> str:
+    return textwrap.fill(text, WIDTH)
+
+
+def _caption(shown: Iterable[Record], knows: str) -> str:
+    """On how many pictures, over what the intervals are, how many draws, and what the attacker knows."""
+    shown = list(shown)
+    n, lesions, draws = pictures(shown), {r.lesions for r in shown}, max(r.draws or 1 for r in shown)
+    constant = next((r.constant_accuracy for r in shown if r.constant_accuracy is not None), None)
+    if None not in lesions:
+        where = say(
+            "{n} held-out pictures of {lesions} lesions; lines: 95 % intervals over lesions", n=n, lesions=max(lesions)
+        )
+    elif len(lesions) == 1:
+        where = say("{n} held-out pictures; lines: 95 % intervals over pictures", n=n)
+    else:
+        where = say("{n} held-out pictures; lines: 95 % intervals over lesions or, in the earliest runs, pictures", n=n)
+    parts = [knows, say("{where}; mean of {draws} draws where a defence draws noise.", where=where, draws=draws)]
+    if constant is not None:
+        parts.append(say("Always giving the same answer would be right in {percent:.0f} %.", percent=100 * constant))
+    return " ".join(parts)

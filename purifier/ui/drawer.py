@@ -1,0 +1,140 @@
+"""The drawer 'Settings': every parameter of attack, purifier and classifier. Clinicians choose among words, researchers
+numbers; both set the same controls."""
+
+from collections.abc import Sequence
+
+import gradio as gr
+from gradio.components import Component
+from gradio.i18n import I18nData
+
+from purifier.attacks import ATTACKS, AttackSettings
+from purifier.classifiers.classifier import DEFAULT, load_classifier
+from purifier.pipeline import ALL_SCALES, Purifier
+from purifier.runs import ANY, Settings
+from purifier.ui.components import label, slider
+from purifier.ui.controls import (
+    ATTACK_STEPS,
+    BLOCKS,
+    DRAW_CHOICES,
+    EPSILON,
+    GAIN,
+    MEAN_DRAWS,
+    SIGMA,
+    WEIGHT,
+    classifier_choices,
+    denoiser_choices,
+    purifier_values,
+    target_choices,
+)
+from purifier.ui.presets import PRESETS
+from purifier.wording.runs import scale_name
+
+DENOISER = (
+    "The network was trained on dermoscopic pictures, attacked ones among them, and keeps more of the picture. ROF is "
+    "the paper's and needs no training."
+)
+SUITING = ("blocks", "sigma", "scales", "gain")  # what choosing a denoiser sets
+QUIET = dict(api_visibility="private", show_progress="hidden", queue=False)
+
+
+class Drawer:
+    """Laid out where it is made, closed. ``controls`` are by the names of ``Update``'s fields."""
+
+    def __init__(self) -> None:
+        purifier, attack = Purifier(), AttackSettings()
+        # A sidebar, since it stands beside the row where there is room, so that what a setting does is seen.
+        with gr.Sidebar(position="right", open=False, width=330, elem_classes="lp-drawer"):
+            gr.HTML(label("<h2>Attack</h2>"), elem_classes="lp-section")
+            with gr.Row(elem_classes="lp-presets"):
+                self.presets = [gr.Button(label(preset.title), size="sm", min_width=80) for preset in PRESETS]
+            strength = _words(
+                label("Strength of the attack"),
+                ((label("invisible"), 2), (label("hardly visible"), 4), (label("visible"), 8)),
+                attack.eps * 255,
+            )
+            with gr.Column(elem_classes="lp-researcher"):
+                epsilon = slider(
+                    EPSILON, round(attack.eps * 255), "How much any colour value may change; 2 is invisible."
+                )
+                self.is_live = gr.Checkbox(
+                    label=label("Live"),
+                    info=label("Attacks in one step (FGSM) whenever epsilon moves, and shows what it does."),
+                )
+                method = gr.Dropdown(
+                    [(str(label(method.title)), name) for name, method in ATTACKS.items()],
+                    value=attack.method,
+                    label=label("Method"),
+                )
+                steps = slider(ATTACK_STEPS, attack.steps)
+                attack_seed = gr.Number(0, label=label("Attack seed"), precision=0)
+            target = gr.Dropdown(
+                target_choices(load_classifier().labels, label), value=ANY, label=label("Make it read as")
+            )
+            knows = gr.Checkbox(
+                label=label("The attacker knows the purifier"),
+                info=label("And attacks through it, which takes longer."),
+            )
+            gr.HTML(label("<h2>Purifier</h2>"), elem_classes="lp-section")
+            noise = _words(
+                label("Strength of the purifier"),
+                ((label("gentle"), 8), (label("usual"), purifier.sigma * 255), (label("strong"), 20)),
+                purifier.sigma * 255,
+            )
+            rounds = _words(label("Rounds"), [(n, n) for n in (1, 2, 3, 4)], purifier.blocks)
+            with gr.Column(elem_classes="lp-researcher"):
+                sigma = slider(SIGMA, purifier.sigma * 255, "Strength of the noise that drowns the attack.")
+                gain = slider(GAIN, purifier.gain, "More of it for a noisy picture, by so many times its own noise.")
+                blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
+                denoiser = gr.Radio(
+                    denoiser_choices(label), value=purifier.denoiser, label=label("Denoiser"), info=label(DENOISER)
+                )
+                weight = slider(WEIGHT, purifier.weight, "Of the total variation: more is smoother.")
+                scales = gr.CheckboxGroup(
+                    [(scale_name(scale), scale) for scale in ALL_SCALES],
+                    value=list(purifier.scales),
+                    label=label("Scales"),
+                )
+                seed = gr.Number(0, label=label("Noise seed"), precision=0)
+            draws = gr.Radio(
+                DRAW_CHOICES,
+                value=Settings().draws,
+                label=label(MEAN_DRAWS.name),
+                info=label("Of the noise: the mean reading of several is right more often, and takes longer."),
+            )
+            gr.HTML(label("<h2>Classifier</h2>"), elem_classes="lp-section")
+            classifier = gr.Dropdown(
+                classifier_choices(label),
+                value=DEFAULT,
+                label=label("Classifier"),
+                allow_custom_value=True,
+                info=label("Or type one on the Hub: hf-hub:owner/name@revision"),
+            )
+        of_attack = dict(
+            method=method, epsilon=epsilon, steps=steps, target=target, attack_seed=attack_seed, knows=knows
+        )
+        self.attack = list(of_attack.values())
+        of_purifier = dict(blocks=blocks, sigma=sigma, weight=weight, scales=scales, denoiser=denoiser, gain=gain)
+        self.purifier = list(of_purifier.values())
+        self.controls = dict(classifier=classifier, **of_attack, **of_purifier, seed=seed, draws=draws)
+        for words, number in ((strength, epsilon), (noise, sigma), (rounds, blocks)):
+            _link(words, number)
+        denoiser.input(
+            lambda chosen: [purifier_values(Purifier(denoiser=chosen))[name] for name in SUITING],
+            denoiser,
+            [of_purifier[name] for name in SUITING],
+            **QUIET,
+        )
+        denoiser.change(lambda chosen: gr.update(interactive=chosen == "rof"), denoiser, weight, **QUIET)
+
+
+def _words(title: I18nData, choices: Sequence[tuple[object, float]], value: float) -> gr.Radio:
+    """Words for some values of a number."""
+    shown = [(str(word), number) for word, number in choices]
+    return gr.Radio(shown, value=value, label=title, elem_classes="lp-clinician")
+
+
+def _link(words: gr.Radio, number: Component) -> None:
+    """A word sets the number; where the number has none, no word is chosen."""
+    values = [value for _, value in words.choices]
+    words.input(None, words, number, js="value => value", **QUIET)
+    number.change(None, number, words, js=f"value => {values}.includes(value) ? value : null", **QUIET)

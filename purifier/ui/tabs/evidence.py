@@ -1,0 +1,19 @@
+"""The tab 'Evidence': four claims from the stored records, the picture of 'Try', all records, and what researchers
+ask for."""
+
+import gradio as gr
+from gradio.components import Component
+
+from purifier.ui.evidence.essay import add_essay, add_records
+from purifier.ui.evidence.researchers import add_for_researchers
+from purifier.ui.evidence.this_picture import add_this_picture
+
+
+def add_evidence(session: gr.State, purifier: list[Component], seed: Component, tab: gr.Tab) -> None:
+    """Add the tab's components and events to the page that is being built; ``purifier`` are its controls, ``seed`` that
+    of its noise."""
+    with gr.Column(elem_classes="lp-evidence"):
+        add_essay(tab)
+        add_this_picture(session, purifier)
+        add_records(tab)
+        add_for_researchers(session, purifier, seed)
