@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from purifier.denoise import rof
 from purifier.denoiser import denoise
 from purifier.diffusion import ROUNDING, diffuse, noise_level
-from purifier.pixels import check_pixels
+from purifier.pixels import check_finite, check_pixels
 from purifier.pyramid import as_seen_by, build_pyramid, merge_pyramid
 from purifier.seeds import split_generator
 from purifier.strict import strict
@@ -171,9 +171,13 @@ class Purifier:
 def aggregate(levels: Sequence[Tensor], own: float, *, bands: bool = False) -> list[Tensor]:
     """Mix each scale with the mean of the next finer and next coarser one, ``own`` being its own share.
 
-    With ``bands`` a coarser one keeps the scale's own details (see ``as_seen_by``)."""
+    With ``bands`` a coarser one keeps the scale's own details (see ``as_seen_by``). Raises ``ValueError`` for NaN and
+    infinity.
+    """
+    check_finite(own=own)
     mixed = []
     for i, level in enumerate(levels):
+        check_finite(levels=level)
         neighbours = [as_seen_by(level, levels[j], bands=bands) for j in (i - 1, i + 1) if 0 <= j < len(levels)]
         mixed.append(own * level + (1 - own) * sum(neighbours) / len(neighbours) if neighbours else level)
     return mixed

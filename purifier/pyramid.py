@@ -1,4 +1,7 @@
-"""Resampling to and from the scales of the pyramid. Images are (B, C, H, W) in [0, 1]."""
+"""Resampling to and from the scales of the pyramid. Images are (B, C, H, W) in [0, 1].
+
+What is not finite (NaN or infinity) is refused with a ``ValueError``.
+"""
 
 from collections.abc import Sequence
 
@@ -6,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from purifier.pixels import check_finite
+
 MIN_SIDE = 16  # no scale gets smaller than this, in pixels
 
 
 def resample(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Bicubic, antialiased resampling to ``size`` = (height, width); the same size returns ``x``."""
+    check_finite(x=x)
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     # There is no antialiased resampling in half precision on CPUs.
@@ -47,6 +53,7 @@ def merge_pyramid(
 
     With a ``reference`` of that size, coarser levels give only their low frequencies (see ``as_seen_by``)."""
     shares = [1.0] * len(levels) if shares is None else shares
+    check_finite(shares=sum(shares))
     seen = [
         resample(level, size) if reference is None else as_seen_by(reference, level, bands=True) for level in levels
     ]
