@@ -19,6 +19,8 @@ def resample(x: Tensor, size: tuple[int, int]) -> Tensor:
     check_finite(x=x)
     if tuple(x.shape[-2:]) == tuple(size):
         return x
+    if size[1] == 1 < size[0]:  # torch (2.14) makes every row of a single column from the first one's pixels
+        return resample(x.mT, size[::-1]).mT
     # There is no antialiased resampling in half precision on CPUs.
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     return F.interpolate(wide, size=size, mode="bicubic", antialias=True, align_corners=False).to(x.dtype)
@@ -38,7 +40,7 @@ def build_pyramid(x: Tensor, scales: Sequence[float]) -> list[Tensor]:
 def as_seen_by(level: Tensor, other: Tensor, *, bands: bool = False) -> Tensor:
     """``other`` at the size of ``level``. With ``bands``, a coarser one gives only the low frequencies that it holds,
     and ``level`` its own details beside them, as in a Laplacian pyramid (Burt & Adelson, 1983)."""
-    if bands and other.shape[-1] < level.shape[-1]:
+    if bands and other.shape[-2:].numel() < level.shape[-2:].numel():  # one of its sides may be as long
         return level + resample(other - resample(level, other.shape[-2:]), level.shape[-2:])
     return resample(other, level.shape[-2:])
 
