@@ -38,7 +38,7 @@ def rof(y: Tensor, weight: float, steps: int = 100, coupled: bool = True) -> Ten
     check_finite(y=y, weight=weight)
     if weight < 0:
         raise ValueError(f"weight must not be negative, and is {weight}.")
-    if weight == 0:
+    if weight < torch.finfo(y.dtype).tiny:  # moves nothing by a last digit, and tau would be infinite
         return y
     if len(y) > 1 and not y.is_cuda:  # one at a time they stay in the cache: twice as fast
         return torch.cat([_Dual.apply(one, weight, steps, coupled) for one in y.split(1)])
