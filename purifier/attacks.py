@@ -167,9 +167,11 @@ class Ascent:
         device = generator.device if generator is not None else x.device
         if self.norm == "linf":
             return self.eps * (2 * torch.rand(x.shape, generator=generator, device=device) - 1).to(x)
-        noise = torch.randn(x.shape, generator=generator, device=device)
-        radius = torch.rand(len(x), 1, 1, 1, generator=generator, device=device) ** (1 / x[0].numel())
-        return (self.eps * radius * noise / _length(noise)).to(x)
+        # One picture after the other, so that how many follow does not matter.
+        options = dict(generator=generator, device=device)
+        drawn = [(torch.randn(x.shape[1:], **options), torch.rand(1, 1, 1, **options)) for _ in x]
+        noise, radius = map(torch.stack, zip(*drawn, strict=True))
+        return (self.eps * radius ** (1 / x[0].numel()) * noise / _length(noise)).to(x)
 
 
 def _check(eps: float, steps: int, samples: int, norm: str = "linf") -> None:
