@@ -10,7 +10,7 @@ import purifier
 from purifier import Purifier, attacks, denoise, denoiser, diffusion, fgsm, mi_fgsm, pgd, pipeline, pyramid, smoothing
 from purifier.defences import FAMILIES, get_defence
 from purifier.pictures import files
-from purifier.pixels import check_labels, check_pixels
+from purifier.pixels import check_finite, check_labels, check_pixels
 from purifier.readings import distance
 from purifier.seeds import split_generator
 
@@ -142,10 +142,20 @@ def test_neither_is_a_setting(name, call, value):
 
 
 @pytest.mark.parametrize(
-    "x", [GOOD, GOOD.double(), GOOD.half(), GOOD.bfloat16(), GOOD.round(), GOOD + 1e-4 * GOOD.round()]
+    "x",
+    [
+        GOOD,
+        GOOD.double(),
+        GOOD.half(),
+        torch.ones(1, 3, 224, 224).half(),
+        GOOD.bfloat16(),
+        GOOD.round(),
+        GOOD + 1e-4 * GOOD.round(),
+    ],
 )
 def test_pictures_pass(x):
     check_pixels(x, channels=3)
+    check_finite(x=x)
 
 
 def test_a_picture_of_another_number_of_channels_passes_where_any_will_do():
