@@ -58,4 +58,4 @@ def test_what_a_classifier_gives_differs_in_the_last_digits_and_an_attack_follow
     assert (one["logits"] - two["logits"]).abs().max() < 1e-4
     assert (one["fgsm"] != two["fgsm"]).float().mean() < 0.001
     for attack in ("pgd", "mi_fgsm"):
-        assert (one[attack] - two[attack]).abs().mean() < 1 / 255
+        assert (one[attack] - two[attack]).abs().mean() < 2 / 255  # at most 4 / 255, twice epsilon
