@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from purifier.pixels import check_labels, check_pixels
+from purifier.pixels import check_finite, check_labels, check_pixels
 from purifier.strict import strict
 from purifier.texts import UserError
 
@@ -34,8 +34,9 @@ def loss_gradient(
     """Gradient with respect to the pixels of the loss that the attacker raises: the cross-entropy, or its negative.
 
     The mean over ``samples`` calls of a model that draws noise: expectation over transformation (EOT, Athalye,
-    Engstrom, Ilyas & Kwok, 2018). Raises ``ValueError`` where it is not finite: no step could follow it.
+    Engstrom, Ilyas & Kwok, 2018). Raises ``ValueError`` where it or ``x`` is not finite: no step could follow it.
     """
+    check_finite(x=x)
     total = torch.zeros_like(x)
     for _ in range(samples):
         z = x.detach().requires_grad_()
@@ -132,6 +133,7 @@ class Ascent:
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
             raise ValueError(f"norm must be 'linf' or 'l2', and is {self.norm!r}.")
+        check_finite(step=self.step, decay=self.decay or 0)
         _check(self.eps, self.steps, self.samples, self.norm)
 
     def iterates(
@@ -165,9 +167,11 @@ class Ascent:
         device = generator.device if generator is not None else x.device
         if self.norm == "linf":
             return self.eps * (2 * torch.rand(x.shape, generator=generator, device=device) - 1).to(x)
-        noise = torch.randn(x.shape, generator=generator, device=device)
-        radius = torch.rand(len(x), 1, 1, 1, generator=generator, device=device) ** (1 / x[0].numel())
-        return (self.eps * radius * noise / _length(noise)).to(x)
+        # One picture after the other, so that how many follow does not matter.
+        options = dict(generator=generator, device=device)
+        drawn = [(torch.randn(x.shape[1:], **options), torch.rand(1, 1, 1, **options)) for _ in x]
+        noise, radius = map(torch.stack, zip(*drawn, strict=True))
+        return (self.eps * radius ** (1 / x[0].numel()) * noise / _length(noise)).to(x)
 
 
 def _check(eps: float, steps: int, samples: int, norm: str = "linf") -> None:

@@ -17,6 +17,7 @@ from torchvision.transforms.v2.functional import gaussian_blur, jpeg, pad, resiz
 from purifier.attacks import identity, straight_through
 from purifier.diffusion import diffuse
 from purifier.pipeline import Purifier
+from purifier.pixels import check_pixels
 from purifier.seeds import split_generator
 from purifier.texts import Text
 
@@ -38,7 +39,9 @@ class Defence:
     copies: int = 1
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The defended pictures; of a vote, one copy."""
+        """The defended pictures; of a vote, one copy. Raises ``ValueError`` for anything but pictures (B, 3, H, W) in
+        [0, 1], as the other calls do."""
+        check_pixels(x, channels=3)
         return self.function(x, generator)
 
     def read(
@@ -70,6 +73,7 @@ class Defence:
     def _read(
         self, classifier: Callable[[Tensor], Tensor], x: Tensor, function: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
+        check_pixels(x, channels=3)
         first = function(x)
         logits = classifier(first)
         if self.copies == 1:

@@ -1,17 +1,24 @@
-"""Total-variation denoising (ROF) and its two operators. Images are (B, C, H, W)."""
+"""Total-variation denoising (ROF) and its two operators. Images are (B, C, H, W).
+
+What is not finite (NaN or infinity) is refused with a ``ValueError``.
+"""
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from purifier.pixels import check_finite
+
 
 def grad(u: Tensor) -> Tensor:
     """Forward differences down and to the right, (2, B, C, H, W), with 0 across the border."""
+    check_finite(u=u)
     return _add_grad(u.new_zeros((2, *u.shape)), u, 1)
 
 
 def div(p: Tensor) -> Tensor:
     """Divergence, the negative adjoint of ``grad``: ``<grad(u), p> == -<u, div(p)>``."""
+    check_finite(p=p)
     return _add_div(torch.zeros_like(p[0]), p, 1)
 
 
@@ -28,9 +35,10 @@ def rof(y: Tensor, weight: float, steps: int = 100, coupled: bool = True) -> Ten
     Solved on the dual by ``steps`` iterations of accelerated projected gradient (Beck & Teboulle, 2009, FGP).
     Every image of the batch is its own problem. ``weight=0`` returns ``y``. Its gradient is that of the iterations.
     """
+    check_finite(y=y, weight=weight)
     if weight < 0:
         raise ValueError(f"weight must not be negative, and is {weight}.")
-    if weight == 0:
+    if weight < torch.finfo(y.dtype).tiny:  # moves nothing by a last digit, and tau would be infinite
         return y
     if len(y) > 1 and not y.is_cuda:  # one at a time they stay in the cache: twice as fast
         return torch.cat([_Dual.apply(one, weight, steps, coupled) for one in y.split(1)])

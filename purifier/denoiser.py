@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from purifier.files import ASSETS, check_bundled, digest_of_file
+from purifier.pixels import check_finite
 
 FOLDER = ASSETS / "denoiser"
 WEIGHTS = FOLDER / "model.safetensors"
@@ -68,7 +69,11 @@ class Denoiser(nn.Module, PyTorchModelHubMixin):
 
 def denoise(y: Tensor, sigma: float | Tensor) -> Tensor:
     """``y`` (B, 3, H, W) without its noise of standard deviation ``sigma``, one for all or (B, 1, 1, 1), by the bundled
-    weights; not clamped."""
+    weights; not clamped.
+
+    It is computed in float32, and comes back in the type of ``y``. Raises ``ValueError`` for NaN and infinity.
+    """
+    check_finite(y=y, sigma=sigma)
     of_each = y.new_zeros((len(y), 1, 1, 1), dtype=torch.float32) + sigma
     return bundled_denoiser(str(y.device))(y.float(), of_each.float()).to(y.dtype)
 

@@ -1,11 +1,13 @@
 """The diffusive step: isotropic Gaussian noise from given generators, and how much noise a picture has already. Images
-are (B, C, H, W) in [0, 1]."""
+are (B, C, H, W) in [0, 1]; what is not finite (NaN or infinity) is refused with a ``ValueError``."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from purifier.pixels import check_finite
 
 ROUNDING = 0.3 / 255  # what noise_level finds in a picture of 8 bits that has no other noise
 
@@ -16,6 +18,7 @@ def diffuse(x: Tensor, sigma: float | Tensor, generators: Sequence[torch.Generat
     ``sigma`` is in units of the pixel range, one for all or (B, 1, 1, 1); 0 returns ``x``. It is drawn in float32
     on the generators' device and then moved to ``x``, so a CPU generator gives the same noise on every device.
     """
+    check_finite(x=x, sigma=sigma)
     if not isinstance(sigma, Tensor) and sigma == 0:
         return x
     noise = torch.stack([torch.randn(x.shape[1:], generator=g, device=g.device) for g in generators])
@@ -27,8 +30,12 @@ def noise_level(x: Tensor) -> Tensor:
 
     From the finest diagonal details of a Haar transform (Donoho & Johnstone, 1994), of what is left of the channels
     without their mean: skin has hardly any there, and an attack that pushes each channel its own way has. Their mean
-    and not their median is taken, which is 0 in most pictures of 8 bits and has no useful gradient.
+    and not their median is taken, which is 0 in most pictures of 8 bits and has no useful gradient. Raises
+    ``ValueError`` for pictures one pixel wide or high, which have no such details.
     """
+    check_finite(x=x)
+    if min(x.shape[-2:]) < 2:
+        raise ValueError(f"A noise level needs at least 2 pixels a side, and the shape is {tuple(x.shape)}.")
     height, width = (side // 2 * 2 for side in x.shape[-2:])
     colours = x[..., :height, :width]
     colours = colours - colours.mean(dim=1, keepdim=True)

@@ -17,8 +17,8 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from purifier.denoise import rof
 from purifier.denoiser import denoise
 from purifier.diffusion import ROUNDING, diffuse, noise_level
-from purifier.pixels import check_pixels
-from purifier.pyramid import as_seen_by, build_pyramid, merge_pyramid
+from purifier.pixels import check_finite, check_pixels
+from purifier.pyramid import as_seen_by, build_pyramid, merge_pyramid, resample
 from purifier.seeds import split_generator
 from purifier.strict import strict
 from purifier.texts import UserError
@@ -27,6 +27,7 @@ ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
 MAX_POWER = 4.0  # of decay and tilt
 MAX_SMOOTH = 4.0  # pixels; wider would not fit the smallest picture
 MAX_GAIN = 16.0
+LEAST_GROWN = 1e-5  # sigma that gain can multiply: less would ask for more than half precision holds
 MOST_NOISE = 32 / 255  # of a picture, however noisy it is
 
 # The settings that suit each denoiser: of ROF as ``purifier tune`` found them (assets/evaluation/tuning).
@@ -110,8 +111,12 @@ class Purifier:
                     most=most,
                     value=getattr(self, name),
                 )
-        if self.gain > 0 and self.sigma == 0:
-            raise UserError("sigma must not be 0 where gain is not.")
+        if self.gain > 0 and self.sigma < LEAST_GROWN:
+            raise UserError(
+                "sigma must be at least {least} where gain is not 0, and is {value}.",
+                least=LEAST_GROWN,
+                value=self.sigma,
+            )
 
     @classmethod
     def read(cls, stored: dict) -> "Purifier":
@@ -156,9 +161,10 @@ class Purifier:
 
     def merge(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The purified picture, of ``size`` = (height, width), from the scales that the last block left."""
-        shares, reference = [scale**self.tilt for scale in self.scales], levels[self.scales.index(1)]
-        x = merge_pyramid(levels, size, shares, reference if self.bands else None)
-        if self.smooth > 0:
+        shares = [scale**self.tilt for scale in self.scales]
+        reference = resample(levels[self.scales.index(1)], size) if self.bands else None
+        x = merge_pyramid(levels, size, shares, reference)
+        if self.smooth > 0.05:  # a narrower one reaches no neighbour, and would divide by nothing in the end
             x = gaussian_blur(x, kernel_size=2 * math.ceil(3 * self.smooth) + 1, sigma=self.smooth)
         return x.clamp(0, 1)
 
@@ -171,9 +177,13 @@ class Purifier:
 def aggregate(levels: Sequence[Tensor], own: float, *, bands: bool = False) -> list[Tensor]:
     """Mix each scale with the mean of the next finer and next coarser one, ``own`` being its own share.
 
-    With ``bands`` a coarser one keeps the scale's own details (see ``as_seen_by``)."""
+    With ``bands`` a coarser one keeps the scale's own details (see ``as_seen_by``). Raises ``ValueError`` for NaN and
+    infinity.
+    """
+    check_finite(own=own)
     mixed = []
     for i, level in enumerate(levels):
+        check_finite(levels=level)
         neighbours = [as_seen_by(level, levels[j], bands=bands) for j in (i - 1, i + 1) if 0 <= j < len(levels)]
         mixed.append(own * level + (1 - own) * sum(neighbours) / len(neighbours) if neighbours else level)
     return mixed

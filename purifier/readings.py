@@ -9,6 +9,7 @@ from torch import Tensor
 
 from purifier.classifiers.classifier import Classifier
 from purifier.classifiers.taxonomy import DIAGNOSES, code_of, full_name
+from purifier.pixels import check_finite
 
 MOST_BARS = 12  # of a reading; classifiers from the Hub may have a thousand labels
 
@@ -96,7 +97,8 @@ def bars(reading: Reading) -> list[tuple[str, float]]:
 
 def distance(x: Tensor, z: Tensor) -> dict[str, float | None]:
     """How far two pictures are apart: their largest difference and its Euclidean length, both of values in [0, 1], and
-    the PSNR in dB, None where they are the same."""
+    the PSNR in dB, None where they are the same. Raises ``ValueError`` for NaN and infinity."""
+    check_finite(x=x, z=z)
     difference = z.double() - x.double()
     error = difference.square().mean().item()
     return {

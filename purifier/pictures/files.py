@@ -23,6 +23,7 @@ from purifier.pictures.colour import eight_bits, to_srgb
 from purifier.pictures.dicom import is_dicom, open_dicom
 from purifier.pictures.metadata import Parts, take_apart
 from purifier.pictures.tiff import open_tiff
+from purifier.pixels import check_finite
 from purifier.texts import NotFound, UserError
 
 SIZE = 224  # pixels a side of the square that everything works on
@@ -221,7 +222,8 @@ def read_image(source: str | PathLike | bytes, size: int | None = SIZE) -> Tenso
 
 
 def to_picture(x: Tensor) -> Image.Image:
-    """A batch of one as a picture, each value rounded to the nearest of 256 levels."""
+    """A batch of one as a picture, each value rounded to the nearest of 256 levels. Raises ``ValueError`` for more
+    pictures than one, and as ``quantise`` does."""
     if x.ndim != 4 or x.shape[0] != 1:
         raise ValueError(f"Expected a batch of one picture, (1, 3, H, W), and got {tuple(x.shape)}.")
     pixels = quantise(x.detach())[0] * 255
@@ -236,5 +238,7 @@ def to_png(x: Tensor) -> bytes:
 
 
 def quantise(x: Tensor) -> Tensor:
-    """The batch as an 8-bit picture would show it: every value at the nearest of 256 levels."""
+    """The batch as an 8-bit picture would show it: every value at the nearest of 256 levels. Raises ``ValueError`` for
+    NaN and infinity, which are no level."""
+    check_finite(x=x)
     return (x.clamp(0, 1) * 255).round() / 255

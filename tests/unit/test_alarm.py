@@ -51,6 +51,13 @@ def test_the_score_is_the_sum_of_both_divergences_of_kullback_and_leibler():
     assert_close(disagreement(p - FLOOR, q - FLOOR), both.sum(dim=1))
 
 
+def test_the_score_of_float32_agrees_with_float64():
+    """Also of probabilities far below the floor."""
+    before, after = (8 * torch.randn(2, 200, 8, generator=torch.Generator().manual_seed(0))).softmax(2)
+    reference = disagreement(before.double(), after.double())
+    assert_close(disagreement(before, after).double(), reference, rtol=1e-5, atol=1e-6)
+
+
 def test_the_score_has_the_gradient_of_finite_differences():
     logits = torch.randn(2, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert torch.autograd.gradcheck(lambda z: disagreement(*z.softmax(dim=2)), logits)

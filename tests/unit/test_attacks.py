@@ -2,12 +2,16 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from purifier.attacks import ATTACKS, Ascent, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, straight_through
 from purifier.pipeline import Purifier
+from tests.helpers.strategies import few, pictures
 
 EPS = 8 / 255
+SMALL = st.floats(0, 1)
 
 
 @pytest.fixture
@@ -20,6 +24,13 @@ def brightness(x):
     """Is it brighter than grey? The best attack on "yes" darkens every pixel."""
     mean = x.mean(dim=(1, 2, 3))
     return torch.stack([0.5 - mean, mean - 0.5], dim=1) * 100
+
+
+def stripes(x):
+    """Is there light where a pattern is light? No pixel's gradient is near 0, where a last digit would be its sign."""
+    places = torch.arange(x[0].numel(), device=x.device).reshape(x.shape[1:])
+    mean = (x * torch.where(places % 3 == 0, 1.5, -0.5).to(x)).mean(dim=(1, 2, 3))
+    return torch.stack([-mean, mean], dim=1)
 
 
 def loss(model, x, y):
@@ -75,11 +86,60 @@ def test_a_random_start_is_inside_the_ball_and_comes_from_the_generator(small_ne
     assert not torch.equal(start(0), start(1))
 
 
-def test_the_l2_ball_is_kept(small_network, batch):
-    x, y = batch
-    adv = pgd(small_network, x, y, eps=0.7, step=0.3, steps=7, norm="l2")
-    lengths = (adv - x).flatten(1).norm(dim=1)
-    assert (lengths <= 0.7 + 1e-5).all() and (lengths > 0.6).all()
+@st.composite
+def ascents(draw, **fixed) -> Ascent:
+    """Any short attack."""
+    drawn = dict(
+        eps=draw(SMALL),
+        step=draw(SMALL),
+        steps=draw(st.integers(0, 4)),
+        norm=draw(st.sampled_from(("linf", "l2"))),
+        random_start=draw(st.booleans()),
+        decay=draw(st.none() | SMALL),
+        targeted=draw(st.booleans()),
+    )
+    return Ascent(**drawn | fixed)
+
+
+def last(ascent, x, seed=0):
+    """What an attack of ``stripes`` ends with."""
+    y, generator = torch.zeros(len(x), dtype=torch.int64), torch.Generator().manual_seed(seed)
+    return [x, *ascent.iterates(stripes, x, y, generator)][-1]
+
+
+@few
+@given(ascents(), pictures(), st.sampled_from([torch.float32, torch.float64]), st.integers(0, 2**31))
+def test_every_step_stays_in_the_ball_and_in_range_and_the_same_seed_repeats_it(ascent, x, dtype, seed):
+    x = x.to(dtype)
+    y = torch.zeros(len(x), dtype=torch.int64)
+    steps = list(ascent.iterates(stripes, x, y, torch.Generator().manual_seed(seed)))
+    assert len(steps) == ascent.steps
+    for adv in steps:
+        delta = (adv - x).flatten(1)
+        size = delta.abs().amax(dim=1) if ascent.norm == "linf" else delta.norm(dim=1)
+        assert adv.dtype == dtype and adv.min() >= 0 and adv.max() <= 1
+        assert (size <= ascent.eps * (1 + 1e-5) + 1e-7).all()
+    assert torch.equal([x, *steps][-1], last(ascent, x, seed))
+
+
+@few
+@given(ascents(eps=0), pictures())
+def test_in_a_ball_of_no_size_nothing_changes(ascent, x):
+    assert torch.equal(last(ascent, x), x)
+
+
+@few
+@given(ascents(), pictures(count=3))
+def test_the_images_of_a_batch_do_not_mix(ascent, x):
+    assert_close(last(ascent, x)[:1], last(ascent, x[:1]), rtol=0, atol=1e-12)
+    if not ascent.random_start:
+        assert_close(last(ascent, x), torch.cat([last(ascent, one) for one in x.split(1)]), rtol=0, atol=1e-12)
+
+
+@few
+@given(ascents(), pictures())
+def test_float32_agrees_with_float64(ascent, x):
+    assert_close(last(ascent, x.float()).double(), last(ascent, x), rtol=0, atol=5e-6)
 
 
 def art_classifier(network):
@@ -145,12 +205,6 @@ def test_the_iterates_end_where_the_attack_ends(small_network, batch):
     steps = list(Ascent(eps=EPS, step=2 / 255, steps=5).iterates(small_network, x, y))
     assert len(steps) == 5
     assert torch.equal(steps[-1], pgd(small_network, x, y, eps=EPS, step=2 / 255, steps=5))
-
-
-def test_the_images_of_a_batch_do_not_mix(small_network, batch):
-    x, y = batch
-    settings = dict(eps=EPS, step=2 / 255, steps=5)
-    assert_close(pgd(small_network, x, y, **settings)[:1], pgd(small_network, x[:1], y[:1], **settings))
 
 
 def test_weights_and_pictures_are_left_alone(small_network, batch):

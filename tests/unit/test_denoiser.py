@@ -49,6 +49,15 @@ def test_it_is_kept_in_a_folder_of_the_hub_s_format(denoiser, tmp_path):
     assert torch.equal(Denoiser.from_pretrained(tmp_path).eval()(y, sigma), denoiser(y, sigma))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_it_computes_in_float32_and_gives_back_the_type_it_was_given(dtype):
+    y = torch.rand(2, 3, 17, 20, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for sigma in (0.1, torch.full((2, 1, 1, 1), 0.1, dtype=dtype)):
+        found = denoise(y, sigma)
+        assert found.dtype == dtype
+        assert torch.equal(found, denoise(y.float(), sigma if isinstance(sigma, float) else sigma.float()).to(dtype))
+
+
 def test_the_bundled_one_is_loaded_without_drawing_from_the_global_generator():
     bundled_denoiser.cache_clear()
     before = torch.get_rng_state()

@@ -1,9 +1,13 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from purifier.diffusion import ROUNDING, diffuse, noise_level
+from purifier.pipeline import Purifier
 from purifier.seeds import split_generator
+from tests.helpers.strategies import few, pictures
 
 
 def noise(x, seed=0, sigma=0.1):
@@ -68,6 +72,21 @@ def test_the_noise_level_is_the_standard_deviation_of_white_noise(size):
     sigma = torch.tensor([2.0, 8.0, 30.0]).reshape(3, 1, 1, 1) / 255
     noisy = diffuse(x.expand(3, -1, -1, -1), sigma, split_generator(torch.Generator().manual_seed(1), 3))
     assert_close(noise_level(noisy), sigma.flatten(), rtol=0.05, atol=0)
+
+
+@few
+@given(pictures(least=2), st.floats(-2, 2), st.floats(-1, 1))
+def test_the_noise_level_grows_with_the_contrast_alone_and_float32_agrees_with_float64(x, factor, offset):
+    level = noise_level(x)
+    assert_close(noise_level(factor * x + offset), abs(factor) * level, rtol=0, atol=1e-12)
+    assert_close(noise_level(x.float()).double(), level, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 20), (20, 1)])
+def test_a_line_of_pixels_has_no_noise_level(size):
+    for function in (noise_level, Purifier(denoiser="learned"), Purifier(gain=1)):
+        with pytest.raises(ValueError, match="at least 2 pixels a side"):
+            function(torch.rand(1, 3, *size))
 
 
 def test_what_is_the_same_in_all_channels_is_no_noise_and_neither_is_a_smooth_picture():

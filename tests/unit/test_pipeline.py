@@ -2,26 +2,75 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from purifier.denoise import rof, total_variation
-from purifier.pipeline import SUITED, Purifier, aggregate
-from purifier.pyramid import resample
+from purifier.pipeline import ALL_SCALES, LEAST_GROWN, MAX_GAIN, MAX_POWER, SUITED, Purifier, aggregate
+from purifier.pyramid import build_pyramid, resample
+from tests.helpers.strategies import few, pictures
 
-ALL = (2, 1, 0.5, 0.25)
+SCALES = st.sets(st.sampled_from((2.0, 0.5, 0.25))).map(lambda some: tuple(sorted({1.0, *some}, reverse=True)))
+SHARES = st.floats(0, 1)
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 225), (224, 224)])
-@pytest.mark.parametrize("scales", [(1,), (1, 0.5, 0.25), ALL])
-def test_every_size_and_set_of_scales_comes_back_in_its_own_size_and_range(size, scales):
-    x = torch.rand(1, 3, *size, generator=seeded())
-    out = Purifier(scales=scales)(x, seeded())
-    assert out.shape == x.shape
+@st.composite
+def purifiers(draw, most: float = 1.0, gain: float = MAX_GAIN) -> Purifier:
+    """With ROF and any settings that are allowed, noise and weight up to ``most``."""
+    sigma = draw(st.floats(0, most))
+    return Purifier(
+        denoiser="rof",
+        scales=draw(SCALES),
+        blocks=draw(st.integers(1, 2)),
+        sigma=sigma,
+        weight=draw(st.floats(0, most)),
+        gain=draw(st.floats(0, gain)) if sigma >= LEAST_GROWN else 0.0,
+        own=draw(SHARES),
+        decay=draw(st.floats(0, MAX_POWER)),
+        tilt=draw(st.floats(0, MAX_POWER)),
+        bands=draw(st.booleans()),
+        smooth=draw(SHARES),
+        steps=draw(st.integers(1, 8)),
+        coupled=draw(st.booleans()),
+    )
+
+
+@few
+@given(purifiers(), pictures(least=5), st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]))
+def test_with_any_settings_pictures_of_any_size_keep_size_type_and_range(purifier, x, dtype):
+    out = purifier(x.to(dtype), seeded())
+    assert (out.shape, out.dtype) == (x.shape, dtype)
     assert out.isfinite().all() and out.min() >= 0 and out.max() <= 1
+
+
+@few
+@given(purifiers(most=0.2, gain=0), pictures(least=5))
+def test_float32_agrees_with_float64(purifier, x):
+    assert_close(purifier(x.float(), seeded()).double(), purifier(x, seeded()), rtol=0, atol=1e-5)
+
+
+@few
+@given(pictures(least=16), SCALES, SHARES, st.booleans())
+def test_mixing_is_a_share_of_the_scale_itself_and_the_rest_of_its_neighbours(x, scales, own, bands):
+    levels = build_pyramid(x, scales)
+    mixed, alone, others = (aggregate(levels, share, bands=bands) for share in (own, 1, 0))
+    for level, m, a, o in zip(levels, mixed, alone, others, strict=True):
+        assert_close(a, level, rtol=0, atol=1e-12)
+        assert_close(m, own * level + (1 - own) * o, rtol=0, atol=1e-12)
+
+
+@few
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=4), SHARES, st.booleans())
+def test_what_is_mixed_of_flat_scales_lies_between_them(values, own, bands):
+    sizes = (64, 32, 16, 8)
+    levels = [torch.full((1, 3, n, n), value, dtype=torch.float64) for n, value in zip(sizes, values, strict=True)]
+    for level in aggregate(levels, own, bands=bands):
+        assert level.min() >= min(values) - 1e-9 and level.max() <= max(values) + 1e-9
 
 
 def test_the_largest_size():
@@ -76,7 +125,7 @@ def test_with_nothing_to_do_nothing_is_done():
 
 def test_a_constant_picture_without_noise_stays():
     x = torch.full((1, 3, 33, 47), 0.3)
-    assert_close(Purifier(scales=ALL, sigma=0, smooth=1.0)(x), x)
+    assert_close(Purifier(scales=ALL_SCALES, sigma=0, smooth=1.0)(x), x)
 
 
 def test_the_same_seed_gives_the_same_picture_whatever_ran_before():
@@ -94,25 +143,22 @@ def test_the_images_of_a_batch_do_not_mix():
     assert_close(purifier(x, seeded())[:1], purifier(x[:1], seeded()), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_agrees_roughly(dtype):
-    x = torch.rand(1, 3, 40, 41, generator=seeded())
-    out = Purifier()(x.to(dtype), seeded())
+@pytest.mark.parametrize("denoiser", SUITED)
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float16, 0.05), (torch.bfloat16, 0.05), (torch.float64, 1e-4)], ids=str
+)
+def test_other_types_come_back_and_agree_as_far_as_they_can(denoiser, dtype, atol):
+    """The learned denoiser computes in float32 whatever it is given."""
+    purifier, x = Purifier(denoiser=denoiser), torch.rand(1, 3, 40, 41, generator=seeded())
+    out = purifier(x.to(dtype), seeded())
     assert out.dtype == dtype
-    assert_close(out.float(), Purifier()(x, seeded()), rtol=0, atol=0.05)
-
-
-def test_float64_agrees_with_float32():
-    x = torch.rand(1, 3, 40, 41, generator=seeded())
-    out = Purifier()(x.double(), seeded())
-    assert out.dtype == torch.float64
-    assert_close(out.float(), Purifier()(x, seeded()), rtol=0, atol=1e-5)
+    assert_close(out.float(), purifier(x, seeded()), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("x", [torch.rand(1, 3, 33, 40), torch.full((1, 3, 33, 40), 0.5)], ids=["random", "constant"])
 def test_gradients_reach_the_pixels_and_are_finite(x):
     x = x.clone().requires_grad_()
-    (g,) = torch.autograd.grad(Purifier(scales=ALL, smooth=0.5)(x, seeded()).square().sum(), x)
+    (g,) = torch.autograd.grad(Purifier(scales=ALL_SCALES, smooth=0.5)(x, seeded()).square().sum(), x)
     assert g.isfinite().all()
     assert (g != 0).float().mean() > 0.9
 
@@ -256,5 +302,6 @@ def test_the_strength_by_picture_has_its_part_in_the_gradient(denoiser, step, re
 
 
 def test_gain_needs_noise_to_multiply():
-    with pytest.raises(ValueError, match="sigma must not be 0 where gain is not"):
-        Purifier(sigma=0.0, gain=1.0)
+    for sigma in (0.0, 1e-6):
+        with pytest.raises(ValueError, match="sigma must be at least 1e-05 where gain is not 0"):
+            Purifier(sigma=sigma, gain=1.0)

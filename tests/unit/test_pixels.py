@@ -1,11 +1,18 @@
 """What enters is checked in one place, by everything that pictures enter."""
 
+from inspect import getmembers, isfunction
+
 import numpy as np
 import pytest
 import torch
 
-from purifier import Purifier, fgsm, mi_fgsm, pgd
-from purifier.pixels import check_labels, check_pixels
+import purifier
+from purifier import Purifier, attacks, denoise, denoiser, diffusion, fgsm, mi_fgsm, pgd, pipeline, pyramid, smoothing
+from purifier.defences import FAMILIES, get_defence
+from purifier.pictures import files
+from purifier.pixels import check_finite, check_labels, check_pixels
+from purifier.readings import distance
+from purifier.seeds import split_generator
 
 GOOD = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
 MEAN, STD = (torch.tensor(v).reshape(1, 3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -39,6 +46,10 @@ def everything_that_takes_pixels(classifier):
         "classifier": classifier,
         "probabilities": classifier.probabilities,
         "distance": classifier.distance,
+        "stage_means": classifier.stage_means,
+        **{name: get_defence(name) for name in ("none", "mdda", *FAMILIES)},
+        "read": lambda x: get_defence("noise").read(lambda z: z.mean((2, 3)), x),
+        "with_logits": lambda x: get_defence("noise").with_logits(lambda z: z.mean((2, 3)), x),
     }
 
 
@@ -51,11 +62,100 @@ def test_everything_refuses_what_is_no_picture(wrong, classifier):
             pytest.fail(f"{name} takes it")
 
 
+Y, STEPS = torch.zeros(2, dtype=torch.int64), dict(eps=0.1, step=0.1, steps=2)
+NONE_OF_ITS_OWN = {"cross_entropy", "identity", "straight_through"}  # of logits, or what a caller's function gives
+
+
+def brightness(x):
+    return x.mean((2, 3))
+
+
+def everything_that_takes_numbers():
+    """By name, what pictures go into that may have noise on them, or that are shown."""
+    return {
+        "resample": lambda x: pyramid.resample(x, x.shape[-2:]),
+        "build_pyramid": lambda x: torch.stack(pyramid.build_pyramid(x, (1,))),
+        "as_seen_by": lambda x: pyramid.as_seen_by(x, pyramid.resample(GOOD, (16, 16)), bands=True),
+        "merge_pyramid": lambda x: pyramid.merge_pyramid([GOOD, x], (20, 24)),
+        "grad": denoise.grad,
+        "div": lambda x: denoise.div(torch.stack([x, x])),
+        "total_variation": denoise.total_variation,
+        "rof": lambda x: denoise.rof(x, 0),
+        "denoise": lambda x: denoiser.denoise(x, 0.1),
+        "diffuse": lambda x: diffusion.diffuse(x, 0, split_generator(None, 2)),
+        "noise_level": diffusion.noise_level,
+        "aggregate": lambda x: torch.stack(pipeline.aggregate([x], own=1)),
+        "loss_gradient": lambda x: attacks.loss_gradient(brightness, x, Y),
+        "fgsm": lambda x: fgsm(brightness, x, Y, eps=0.1),
+        "pgd": lambda x: pgd(brightness, x, Y, **STEPS),
+        "mi_fgsm": lambda x: mi_fgsm(brightness, x, Y, **STEPS),
+        "to_picture": lambda x: files.to_picture(x[:1]),
+        "to_png": lambda x: files.to_png(x[:1]),
+        "quantise": files.quantise,
+        "noisy_counts": lambda x: next(
+            smoothing.noisy_counts(brightness, x[:1], sigma=0.1, samples=1, generator=torch.Generator())
+        ),
+        "apart": lambda x: distance(x, GOOD),
+    }
+
+
+def test_no_function_of_the_method_is_forgotten():
+    """Nor what ``from purifier import`` offers besides the classes, of which other tests hold the methods."""
+    modules = (attacks, denoise, denoiser, diffusion, pipeline, pyramid)
+    public = {
+        name for module in modules for name, f in getmembers(module, isfunction) if f.__module__ == module.__name__
+    }
+    offered = {name for name in purifier.__all__ if isfunction(getattr(purifier, name))}
+    take_none = {"load_classifier", "read_image", "bundled_denoiser", "digest_of_weights", "size_at", "pgd_step"}
+    named = {name for name in public | offered if not name.startswith("_")}
+    assert named - NONE_OF_ITS_OWN - take_none <= set(everything_that_takes_numbers())
+
+
+@pytest.mark.parametrize("name", everything_that_takes_numbers())
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_refused(name, value):
+    call, x = everything_that_takes_numbers()[name], GOOD.clone()
+    call(x)
+    x[0, 1, 3, 5] = value
+    with pytest.raises(ValueError, match="finite"):
+        call(x)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize(
-    "x", [GOOD, GOOD.double(), GOOD.half(), GOOD.bfloat16(), GOOD.round(), GOOD + 1e-4 * GOOD.round()]
+    ("name", "call"),
+    [
+        ("weight", lambda value: denoise.rof(GOOD, value)),
+        ("sigma", lambda value: diffusion.diffuse(GOOD, value, split_generator(None, 2))),
+        ("sigma", lambda value: diffusion.diffuse(GOOD, torch.tensor(value), split_generator(None, 2))),
+        ("sigma", lambda value: denoiser.denoise(GOOD, value)),
+        ("own", lambda value: pipeline.aggregate([GOOD, GOOD], own=value)),
+        ("shares", lambda value: pyramid.merge_pyramid([GOOD, GOOD], (20, 24), shares=(1, value))),
+        ("eps", lambda value: pgd(brightness, GOOD, Y, **STEPS | {"eps": value})),
+        ("step", lambda value: pgd(brightness, GOOD, Y, **STEPS | {"step": value})),
+        ("decay", lambda value: mi_fgsm(brightness, GOOD, Y, **STEPS, decay=value)),
+    ],
+)
+def test_neither_is_a_setting(name, call, value):
+    with pytest.raises(ValueError, match=name):
+        call(value)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        GOOD,
+        GOOD.double(),
+        GOOD.half(),
+        torch.ones(1, 3, 224, 224).half(),
+        GOOD.bfloat16(),
+        GOOD.round(),
+        GOOD + 1e-4 * GOOD.round(),
+    ],
 )
 def test_pictures_pass(x):
     check_pixels(x, channels=3)
+    check_finite(x=x)
 
 
 def test_a_picture_of_another_number_of_channels_passes_where_any_will_do():
