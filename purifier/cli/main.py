@@ -1,6 +1,7 @@
 """The ``purifier`` command."""
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -195,6 +196,14 @@ def _parser() -> argparse.ArgumentParser:
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
     examples.set_defaults(run=_examples)
+
+    quality = commands.add_parser("quality", help="measure how good a trained generator's pictures are")
+    quality.add_argument("--data", type=Path, required=True, help="what it was trained on, ISIC 2019")
+    quality.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
+    quality.add_argument("--generator", type=Path, help="folder of its weights (default: the bundled one)")
+    quality.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
+    quality.add_argument("--seed", type=int, default=0)
+    quality.set_defaults(run=_quality)
 
     publish = commands.add_parser("publish", help="upload a classifier with its model card to the Hugging Face Hub")
     publish.add_argument("name", metavar="NAME", help="bundled name or local-dir:PATH")
@@ -428,6 +437,15 @@ def _examples(options: argparse.Namespace) -> None:
     models = dict(generator=options.generator, super_resolution=options.super_resolution)
     given = {name: folder for name, folder in models.items() if folder is not None}
     write_examples(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
+
+
+def _quality(options: argparse.Namespace) -> None:
+    from purifier.training.quality import measure_quality
+
+    given = {} if options.generator is None else {"generator": options.generator}
+    with contextlib.redirect_stdout(sys.stderr):  # huggingface_hub prints where it has loaded weights from
+        found = measure_quality(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
+    print(json.dumps(found, indent=2))
 
 
 def _publish(options: argparse.Namespace) -> None:
