@@ -1,7 +1,6 @@
 """The ``purifier`` command."""
 
 import argparse
-import contextlib
 import json
 import os
 import shlex
@@ -14,7 +13,7 @@ from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, 
 from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES, OURS
 from purifier.evaluation.attackers import examples
-from purifier.evaluation.settings import BATCH, EPS, TRIALS, Detection, Grid
+from purifier.evaluation.settings import BATCH, EPS, OF_OTHERS, TRIALS, Detection, Grid
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
 
@@ -88,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=Grid.defences,
         metavar="DEFENCE",
-        help=f"none, mdda, {', '.join(FAMILIES)}, art-median, art-tvm, with a number of your own or the tuned one",
+        help=f"none, mdda, {', '.join((*FAMILIES, *OF_OTHERS))}, with a number of your own or the tuned one",
     )
     evaluate.add_argument(
         "--draws", type=int, default=Grid.draws, help="of a random defence's noise (default %(default)s)"
@@ -443,8 +442,7 @@ def _quality(options: argparse.Namespace) -> None:
     from purifier.training.quality import measure_quality
 
     given = {} if options.generator is None else {"generator": options.generator}
-    with contextlib.redirect_stdout(sys.stderr):  # huggingface_hub prints where it has loaded weights from
-        found = measure_quality(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
+    found = measure_quality(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
     print(json.dumps(found, indent=2))
 
 

@@ -1,7 +1,10 @@
 """Example pictures for the page: drawn by our own generator, and at four times the size by our super-resolution."""
 
+import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +17,7 @@ from purifier.pictures.files import quantise, to_picture
 from purifier.training.generator import ORIGINS, SIDE, Generator, draw, without_black_corners
 from purifier.training.super_resolution import SuperResolution, enlarge
 
+Model = TypeVar("Model", Generator, SuperResolution)
 GENERATOR, SUPER_RESOLUTION = ASSETS / "generator", ASSETS / "super-resolution"
 CANDIDATES = 24  # drawn for each diagnosis
 KEPT = 3
@@ -105,19 +109,10 @@ def write_examples(
 def candidates(generator: Path, super_resolution: Path, seed: int, out: Path) -> tuple[Tensor, Tensor]:
     """``CANDIDATES`` of each diagnosis in turn, small (N, 3, 64, 64) and large (N, 3, 256, 256), with 8-bit values: of
     HAM10000's kind without a frame. Takes up what ``out/.drawn.pt`` has."""
-    for folder in (generator, super_resolution):
-        if not (folder / "model.safetensors").is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no weights. Ours come with the repository, not with the package: give the folders "
-                "that `purifier train` wrote with --generator and --super-resolution."
-            )
+    draws, enlarges = trained(Generator, generator), trained(SuperResolution, super_resolution)
     out.mkdir(parents=True, exist_ok=True)
     kept = out / ".drawn.pt"
     drawn = torch.load(kept) if kept.exists() else []
-    draws, enlarges = (
-        kind.from_pretrained(folder).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        for kind, folder in ((Generator, generator), (SuperResolution, super_resolution))
-    )
     for index in tqdm(range(len(drawn), len(LABELS)), unit="diagnosis"):
         random = torch.Generator().manual_seed(seed * 1000 + index)
         y = torch.full((CANDIDATES,), index)
@@ -129,6 +124,17 @@ def candidates(generator: Path, super_resolution: Path, seed: int, out: Path) ->
         torch.save(drawn, kept)
     small, large = zip(*drawn, strict=True)
     return torch.cat(small), torch.cat(large)
+
+
+def trained(kind: type[Model], folder: Path) -> Model:
+    """The model of a folder, ready to draw. Raises ``FileNotFoundError`` where it holds no weights."""
+    if not (folder / "model.safetensors").is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no weights. Ours come with the repository, not with the package: give the folders that "
+            "`purifier train` wrote with --generator and --super-resolution."
+        )
+    with contextlib.redirect_stdout(sys.stderr):  # where it says which weights it reads
+        return kind.from_pretrained(folder).eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def nearness(small: Tensor, training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[float, Tensor]:

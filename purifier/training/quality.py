@@ -34,7 +34,7 @@ from purifier.files import begin, digest_of_file, write_atomically
 from purifier.pictures.files import quantise, to_picture
 from purifier.pyramid import resample
 from purifier.training.classifier import imagenet_network, normalised
-from purifier.training.examples import ALIKE, GENERATOR, GUIDANCE
+from purifier.training.examples import ALIKE, GENERATOR, GUIDANCE, trained
 from purifier.training.generator import SIDE, Generator, draw, origins_of
 
 PER_CLASS = 150  # held-out pictures of each diagnosis, as far as there are
@@ -102,7 +102,7 @@ def measure_quality(
 
 def drawn_for(folder: Path, y: Tensor, origins: Tensor, seed: int, path: Path) -> Tensor:
     """A picture (N, 3, 64, 64) with 8-bit values for each diagnosis and origin (N,); takes up what ``path`` has."""
-    model = Generator.from_pretrained(folder).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    model = trained(Generator, folder)
     parts = torch.load(path, weights_only=True) if path.exists() else []
     batches = list(zip(y.split(BATCH), origins.split(BATCH), strict=True))
     for i in tqdm(range(len(parts), len(batches)), desc=path.stem):
