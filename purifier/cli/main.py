@@ -191,7 +191,9 @@ def _parser() -> argparse.ArgumentParser:
     examples.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
     examples.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
     for name in ("generator", "super-resolution"):
-        examples.add_argument(f"--{name}", type=Path, help="folder of its weights (default: the bundled ones)")
+        examples.add_argument(
+            f"--{name}", help="folder of its weights, or hf-hub:OWNER/NAME (default: the bundled ones)"
+        )
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
     examples.set_defaults(run=_examples)
@@ -199,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     quality = commands.add_parser("quality", help="measure how good a trained generator's pictures are")
     quality.add_argument("--data", type=Path, required=True, help="what it was trained on, ISIC 2019")
     quality.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
-    quality.add_argument("--generator", type=Path, help="folder of its weights (default: the bundled one)")
+    quality.add_argument("--generator", help="folder of its weights, or hf-hub:OWNER/NAME (default: the bundled one)")
     quality.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     quality.add_argument("--seed", type=int, default=0)
     quality.set_defaults(run=_quality)

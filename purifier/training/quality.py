@@ -34,7 +34,7 @@ from purifier.files import begin, digest_of_file, write_atomically
 from purifier.pictures.files import quantise, to_picture
 from purifier.pyramid import resample
 from purifier.training.classifier import imagenet_network, normalised
-from purifier.training.examples import ALIKE, GENERATOR, GUIDANCE, trained
+from purifier.training.examples import ALIKE, GENERATOR, GUIDANCE, trained, weights_of
 from purifier.training.generator import SIDE, Generator, draw, origins_of
 
 PER_CLASS = 150  # held-out pictures of each diagnosis, as far as there are
@@ -47,13 +47,13 @@ NEIGHBOURS = 3  # whose distance is a picture's radius
 
 
 def measure_quality(
-    data: Path, out: Path, *, thumbnails: Path, generator: Path = GENERATOR, seed: int = 0
+    data: Path, out: Path, *, thumbnails: Path, generator: str | Path = GENERATOR, seed: int = 0
 ) -> dict[str, dict]:
     """Draw a picture for each of at most ``PER_CLASS`` held-out ones of a diagnosis, of the same diagnosis and origin,
     and ``SHEET`` of each diagnosis of HAM10000's kind; compare both with real ones, and write what is found to
     ``out/quality.json``, the latter to ``out/sheets``, and those that come nearest to a training picture, above it, to
     ``out/neighbours.png`` (by pixels, then by features). What is drawn is kept in ``out`` and not drawn again.
-    ``data`` and ``thumbnails`` are what the generator was trained on, ``generator`` is its folder.
+    ``data`` and ``thumbnails`` are what the generator was trained on, ``generator`` is what ``trained`` takes.
 
     Returned are, of the ``drawn`` pictures and of as many ``training`` ones, ``compared`` with held-out ones; the
     balanced accuracy on held-out pictures that is ``learnt`` from ``SHEET`` of each diagnosis; and the share of drawn
@@ -61,7 +61,7 @@ def measure_quality(
     """
     held_out = choose_up_to(read_isic2019(data, "val") + read_isic2019(data, "test"), PER_CLASS, seed)
     training = read_isic2019(data, "train") + [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)]
-    weights = digest_of_file(generator / "model.safetensors")
+    weights = digest_of_file(weights_of(generator))
     begin(out, {"seed": seed, "weights": weights, "images": [sample.image for sample in held_out]})
     real, known = (read_pixels(samples, SIDE) / 255 for samples in (held_out, training))
     y, origins = label_indices(held_out), origins_of(held_out, (real * 255).byte())
@@ -100,7 +100,7 @@ def measure_quality(
     return found
 
 
-def drawn_for(folder: Path, y: Tensor, origins: Tensor, seed: int, path: Path) -> Tensor:
+def drawn_for(folder: str | Path, y: Tensor, origins: Tensor, seed: int, path: Path) -> Tensor:
     """A picture (N, 3, 64, 64) with 8-bit values for each diagnosis and origin (N,); takes up what ``path`` has."""
     model = trained(Generator, folder)
     parts = torch.load(path, weights_only=True) if path.exists() else []

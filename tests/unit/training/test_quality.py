@@ -1,5 +1,6 @@
 import json
 
+import pytest
 import torch
 from PIL import Image
 
@@ -7,6 +8,7 @@ from purifier.cli.main import main
 from purifier.evaluation.datasets import LABELS
 from purifier.training import quality
 from purifier.training.generator import Generator
+from tests.helpers.hub import Client, Hub, commit
 
 
 def seeded(seed=0):
@@ -70,3 +72,14 @@ def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkey
     assert sizes == {(66, 66)} and Image.open(tmp_path / "out/neighbours.png").size == (2 * 65 + 1, 4 * 65 + 1)
     before = (tmp_path / "out/sheets.pt").stat().st_mtime_ns
     assert main(command) == 0 and (tmp_path / "out/sheets.pt").stat().st_mtime_ns == before
+
+
+def test_a_generator_is_loaded_from_the_hub_by_its_commit(tmp_path):
+    torch.manual_seed(0)
+    model, folder = Generator(widths=(32, 32, 32)), tmp_path / "generator"
+    model.save_pretrained(folder)
+    with Hub({"someone/generator": {"main": folder}}) as hub, Client(hub.url, tmp_path / "home") as client:
+        total = pytest.approx(sum(p.double().sum().item() for p in model.parameters()))
+        assert client("generator", "hf-hub:someone/generator") == total
+        assert client("generator", f"hf-hub:someone/generator@{commit(folder)}") == total
+        assert "no repository someone/other" in client("generator", "hf-hub:someone/other")["message"]
