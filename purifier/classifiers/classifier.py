@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from purifier.classifiers.hub import CONFIG, METRICS, PREPROCESSOR, WEIGHTS, Progress, download, read_config
 from purifier.classifiers.labels import KEYS, read_labels
+from purifier.classifiers.mixed import MEMBERS, MIXED, Mixing, Mixture, refuse_other_labels
 from purifier.classifiers.preparation import of_timm
 from purifier.classifiers.taxonomy import code_of
 from purifier.classifiers.transformers_format import (
@@ -30,7 +31,7 @@ from purifier.classifiers.transformers_format import (
     transformers_labels,
     what_it_does,
 )
-from purifier.classifiers.weights import differences, few, read_weights, refuse_kinds, weight_files
+from purifier.classifiers.weights import differences, few, read_weights, refuse_kinds, weight_files, write_weights
 from purifier.files import ASSETS, check_bundled
 from purifier.pipeline import Purifier
 from purifier.pixels import check_pixels
@@ -75,7 +76,7 @@ class Calibration:
 
 
 class Classifier(nn.Module):
-    """A timm network that takes pixels: (B, 3, H, W) in [0, 1] to logits (B, len(labels)).
+    """A timm network, or a mixture of two, that takes pixels: (B, 3, H, W) in [0, 1] to logits (B, len(labels)).
 
     ``labels`` are ISIC 2019 codes where the weights' own labels could be mapped, else those labels as they are.
     Outputs that mean the same diagnosis become one, with the sum of their probabilities.
@@ -122,6 +123,8 @@ class Classifier(nn.Module):
         Wherever it was loaded from, and whatever has happened to the files since.
         """
         said = [self.labels, self.outputs, asdict(self.preparation), asdict(self.calibration)]
+        if isinstance(network := self.network, Mixture):
+            said += [asdict(network.mixing), network.accurate.digest(), network.robust.digest()]
         found = hashlib.sha256(json.dumps(said).encode())
         for name, value in [*self.named_buffers(), *self.named_parameters()]:
             found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -186,9 +189,10 @@ def load_classifier(
 ) -> Classifier:
     """Load a bundled name, ``local-dir:path`` or ``hf-hub:owner/name@revision``, ready to use on ``device``.
 
-    The weights must be safetensors, in one file or in parts, in timm's format or, with that library installed, in
-    transformers' format; they are never unpickled. What is not bundled is shown a grey picture, which it must classify.
-    Bundled and Hub classifiers are loaded once for each device and then shared, between threads too: do not move them.
+    The weights must be safetensors, in one file or in parts, in timm's format, in that of ``write_mixture`` or, with
+    that library installed, in transformers' format; they are never unpickled. What is not bundled is shown a grey
+    picture, which it must classify. Bundled and Hub classifiers are loaded once for each device and then shared,
+    between threads too: do not move them.
     ``progress`` is told of the bytes that a download has brought, and of how many. Raises ``FileNotFoundError`` for
     what is not there, ``NotADirectoryError`` for a file in a folder's place, ``ConnectionError`` where the Hub cannot
     be reached, ``PermissionError`` for gated repositories and what may not be opened, ``ValueError`` for names and
@@ -229,11 +233,17 @@ def digest_of(folder: Path) -> str:
 
 @cached(LRUCache(SHARED), key=lambda name, device, progress: (name, device), condition=Condition())
 def _load_shared(name: str, device: torch.device, progress: Progress | None) -> Classifier:
+    folder = _fetch(name, progress)
+    source = f"{name.partition('@')[0]}@{folder.name}" if name.startswith("hf-hub:") else name
+    return _load_folder(folder, source).to(device)
+
+
+def _fetch(name: str, progress: Progress | None = None) -> Path:
+    """Where any name's files lie on this machine, downloaded where it is one of the Hub."""
     kind, _, rest = name.partition(":")
     if kind == "hf-hub" and rest:
-        folder = download(rest, lambda folder: _further_files(folder, rest), progress)
-        return _load_folder(folder, f"hf-hub:{rest.partition('@')[0]}@{folder.name}").to(device)
-    return _load_folder(folder_of(name), name).to(device)
+        return download(rest, lambda folder: _further_files(folder, rest), progress)
+    return folder_of(name)
 
 
 def _further_files(folder: Path, source: str) -> list[str]:
@@ -266,12 +276,10 @@ def _load(folder: Path, source: str) -> Classifier:
         calibration = replace(calibration, alarm=None)  # it was made with other weights
     processor = read_config(folder, source, PREPROCESSOR) if in_transformers_format(config) else None
     weights, whole = read_weights(weight_files(folder, source), source)
-    try:
-        network = _timm_network(folder, config, weights) if processor is None else load_model(config, weights)
-    except Exception as error:  # timm, torch and transformers each raise their own for what does not fit together
-        raise UserError(
-            "The weights of {source} do not fit its config.json: {reason}", source=source, reason=str(error)
-        ) from error
+    if MIXED in config:
+        network = _mixture(config[MIXED], weights, source)
+    else:
+        network = _network(folder, config, weights, source)
     state = network.state_dict()
     refuse_kinds({n: kind for n, kind in whole.items() if n in state and state[n].is_floating_point()}, source)
     if processor is not None:
@@ -281,6 +289,32 @@ def _load(folder: Path, source: str) -> Classifier:
     if folder.parent != MODELS:  # those are known
         _try_out(classifier, len(labels))
     return classifier
+
+
+def _network(folder: Path, config: dict, weights: dict[str, Tensor], source: str) -> nn.Module:
+    """The network that a folder's config describes, with these weights."""
+    try:
+        return load_model(config, weights) if in_transformers_format(config) else _timm_network(folder, config, weights)
+    except Exception as error:  # timm, torch and transformers each raise their own for what does not fit together
+        raise UserError(
+            "The weights of {source} do not fit its config.json: {reason}", source=source, reason=str(error)
+        ) from error
+
+
+def _mixture(config: dict, weights: dict[str, Tensor], source: str) -> Mixture:
+    """The mixture whose members' configs and numbers these are, with the weights of both."""
+    members = []
+    for kind in MEMBERS:
+        prefix, of = f"{kind}.network.", f"{source} ({kind})"
+        own = {name.removeprefix(prefix): weights.pop(name) for name in list(weights) if name.startswith(prefix)}
+        with TemporaryDirectory() as folder:
+            (Path(folder) / CONFIG).write_text(json.dumps(config[kind]), encoding="utf-8")
+            network = _network(Path(folder), config[kind], own, of)
+        members.append(Classifier(network, _timm_labels(config[kind], of), of))
+    if weights:
+        reason = f"they have unknown {few(weights)}"
+        raise UserError("The weights of {source} do not fit its config.json: {reason}", source=source, reason=reason)
+    return Mixture(*members, _mixing(config, source))
 
 
 @contextmanager
@@ -360,9 +394,36 @@ def _try_out(classifier: Classifier, count: int) -> None:
 
 
 def _labels(config: dict, source: str) -> list[str]:
-    """The labels, after a look at whether this is a classifier of timm's or transformers'."""
-    if in_transformers_format(config):
-        return transformers_labels(config, source)
+    """The labels, after a look at whether this is a classifier of timm's, transformers' or a mixture."""
+    if MIXED in config:
+        return _mixed_labels(config[MIXED], source)
+    return transformers_labels(config, source) if in_transformers_format(config) else _timm_labels(config, source)
+
+
+def _mixed_labels(config: dict, source: str) -> list[str]:
+    """The labels that both members of a mixture have, after a look at everything in its config."""
+    _mixing(config, source)
+    of_both = []
+    for kind in MEMBERS:
+        labels = _timm_labels(config[kind], f"{source} ({kind})")
+        of_both.append(list(dict.fromkeys(map(code_of, labels))))
+    refuse_other_labels(*of_both, source)
+    return of_both[0]
+
+
+def _mixing(config: dict, source: str) -> Mixing:
+    """The numbers of a mixture, after a look at whether it names its members."""
+    try:
+        if not isinstance(config, dict) or not all(isinstance(config.get(kind), dict) for kind in MEMBERS):
+            raise ValueError("it must hold the config.json of an accurate and of a robust member.")
+        return built(Mixing, {name: value for name, value in config.items() if name not in MEMBERS})
+    except ValueError as error:
+        raise UserError(
+            "mixed in the config.json of {source} holds what is not known: {reason}", source=source, reason=str(error)
+        ) from error
+
+
+def _timm_labels(config: dict, source: str) -> list[str]:
     architecture, inner = config.get("architecture"), config.get("pretrained_cfg", config)
     if not isinstance(architecture, str) or not timm.is_model(architecture):
         raise UserError(
@@ -398,6 +459,26 @@ def _calibration(config: dict, source: str) -> Calibration:
             source=source,
             reason=str(error),
         ) from error
+
+
+def write_mixture(folder: Path, accurate: str, robust: str, mixing: Mixing) -> None:
+    """Write a classifier that mixes two others, which may have any names, into a folder that needs neither afterwards.
+
+    Raises ``ValueError`` for members that are not in timm's format, or do not know the same diagnoses in one order.
+    """
+    names = dict(zip(MEMBERS, (accurate, robust), strict=True))
+    configs = {kind: read_config(_fetch(name), name) for kind, name in names.items()}
+    for kind, name in names.items():
+        if "architecture" not in configs[kind]:
+            raise ValueError(f"{name} is not in timm's format, and nothing else can be mixed.")
+        configs[kind].pop(FITTED, None)  # to one member alone
+    members = [load_classifier(name) for name in names.values()]
+    refuse_other_labels(*(member.labels for member in members), str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(folder, Mixture(*members, mixing).state_dict())
+    text = json.dumps({MIXED: {**configs, **asdict(mixing)}})
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+    write_calibration(folder, Calibration(out_of_distribution=members[0].calibration.out_of_distribution))
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:

@@ -32,6 +32,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
+from purifier.classifiers.mixed import MIXED
 from purifier.classifiers.weights import (
     INDEX,
     WEIGHTS,
@@ -330,8 +331,8 @@ def _files(folder: Path) -> dict[str, Path | bytes]:
         raise ValueError(
             f"{folder} has its weights in {file}, and only {WEIGHTS} is published: save them as that file."
         )
-    if "architecture" not in config:
-        raise ValueError(f"{folder} is not in timm's format, and nothing else is published.")
+    if "architecture" not in config and MIXED not in config:
+        raise ValueError(f"{folder} is neither in timm's format nor a mixture, and nothing else is published.")
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder} has no {CARD}: write a model card first, with a license in its front matter.")
     files = {file: folder / file for file in (CONFIG, WEIGHTS, METRICS) if (folder / file).is_file()}
@@ -347,10 +348,11 @@ def _completed_card(folder: Path) -> str:
     said = card.data.to_dict()
     if not said.get("license"):
         raise ValueError(f"{folder / CARD} names no license in a front matter (YAML between two lines of ---).")
-    added = {"library_name": "timm", "pipeline_tag": "image-classification"}
+    library = library_of(read_config(folder, str(folder)))
+    added = {"library_name": library, "pipeline_tag": "image-classification"}
     if (folder / METRICS).is_file():
         try:
-            added = card_metadata(folder.name, json.loads((folder / METRICS).read_bytes())).to_dict()
+            added = card_metadata(folder.name, json.loads((folder / METRICS).read_bytes()), library).to_dict()
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / METRICS} is not what `purifier card` writes: {error!r}.") from error
         said.pop("model-index", None)
@@ -358,8 +360,13 @@ def _completed_card(folder: Path) -> str:
     return str(card)
 
 
-def card_metadata(name: str, metrics: dict) -> ModelCardData:
-    """The front matter for the card of a classifier trained here, ``metrics`` as the Hub's model-index."""
+def library_of(config: dict) -> str:
+    """What loads a classifier that is published, by the Hub's name."""
+    return "lesion-purifier" if MIXED in config else "timm"
+
+
+def card_metadata(name: str, metrics: dict, library: str = "timm") -> ModelCardData:
+    """The front matter for the card of a classifier made here, ``metrics`` as the Hub's model-index."""
     clean = metrics["clean"]
     pictures = f"{clean['images']} clean pictures"
     results = [
@@ -374,7 +381,7 @@ def card_metadata(name: str, metrics: dict) -> ModelCardData:
         results.append(_result("accuracy", f"Accuracy, {attack}: purified", result["attacked_purified"]))
     return ModelCardData(
         model_name=name,
-        library_name="timm",
+        library_name=library,
         pipeline_tag="image-classification",
         license="cc-by-nc-4.0",
         datasets=["isic2019"],

@@ -39,9 +39,10 @@ class Preparation:
     """How pictures of any size become what a network takes.
 
     ``fit`` says how a picture meets ``target``: "squash" makes it that size, "shortest" makes its shorter side as long
-    as the target's first, "cover" and "contain" keep its proportions and fill the target or fit into it. Then the
-    middle of ``crop`` pixels is left, padded with ``fill`` where there is less; all of it where that is None. An odd
-    pixel is rounded up or down as ``round`` does it, or always cut below and to the right where ``floor``.
+    as the target's first, "cover" and "contain" keep its proportions and fill the target or fit into it, and "keep"
+    leaves it as large as it is. Then the middle of ``crop`` pixels is left, padded with ``fill`` where there is less;
+    all of it where that is None. An odd pixel is rounded up or down as ``round`` does it, or always cut below and to
+    the right where ``floor``.
     """
 
     target: tuple[int, int]
@@ -60,6 +61,8 @@ class Preparation:
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """The size before the crop of a picture of this size."""
+        if self.fit == "keep":
+            return height, width
         if self.fit == "squash":
             return self.target
         if self.fit == "shortest":

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from purifier.texts import UserError
@@ -134,6 +135,12 @@ def read_weights(files: list[Path], source: str) -> tuple[dict[str, Tensor], dic
             "The weights of {source} hold NaN or infinite values in {names}.", source=source, names=few(broken)
         )
     return weights, whole
+
+
+def write_weights(folder: Path, weights: dict[str, Tensor]) -> None:
+    """Write a folder's model.safetensors."""
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def refuse_kinds(kinds: dict[str, str], source: str) -> None:

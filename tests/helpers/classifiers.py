@@ -26,13 +26,12 @@ def save(folder: Path, *, seed: int = 0, config: dict | None = None, **pretraine
     return network
 
 
-def save_small(folder):
-    """A random classifier of seven diagnoses in timm's format, much smaller than any that people use."""
-    torch.manual_seed(0)
-    network = timm.create_model("resnet10t", num_classes=7, channels=(8, 8, 8, 16)).eval()
-    network.pretrained_cfg.update(input_size=(3, 64, 64), crop_pct=1.0)
-    names = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
-    config = {"num_classes": 7, "label_names": names}
+def save_small(folder, *, seed=0, labels=HAM10000, **pretrained):
+    """A random classifier in timm's format, much smaller than any that people use."""
+    torch.manual_seed(seed)
+    network = timm.create_model("resnet10t", num_classes=len(labels), channels=(8, 8, 8, 16)).eval()
+    network.pretrained_cfg.update({"input_size": (3, 64, 64), "crop_pct": 1.0, **pretrained})
+    config = {"num_classes": len(labels), "label_names": list(labels)}
     timm.models.save_for_hf(network, str(folder), model_config=config, safe_serialization=True)
     return folder
 

@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from purifier.classifiers import hub as hub_module
-from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_classifier
+from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_classifier, write_mixture
 from purifier.classifiers.hub import PUBLIC, card_metadata, download, publish
+from purifier.classifiers.mixed import Mixing
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.classifiers.weights import INDEX
 from purifier.ui import actions
@@ -216,7 +217,7 @@ def spoil(folder, kind):
     [
         ("no config", "no config.json"),
         ("pickle", "no model.safetensors"),
-        ("transformers", "not in timm's format"),
+        ("transformers", "neither in timm's format nor a mixture"),
         ("no card", "no README.md"),
         ("no front matter", "names no license"),
         ("no license", "names no license"),
@@ -244,6 +245,31 @@ def test_a_folder_of_one_s_own_keeps_what_its_card_says(client, hub, tmp_path):
     card = ModelCard.load(published / "README.md")
     assert (card.data.license, card.data.datasets, card.data.library_name) == ("mit", ["mine"], "timm")
     assert card.data.eval_results is None and card.text == "# Mine\n"
+
+
+def test_a_mixture_is_published_and_loaded_as_any_classifier(client, hub, tmp_path):
+    mixing, folder = Mixing(share=0.6, scale=2.0, power=2.0, clamp=-0.5), tmp_path / "both"
+    write_mixture(folder, *(f"local-dir:{save_small(tmp_path / name, seed=i)}" for i, name in enumerate("ab")), mixing)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# Both\n", encoding="utf-8")
+    done = log_in(client)(f"local-dir:{folder}", "someone/both")
+    assert done["code"] == 0, done["err"]
+    published = hub.repositories["someone/both"]["main"]
+    assert ModelCard.load(published / "README.md").data.library_name == "lesion-purifier"
+    loaded, size = client("load", "hf-hub:someone/both"), (folder / "model.safetensors").stat().st_size
+    assert loaded["sum"] == weights_sum(load_classifier(f"local-dir:{folder}"))
+    assert loaded["source"] in done["out"] and {total for _, total in loaded["progress"]} == {size}
+    assert "Classifier: hf-hub:someone/both@" in unescape(client("page", "hf-hub:someone/both")[-1])
+
+
+def test_a_mixture_that_cannot_be_used_is_refused_before_its_weights_are_downloaded(client, hub, tmp_path):
+    folder = tmp_path / "spoilt"
+    mixing = Mixing(share=0.6, scale=2.0, power=2.0, clamp=-0.5)
+    write_mixture(folder, *(f"local-dir:{save_small(tmp_path / name)}" for name in "ab"), mixing)
+    config = (folder / "config.json").read_text(encoding="utf-8")
+    (folder / "config.json").write_text(config.replace('"share": 0.6', '"share": 6'), encoding="utf-8")
+    hub.repositories["someone/spoilt"] = {"main": folder}
+    assert "share from 0 to 1" in client("load", "hf-hub:someone/spoilt")["message"]
+    assert not any("spoilt" in path and "safetensors" in path for path in hub.requests)
 
 
 def metrics():

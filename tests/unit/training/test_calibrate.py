@@ -22,8 +22,10 @@ from purifier.classifiers.classifier import (
     digest_of,
     load_classifier,
     write_calibration,
+    write_mixture,
 )
 from purifier.classifiers.hub import ModelCard
+from purifier.classifiers.mixed import Mixing
 from purifier.cli.main import main
 from purifier.evaluation import art, masking, ood
 from purifier.evaluation.datasets import LABELS, read_isic2019
@@ -36,7 +38,7 @@ from purifier.pipeline import Purifier
 from purifier.runs import Settings
 from purifier.training import card
 from purifier.training.calibrate import abstention_threshold, calibrate, fit_temperature
-from tests.helpers.classifiers import Brightness, fake_classifier
+from tests.helpers.classifiers import Brightness, fake_classifier, save_small
 from tests.helpers.pictures import lesion_like
 
 
@@ -247,10 +249,9 @@ def test_the_check_s_former_name_in_a_config_is_read(folder):
     assert load_classifier(f"local-dir:{folder}").calibration.out_of_distribution == check
 
 
-def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
-    folder, small_isic2019, tmp_path, monkeypatch, capsys
-):
-    calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
+@pytest.fixture
+def write(folder, small_isic2019, tmp_path, monkeypatch):
+    """Writes the card of a name for weights in a folder, from few pictures; returns its metrics and its text."""
     monkeypatch.setattr(ood, "MADE", 1)
     monkeypatch.setattr(ood, "CROPS", 0)
     monkeypatch.setattr(module, "MODELS", tmp_path / "models")
@@ -264,10 +265,20 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
         "SURROGATE": f"local-dir:{folder}",
     }.items():
         monkeypatch.setattr(card, name, value)
-    command = ["card", "--classifier", "robust", "--weights", str(folder), "--data", str(small_isic2019)]
-    assert main([*command, "--per-class", "1"]) == 0
-    metrics = json.loads((tmp_path / "models/robust/metrics.json").read_text(encoding="utf-8"))
-    text = (tmp_path / "models/robust/README.md").read_text(encoding="utf-8")
+
+    def written(name, weights):
+        command = ["card", "--classifier", name, "--weights", str(weights), "--data", str(small_isic2019)]
+        assert main([*command, "--per-class", "1"]) == 0
+        made = tmp_path / "models" / name
+        metrics = json.loads((made / "metrics.json").read_text(encoding="utf-8"))
+        return metrics, (made / "README.md").read_text(encoding="utf-8")
+
+    return written
+
+
+def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(folder, small_isic2019, write, capsys):
+    calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
+    metrics, text = write("robust", folder)
     test = read_isic2019(small_isic2019, "test")
     diagnoses = len({sample.label for sample in test})
     assert metrics["clean"]["images"] == len(test) and metrics["robust"]["4"]["images"] == diagnoses
@@ -295,6 +306,18 @@ def test_a_card_tells_what_was_measured_and_the_report_sets_cards_side_by_side(
     assert (
         lines[2].startswith("| `robust` |") and Score.read(metrics["attacked"]["2"]["attacked"]).written() in lines[2]
     )
+
+
+def test_the_card_of_a_mixture_names_its_members_and_its_numbers(folder, small_isic2019, write, tmp_path):
+    calibrate(folder, read_isic2019(small_isic2019, "train"), read_isic2019(small_isic2019, "val"))
+    mixing = Mixing(share=0.6, scale=2.5, power=2.0, clamp=-0.5)
+    other = save_small(tmp_path / "other", labels=LABELS)
+    write_mixture(tmp_path / "both", f"local-dir:{folder}", f"local-dir:{other}", mixing)
+    metrics, text = write("mixed", tmp_path / "both")
+    assert "# mixed: test_resnet and resnet10t on ISIC 2019" in text and "looks at 96 and 64 pixels a side" in text
+    assert "purifier mix" in text and "0.6 of its" in text and "scale 2.5, power 2, clamp -0.5" in text
+    assert "purifier train" not in text and Score.read(metrics["masking"]["square"]).written() in text
+    assert ModelCard(text).data.library_name == "lesion-purifier"
 
 
 def test_a_card_for_an_unknown_name_is_refused(small_isic2019, capsys):

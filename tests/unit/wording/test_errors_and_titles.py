@@ -11,6 +11,7 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import load_classifier
 from purifier.classifiers.hub import missing_file
 from purifier.classifiers.labels import read_labels
+from purifier.classifiers.mixed import refuse_other_labels
 from purifier.classifiers.preparation import of_timm
 from purifier.classifiers.weights import find_weights, refuse_kinds
 from purifier.defences import FAMILIES, get_defence
@@ -106,6 +107,7 @@ WRONG = {
     "a label twice": lambda: read_labels({"labels": ["mel", "mel"]}, 2, "hf-hub:owner/name"),
     "labels without numbers": lambda: read_labels({"id2label": {"a": "mel", "b": "nv"}}, 2, "hf-hub:owner/name"),
     "a gap": lambda: read_labels({"id2label": {"0": "mel", "2": "nv"}}, 2, "hf-hub:owner/name"),
+    "other labels": lambda: refuse_other_labels(["MEL", "NV"], ["NV", "MEL"], "hf-hub:owner/name"),
     "a pickle": lambda: find_weights(["pytorch_model.bin"], "hf-hub:owner/name"),
     "another format": lambda: find_weights(["model.onnx"], "hf-hub:owner/name"),
     "several weights": lambda: find_weights(["a.safetensors", "b.safetensors"], "hf-hub:owner/name"),
