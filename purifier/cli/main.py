@@ -13,7 +13,7 @@ from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, 
 from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES, OURS
 from purifier.evaluation.attackers import examples
-from purifier.evaluation.settings import BATCH, EPS, TRIALS, Detection, Grid
+from purifier.evaluation.settings import BATCH, EPS, OF_OTHERS, TRIALS, Detection, Grid
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
 
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=Grid.defences,
         metavar="DEFENCE",
-        help=f"none, mdda, {', '.join(FAMILIES)}, art-median, art-tvm, with a number of your own or the tuned one",
+        help=f"none, mdda, {', '.join((*FAMILIES, *OF_OTHERS))}, with a number of your own or the tuned one",
     )
     evaluate.add_argument(
         "--draws", type=int, default=Grid.draws, help="of a random defence's noise (default %(default)s)"
@@ -199,10 +199,20 @@ def _parser() -> argparse.ArgumentParser:
     examples.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
     examples.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
     for name in ("generator", "super-resolution"):
-        examples.add_argument(f"--{name}", type=Path, help="folder of its weights (default: the bundled ones)")
+        examples.add_argument(
+            f"--{name}", help="folder of its weights, or hf-hub:OWNER/NAME (default: the bundled ones)"
+        )
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
     examples.set_defaults(run=_examples)
+
+    quality = commands.add_parser("quality", help="measure how good a trained generator's pictures are")
+    quality.add_argument("--data", type=Path, required=True, help="what it was trained on, ISIC 2019")
+    quality.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
+    quality.add_argument("--generator", help="folder of its weights, or hf-hub:OWNER/NAME (default: the bundled one)")
+    quality.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
+    quality.add_argument("--seed", type=int, default=0)
+    quality.set_defaults(run=_quality)
 
     publish = commands.add_parser("publish", help="upload a classifier with its model card to the Hugging Face Hub")
     publish.add_argument("name", metavar="NAME", help="bundled name or local-dir:PATH")
@@ -448,6 +458,14 @@ def _examples(options: argparse.Namespace) -> None:
     models = dict(generator=options.generator, super_resolution=options.super_resolution)
     given = {name: folder for name, folder in models.items() if folder is not None}
     write_examples(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
+
+
+def _quality(options: argparse.Namespace) -> None:
+    from purifier.training.quality import measure_quality
+
+    given = {} if options.generator is None else {"generator": options.generator}
+    found = measure_quality(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
+    print(json.dumps(found, indent=2))
 
 
 def _publish(options: argparse.Namespace) -> None:

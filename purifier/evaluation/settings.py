@@ -30,7 +30,13 @@ def _art_tvm(x: Tensor, norm: float, generator: Generator | None) -> Tensor:
     return art.total_variation(x, norm, generator)
 
 
-OF_ART: dict[str, Family] = {
+def _diffpure(x: Tensor, sigma: float, generator: Generator | None) -> Tensor:
+    from purifier.evaluation.diffpure import diffpure  # its import takes seconds
+
+    return diffpure(x, sigma / 255, generator)
+
+
+OF_OTHERS: dict[str, Family] = {
     "art-median": Family(
         short="ART's SpatialSmoothing", title="ART's SpatialSmoothing, {number} pixels a side",
         function=_art_median, exact=False, whole=True, low=2, high=31, default=3, values=(2, 3, 4, 5, 7),
@@ -38,6 +44,10 @@ OF_ART: dict[str, Family] = {
     "art-tvm": Family(
         short="ART's TotalVarMin", title="ART's TotalVarMin, lambda {number}",
         function=_art_tvm, exact=False, random=True, low=0, high=10, default=0.3, values=(0.1, 0.3, 0.5),
+    ),
+    "diffpure": Family(
+        short="DiffPure", title="DiffPure, noise of {number}/255",
+        function=_diffpure, random=True, low=1, high=128, default=16, values=(4, 8, 16, 24, 32, 48),
     ),
 }  # fmt: skip
 
@@ -103,10 +113,10 @@ def check_eps(eps: Sequence[float]) -> None:
 
 
 def families_with(name: str) -> dict[str, Family]:
-    """The families of ours and, where a defence of theirs is asked for, of ART's."""
-    return {**FAMILIES, **OF_ART} if name.startswith("art-") else FAMILIES
+    """Ours and, where a defence of theirs is asked for, those that need a library or models that few have."""
+    return {**FAMILIES, **OF_OTHERS} if name.startswith(tuple(OF_OTHERS)) else FAMILIES
 
 
 def find_defence(name: str) -> Defence:
-    """A defence of ours or of ART's."""
+    """A defence of any family, by its name."""
     return get_defence(name, families=families_with(name))

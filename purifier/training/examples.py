@@ -1,20 +1,26 @@
 """Example pictures for the page: drawn by our own generator, and at four times the size by our super-resolution."""
 
+import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from purifier.classifiers.classifier import SURROGATE, Classifier, load_classifier
+from purifier.classifiers.hub import WEIGHTS, download
 from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, read_isic2019, read_pixels
 from purifier.files import ASSETS
 from purifier.pictures.files import quantise, to_picture
 from purifier.training.generator import ORIGINS, SIDE, Generator, draw, without_black_corners
 from purifier.training.super_resolution import SuperResolution, enlarge
 
+Model = TypeVar("Model", Generator, SuperResolution)
 GENERATOR, SUPER_RESOLUTION = ASSETS / "generator", ASSETS / "super-resolution"
+HUB = "hf-hub:"
 CANDIDATES = 24  # drawn for each diagnosis
 KEPT = 3
 GUIDANCE = 1.5
@@ -48,13 +54,13 @@ def write_examples(
     out: Path,
     *,
     thumbnails: Path,
-    generator: Path = GENERATOR,
-    super_resolution: Path = SUPER_RESOLUTION,
+    generator: str | Path = GENERATOR,
+    super_resolution: str | Path = SUPER_RESOLUTION,
     seed: int = 0,
 ) -> None:
     """Draw ``CANDIDATES`` pictures of every diagnosis, keep ``KEPT`` by the rule that ``SOURCES`` states, and write
     them and ``SOURCES.md`` to ``out``. ``data`` and ``thumbnails`` are what the models were trained on; the next two
-    are their folders. What is drawn is kept in ``out/.drawn.pt`` until all is done."""
+    are what ``trained`` takes. What is drawn is kept in ``out/.drawn.pt`` until all is done."""
     small, large = candidates(generator, super_resolution, seed, out)
     y = torch.arange(len(LABELS)).repeat_interleave(CANDIDATES)
     training = read_isic2019(data, "train") + [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)]
@@ -102,22 +108,13 @@ def write_examples(
     (out / ".drawn.pt").unlink()
 
 
-def candidates(generator: Path, super_resolution: Path, seed: int, out: Path) -> tuple[Tensor, Tensor]:
+def candidates(generator: str | Path, super_resolution: str | Path, seed: int, out: Path) -> tuple[Tensor, Tensor]:
     """``CANDIDATES`` of each diagnosis in turn, small (N, 3, 64, 64) and large (N, 3, 256, 256), with 8-bit values: of
     HAM10000's kind without a frame. Takes up what ``out/.drawn.pt`` has."""
-    for folder in (generator, super_resolution):
-        if not (folder / "model.safetensors").is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no weights. Ours come with the repository, not with the package: give the folders "
-                "that `purifier train` wrote with --generator and --super-resolution."
-            )
+    draws, enlarges = trained(Generator, generator), trained(SuperResolution, super_resolution)
     out.mkdir(parents=True, exist_ok=True)
     kept = out / ".drawn.pt"
     drawn = torch.load(kept) if kept.exists() else []
-    draws, enlarges = (
-        kind.from_pretrained(folder).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        for kind, folder in ((Generator, generator), (SuperResolution, super_resolution))
-    )
     for index in tqdm(range(len(drawn), len(LABELS)), unit="diagnosis"):
         random = torch.Generator().manual_seed(seed * 1000 + index)
         y = torch.full((CANDIDATES,), index)
@@ -129,6 +126,27 @@ def candidates(generator: Path, super_resolution: Path, seed: int, out: Path) ->
         torch.save(drawn, kept)
     small, large = zip(*drawn, strict=True)
     return torch.cat(small), torch.cat(large)
+
+
+def trained(kind: type[Model], folder: str | Path) -> Model:
+    """The model of a folder or, as ``hf-hub:owner/name@revision``, of the Hub, ready to draw. Raises
+    ``FileNotFoundError`` where there are no weights, and what ``hub.download`` raises."""
+    with contextlib.redirect_stdout(sys.stderr):  # where it says which weights it reads
+        model = kind.from_pretrained(weights_of(folder).parent)
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def weights_of(folder: str | Path) -> Path:
+    """The file of weights of what ``trained`` takes."""
+    name = str(folder)
+    if name.startswith(HUB):
+        return download(name.removeprefix(HUB), lambda _: []) / WEIGHTS
+    if not (path := Path(folder) / WEIGHTS).is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no weights. Ours come with the repository, not with the package: give the folders that "
+            "`purifier train` wrote, or hf-hub:OWNER/NAME, with --generator and --super-resolution."
+        )
+    return path
 
 
 def nearness(small: Tensor, training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[float, Tensor]:

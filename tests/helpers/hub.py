@@ -233,6 +233,13 @@ def page(name):
     return [update.status for update in change_classifier(name, Session())]
 
 
+def generator(name):
+    from purifier.training.examples import trained
+    from purifier.training.generator import Generator
+
+    return sum(p.double().sum().item() for p in trained(Generator, name).parameters())
+
+
 def command(*arguments):
     from purifier.cli.main import main
 
@@ -256,8 +263,8 @@ for line in sys.stdin:
 class Client:
     """The package with the real client of the Hub, in a process of its own: that reads HF_ENDPOINT when imported.
 
-    ``client("load", name)``, ``client("page", name)`` and ``client("command", "publish", ...)``; the keywords are
-    environment variables, which stay.
+    ``client("load", name)``, ``client("generator", name)``, ``client("page", name)`` and ``client("command", "publish",
+    ...)``; the keywords are environment variables, which stay.
     """
 
     def __init__(self, url: str, home: Path) -> None:

@@ -11,7 +11,7 @@ from purifier.attacks import ATTACKS
 from purifier.classifiers.taxonomy import DIAGNOSES
 from purifier.defences import FAMILIES
 from purifier.evaluation.attackers import KINDS
-from purifier.evaluation.settings import OF_ART
+from purifier.evaluation.settings import OF_OTHERS
 from purifier.lessons import LESSONS
 from purifier.ui import controls
 from purifier.ui.presets import PRESETS
@@ -37,7 +37,7 @@ TABLES = {  # texts that are said by another name than their own
     "attacks.py": [method.title for method in ATTACKS.values()],
     "controls.py": [allowed.name for allowed in vars(controls).values() if isinstance(allowed, controls.Range)],
     "defences.py": [
-        text for family in (*FAMILIES.values(), *OF_ART.values()) for text in (family.title, family.short)
+        text for family in (*FAMILIES.values(), *OF_OTHERS.values()) for text in (family.title, family.short)
     ],
     "lessons.py": [
         text for lesson in LESSONS

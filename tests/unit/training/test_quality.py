@@ -1,0 +1,85 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from purifier.cli.main import main
+from purifier.evaluation.datasets import LABELS
+from purifier.training import quality
+from purifier.training.generator import Generator
+from tests.helpers.hub import Client, Hub, commit
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def features(count, seed=0, spread=1.0):
+    return spread * torch.randn(count, 16, generator=seeded(seed))
+
+
+def test_pictures_of_the_same_kind_are_at_no_distance_and_cover_each_other():
+    found = quality.compared(features(400), features(400, seed=1), seed=0)
+    assert abs(found["kid"]) < 2 * found["kid_deviation"]
+    assert found["precision"] > 0.7 and found["recall"] > 0.7
+    assert found == quality.compared(features(400), features(400, seed=1), seed=0)
+
+
+def test_pictures_of_another_kind_are_far_and_cover_nothing():
+    found = quality.compared(features(400) + 9, features(400, seed=1), seed=0)
+    assert found["kid"] > 10 * found["kid_deviation"] and found["precision"] == found["recall"] == 0
+
+
+def test_what_lacks_variety_has_precision_without_recall():
+    found = quality.compared(features(400, spread=0.2), features(400, seed=1), seed=0)
+    assert found["precision"] > 0.9 > 0.3 > found["recall"]
+
+
+def test_what_is_learnt_is_scored_by_the_mean_over_the_diagnoses():
+    y = torch.arange(8).repeat_interleave(20)
+    x, held_out = (3 * torch.eye(16)[y] + features(len(y), seed) for seed in (0, 1))
+    assert quality.learnt(x, y, held_out, y) > 0.8
+    assert quality.learnt(x, y, held_out, (y + 1) % 8) < 0.1
+    only_first = torch.zeros(160, dtype=torch.long).index_fill(0, torch.arange(150, 160), 1)
+    assert quality.learnt(x, y, 3 * torch.eye(16)[torch.zeros(160, dtype=torch.long)], only_first) == 0.5
+
+
+def test_the_nearest_training_picture_is_found():
+    known = features(600)
+    distances, places = quality.nearest(known[[3, 599]] + 1e-3, known)
+    assert places.tolist() == [3, 599] and distances.max() < 0.01
+
+
+def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkeypatch, capsys):
+    for name, value in dict(PER_CLASS=1, SHEET=1, SUBSET=4, SUBSETS=2, NEIGHBOURS=1, PAIRS=2).items():
+        monkeypatch.setattr(quality, name, value)
+    split = {"train": lambda samples: samples, "val": lambda samples: samples[:4], "test": lambda samples: samples[4:]}
+    everything = quality.read_isic2019(small_isic2019)
+    monkeypatch.setattr(
+        quality, "read_isic2019", lambda folder, split_name="all": split.get(split_name, list)(everything)
+    )
+    torch.manual_seed(0)
+    Generator(widths=(32, 32, 32)).save_pretrained(tmp_path / "generator")
+    command = ["quality", "--data", str(small_isic2019), "--thumbnails", str(small_isic2019)]
+    command += ["--generator", str(tmp_path / "generator"), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "out/quality.json").read_text(encoding="utf-8"))
+    assert printed["training"]["precision"] == 1  # they are the same pictures here
+    assert set(printed["nearer_than_held_out"]) == {"pixels", "features"}
+    sizes = {Image.open(tmp_path / f"out/sheets/{label}.jpg").size for label in LABELS}
+    assert sizes == {(66, 66)} and Image.open(tmp_path / "out/neighbours.png").size == (2 * 65 + 1, 4 * 65 + 1)
+    before = (tmp_path / "out/sheets.pt").stat().st_mtime_ns
+    assert main(command) == 0 and (tmp_path / "out/sheets.pt").stat().st_mtime_ns == before
+
+
+def test_a_generator_is_loaded_from_the_hub_by_its_commit(tmp_path):
+    torch.manual_seed(0)
+    model, folder = Generator(widths=(32, 32, 32)), tmp_path / "generator"
+    model.save_pretrained(folder)
+    with Hub({"someone/generator": {"main": folder}}) as hub, Client(hub.url, tmp_path / "home") as client:
+        total = pytest.approx(sum(p.double().sum().item() for p in model.parameters()))
+        assert client("generator", "hf-hub:someone/generator") == total
+        assert client("generator", f"hf-hub:someone/generator@{commit(folder)}") == total
+        assert "no repository someone/other" in client("generator", "hf-hub:someone/other")["message"]
