@@ -3,11 +3,13 @@ verdict."""
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from purifier.alarm import Alarm
 from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
+from purifier.figures import heat_colours
 from purifier.pictures.files import quantise
 from purifier.readings import Reading, is_out_of_distribution, is_right
 from purifier.runs import amplified
@@ -15,8 +17,9 @@ from purifier.templates import Markup, macros, say_html
 from purifier.ui.session import Session
 from purifier.ui.status import status
 from purifier.ui.updates import Update
+from purifier.ui.view import within
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, facts, suspicion
+from purifier.wording.readings import agreement, change, diagnosis, facts, suspicion
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -43,6 +46,7 @@ def drawn(session: Session, classifier: Classifier) -> Update:
         purified_card=_card("purified", session.purified, readings, session, say("Press Purify it."), alarm),
         attacked_old="",
         purified_old="",
+        looking=session.heat is not None,
         about=Markup('<p class="lp-note">{}</p>').format(_how_good(session.classifier)),
         theatre="",
         report="",
@@ -88,7 +92,33 @@ def _card(
         note=" ".join(notes),
         classifier=session.classifier,
         alarm="" if alarm is None or alarm.attacked is None else suspicion(alarm),
+        heat=None if session.heat is None or x is None else _heat(titles()[name], x, session.heat[name], reading.top),
+        legend=_on_grey(torch.linspace(0, 1, 64).expand(1, 1, 8, 64)) if name == "original" else None,
     )
+
+
+def _heat(title: str, x: Tensor, found: Tensor, label: str) -> tuple[Tensor, str, str]:
+    """The heat map on the picture in grey, its text, and what it is for."""
+    what = within(diagnosis(label))
+    if found.max() == 0:
+        text = say(
+            "{title} picture: the network's last features spoke nowhere for {diagnosis}", title=title, diagnosis=what
+        )
+    else:
+        row, column = divmod(int(found.argmax()), found.shape[-1])
+        text = say(
+            "{title} picture: the network's last features spoke for {diagnosis} most at {across:.0f} % from the left "
+            "and {down:.0f} % from the top",
+            title=title,
+            diagnosis=what,
+            across=100 * (column + 0.5) / found.shape[-1],
+            down=100 * (row + 0.5) / found.shape[-2],
+        )
+    return _on_grey(found, x.mean(dim=1, keepdim=True)), text, say("for {diagnosis}", diagnosis=what)
+
+
+def _on_grey(heat: Tensor, grey: Tensor | float = 0.5) -> Tensor:
+    return quantise((grey + heat_colours(heat)) / 2)
 
 
 def _perturbation(session: Session) -> list[tuple[str, str, Tensor]]:
