@@ -38,8 +38,8 @@ NO_PERSON = (
 )
 DRAWN = '<p class="lp-note">The examples were drawn by a generative model: they are of no patient.</p>'
 NO_PROOF = (
-    '<p class="lp-note">A heat map shows where the network\'s last features spoke for a reading, not why, and not that '
-    "the reading is right: it can look the same when the reading is wrong.</p>"
+    "<p>A heat map shows where the network's last features spoke for a reading, not why, and not that "
+    "the reading is right: for a wrong one it can look the same.</p>"
 )
 NO_CLIPBOARD = "The browser hands over no picture from the clipboard. Press Ctrl+V, or drop a file on the page."
 
