@@ -67,10 +67,12 @@ def test_another_label_and_random_weights_give_another_map(classifier):
     y, other = (torch.tensor([classifier.labels.index(label)]) for label in ("MEL", "NV"))
     found = grad_cam(classifier, x, y)
     assert correlation(found, grad_cam(classifier, x, other)) < 0.5
-    torch.manual_seed(0)
-    randomised = deepcopy(classifier)
-    randomised.network.reset_classifier(len(classifier.labels))
-    assert correlation(found, grad_cam(randomised, x, y)) < 0.5
+    randomised, alike = deepcopy(classifier), []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        randomised.network.reset_classifier(len(classifier.labels))
+        alike.append(correlation(found, grad_cam(randomised, x, y)))
+    assert torch.stack(alike).mean() < 0.5
     assert torch.equal(found, grad_cam(classifier, x, y))
 
 
