@@ -1,7 +1,7 @@
 """The row of cards of 'Try': the original, the attacked and the purified picture, each with its reading, and the
 verdict."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -93,12 +93,20 @@ def _card(
         classifier=session.classifier,
         alarm="" if alarm is None or alarm.attacked is None else suspicion(alarm),
         heat=None if session.heat is None or x is None else _heat(titles()[name], x, session.heat[name], reading.top),
-        legend=_on_grey(torch.linspace(0, 1, 64).expand(1, 1, 8, 64)) if name == "original" else None,
     )
 
 
-def _heat(title: str, x: Tensor, found: Tensor, label: str) -> tuple[Tensor, str, str]:
-    """The heat map on the picture in grey, its text, and what it is for."""
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """Where the classifier looks on a picture, which is in grey, for what; and the colours from 0 to 1 on mid-grey."""
+
+    picture: Tensor
+    alt: str
+    what: str
+    colours: Tensor
+
+
+def _heat(title: str, x: Tensor, found: Tensor, label: str) -> Heat:
     what = within(diagnosis(label))
     if found.max() == 0:
         text = say(
@@ -114,11 +122,12 @@ def _heat(title: str, x: Tensor, found: Tensor, label: str) -> tuple[Tensor, str
             across=100 * (column + 0.5) / found.shape[-1],
             down=100 * (row + 0.5) / found.shape[-2],
         )
-    return _on_grey(found, x.mean(dim=1, keepdim=True)), text, say("for {diagnosis}", diagnosis=what)
-
-
-def _on_grey(heat: Tensor, grey: Tensor | float = 0.5) -> Tensor:
-    return quantise((grey + heat_colours(heat)) / 2)
+    return Heat(
+        picture=quantise((x.mean(dim=1, keepdim=True) + heat_colours(found)) / 2),
+        alt=text,
+        what=say("for {diagnosis}", diagnosis=what),
+        colours=quantise((0.5 + heat_colours(torch.linspace(0, 1, 64).expand(1, 1, 8, 64))) / 2),
+    )
 
 
 def _perturbation(session: Session) -> list[tuple[str, str, Tensor]]:

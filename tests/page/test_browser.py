@@ -539,6 +539,8 @@ def test_axe_finds_no_serious_violation(page, scheme):
 
     page.emulate_media(color_scheme=scheme)
     story(page)
+    page.get_by_label("Where does it look?").check()
+    page.locator(".lp-heat").nth(2).wait_for()
     press(page, "Watch the purification")
     page.locator(".lp-theatre").wait_for()
     open_settings(page, {"light": "Clinician", "dark": "Researcher"}[scheme])

@@ -97,7 +97,7 @@ def test_threads_share_a_network_without_meeting(tmp_path):
     alone = [grad_cam(classifier, x, y) for x in pictures]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda x: (classifier(x), grad_cam(classifier, x, y))[1], pictures))
-    assert all(map(torch.equal, alone, together))
+    assert_close(torch.cat(together), torch.cat(alone), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["test_vit", "test_mambaout", None])

@@ -126,7 +126,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         **PRIVATE,
     )
     watching = update_on(start_watch.click, watch, [session], dict(theatre=theatre, status=said), **PRIVATE)
-    heating = update_on(looking.input, look, [looking, session], shown, **PRIVATE)
+    heating = update_on(looking.input, look, [looking, session], shown, trigger_mode="always_last", **PRIVATE)
     chosen = dict(truth=truth, source=source, **shown)
     opening = update_on(
         page.load,
@@ -138,8 +138,9 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         concurrency_id="read",
         concurrency_limit=None,
     )
-    running = [attacking, purifying, following, watching, heating, opening]
+    running = [attacking, purifying, following, watching, opening]
     stop_on(cancel.click, running, [said])
+    running = [*running, heating]
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
     restart_on(picture.upload, running, choose, [picture, session], chosen)
     paste.click(None, None, said, js=_told("paste.js", lambda: say(NO_CLIPBOARD)), api_visibility="private")
