@@ -35,6 +35,11 @@ def signed_colours(values: Tensor, limit: float) -> Tensor:
     return torch.from_numpy(colormaps["PuOr"](places)[..., :3]).permute(2, 0, 1)[None].float()
 
 
+def heat_colours(values: Tensor) -> Tensor:
+    """(1, 1, H, W) in [0, 1] as colours (1, 3, H, W), perceptually uniform: dark blue at 0, yellow at 1 (viridis)."""
+    return torch.from_numpy(colormaps["viridis"](values[0, 0].numpy())[..., :3]).permute(2, 0, 1)[None].float()
+
+
 def as_svg(figure: Figure) -> str:
     """The figure as SVG to stand in a page: transparent, its black in the page's colour of text."""
     file = io.StringIO()

@@ -108,7 +108,10 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits of pixels in [0, 1] of any size."""
-        logits = self.network(self.prepare(x))
+        return self.merged(self.network(self.prepare(x)))
+
+    def merged(self, logits: Tensor) -> Tensor:
+        """The network's logits (B, K) as those of ``labels``, (B, len(labels))."""
         if len(self.outputs) < logits.shape[1]:
             logits = torch.stack([logits[:, same].logsumexp(dim=1) for same in self.outputs], dim=1)
         return logits

@@ -59,6 +59,16 @@ class Preparation:
         x = x if self.crop is None else self._middle(x, *self.crop)
         return x.flip(-3) if self.flip else x
 
+    def back(self, seen: Tensor, size: tuple[int, int]) -> Tensor:
+        """Values (B, C, h, w) that lie evenly over what the network sees, where that is on a picture of this size:
+        (B, C, *size), interpolated; 0 where the network does not see it."""
+        if self.crop is not None:
+            height, width = self.resized(*size)
+            seen = F.interpolate(seen, self.crop, mode="bilinear")
+            top, left = self._cut_off(height, self.crop[0]), self._cut_off(width, self.crop[1])
+            seen = F.pad(seen, (left, width - self.crop[1] - left, top, height - self.crop[0] - top))
+        return F.interpolate(seen, size, mode="bilinear")
+
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """The size before the crop of a picture of this size."""
         if self.fit == "keep":
@@ -80,11 +90,14 @@ class Preparation:
         if any(lacking):
             fill = torch.tensor(self.fill).to(x).reshape(1, -1, 1, 1)  # pad() knows one value for all channels
             x = F.pad(x - fill, [part for side in lacking for part in (side // 2, side - side // 2)]) + fill
-        top, left = (
-            (side - wanted) // 2 if self.floor else round((side - wanted) / 2)
-            for side, wanted in ((x.shape[-2], height), (x.shape[-1], width))
-        )
+        top, left = self._cut_off(x.shape[-2], height), self._cut_off(x.shape[-1], width)
         return x[..., top : top + height, left : left + width]
+
+    def _cut_off(self, side: int, wanted: int) -> int:
+        """How many pixels lie before the middle; where they lack, how many are put there, negative."""
+        if side < wanted:
+            return -((wanted - side) // 2)
+        return (side - wanted) // 2 if self.floor else round((side - wanted) / 2)
 
 
 def resample(x: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:

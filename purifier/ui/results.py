@@ -1,13 +1,15 @@
 """The row of cards of 'Try': the original, the attacked and the purified picture, each with its reading, and the
 verdict."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from purifier.alarm import Alarm
 from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
+from purifier.figures import heat_colours
 from purifier.pictures.files import quantise
 from purifier.readings import Reading, is_out_of_distribution, is_right
 from purifier.runs import amplified
@@ -15,8 +17,9 @@ from purifier.templates import Markup, macros, say_html
 from purifier.ui.session import Session
 from purifier.ui.status import status
 from purifier.ui.updates import Update
+from purifier.ui.view import within
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, facts, suspicion
+from purifier.wording.readings import agreement, change, diagnosis, facts, suspicion
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -43,6 +46,7 @@ def drawn(session: Session, classifier: Classifier) -> Update:
         purified_card=_card("purified", session.purified, readings, session, say("Press Purify it."), alarm),
         attacked_old="",
         purified_old="",
+        looking=session.heat is not None,
         about=Markup('<p class="lp-note">{}</p>').format(_how_good(session.classifier)),
         theatre="",
         report="",
@@ -88,6 +92,41 @@ def _card(
         note=" ".join(notes),
         classifier=session.classifier,
         alarm="" if alarm is None or alarm.attacked is None else suspicion(alarm),
+        heat=None if session.heat is None or x is None else _heat(titles()[name], x, session.heat[name], reading.top),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """Where the classifier looks on a picture, which is in grey, for what; and the colours from 0 to 1 on mid-grey."""
+
+    picture: Tensor
+    alt: str
+    what: str
+    colours: Tensor
+
+
+def _heat(title: str, x: Tensor, found: Tensor, label: str) -> Heat:
+    what = within(diagnosis(label))
+    if found.max() == 0:
+        text = say(
+            "{title} picture: the network's last features spoke nowhere for {diagnosis}", title=title, diagnosis=what
+        )
+    else:
+        row, column = divmod(int(found.argmax()), found.shape[-1])
+        text = say(
+            "{title} picture: the network's last features spoke for {diagnosis} most at {across:.0f} % from the left "
+            "and {down:.0f} % from the top",
+            title=title,
+            diagnosis=what,
+            across=100 * (column + 0.5) / found.shape[-1],
+            down=100 * (row + 0.5) / found.shape[-2],
+        )
+    return Heat(
+        picture=quantise((x.mean(dim=1, keepdim=True) + heat_colours(found)) / 2),
+        alt=text,
+        what=say("for {diagnosis}", diagnosis=what),
+        colours=quantise((0.5 + heat_colours(torch.linspace(0, 1, 64).expand(1, 1, 8, 64))) / 2),
     )
 
 

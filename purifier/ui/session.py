@@ -29,6 +29,7 @@ class Session:
     purifier: Purifier | None = None  # that made it
     seed: int = 0  # of its noise
     classifier: str = DEFAULT  # the last name that could be loaded
+    heat: dict[str, Tensor] | None = None  # where it looks on each picture, as grad_cam gives it, if that is shown
 
     @property
     def source(self) -> Tensor | None:
@@ -44,8 +45,8 @@ class Session:
         return Run(settings, self.original, self.attacked, self.purified, self.purified_reading, truth=self.truth)
 
     def unpurified(self) -> "Session":
-        """Before its purification."""
-        return replace(self, purified=None, purified_reading=None)
+        """Before its purification, and without the heat maps."""
+        return replace(self, purified=None, purified_reading=None, heat=None)
 
 
 def need_picture(session: Session) -> None:

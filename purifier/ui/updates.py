@@ -27,6 +27,7 @@ class Update:
     purified_card: str = stays()
     attacked_old: str = stays()  # that it was made with other settings
     purified_old: str = stays()
+    looking: bool = stays()  # whether the heat maps are shown
     about: str = stays()  # how often the classifier is right
     theatre: str = stays()
     status: str = stays()

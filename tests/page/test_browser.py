@@ -186,6 +186,41 @@ def test_the_attack_is_seen_alone_on_the_lesion_and_flipped_while_held(page):
     assert "Left of the line: Original" in page.get_by_role("dialog").inner_text()
 
 
+def test_where_the_classifier_looks_lies_over_the_pictures_until_they_change(page):
+    page.set_viewport_size({"width": 1024, "height": 768})
+    attacked_example(page)
+    press(page, "Purify it")
+    page.get_by_text("Purified.", exact=True).wait_for()
+    heat, switch = page.locator(".lp-heat img:visible"), page.get_by_label("Where does it look?")
+    assert heat.count() == 0 and not page.get_by_text("A heat map shows where").is_visible()
+    switch.check()
+    page.get_by_text("Each heat map is for what its card says.").wait_for()
+    assert heat.count() == 3 and page.get_by_text("not that the reading is right").is_visible()
+    for title in ("Original", "Attacked", "Purified"):
+        name = headline(page, title).split(",")[0].lower()
+        assert card(page, title).get_by_role("img", name=f"spoke for {name} most at").is_visible()
+    notice = page.get_by_text("Research and teaching; not a medical device.").last.bounding_box()["y"]
+    boxes = [page.locator(".lp-panel").nth(i).bounding_box() for i in range(3)]
+    assert all(box["y"] > 0 and box["y"] + box["height"] <= notice for box in boxes)
+
+    hold = card(page, "Attacked").get_by_role("button", name="Hold: the original")
+    hold.hover()
+    page.mouse.down()
+    assert heat.count() == 2
+    page.mouse.up()
+    card(page, "Attacked").get_by_role("button", name="most at").click()
+    assert "Left of the line: Attacked picture, read as" in page.get_by_role("dialog").inner_text()
+    page.get_by_role("button", name="Close").click()
+
+    switch.uncheck()
+    page.locator(".lp-heat").first.wait_for(state="detached")
+    switch.check()
+    heat.nth(2).wait_for()
+    page.get_by_role("group", name="Examples").get_by_role("button").nth(1).click()
+    page.get_by_text("This is what the classifier reads.").wait_for()
+    assert heat.count() == 0 and not switch.is_checked()
+
+
 PASTE = """async data => {
   const blob = await (await fetch(data)).blob();
   await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
@@ -504,6 +539,8 @@ def test_axe_finds_no_serious_violation(page, scheme):
 
     page.emulate_media(color_scheme=scheme)
     story(page)
+    page.get_by_label("Where does it look?").check()
+    page.locator(".lp-heat").nth(2).wait_for()
     press(page, "Watch the purification")
     page.locator(".lp-theatre").wait_for()
     open_settings(page, {"light": "Clinician", "dark": "Researcher"}[scheme])

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from purifier.evaluation.plots import plot_tradeoff
-from purifier.figures import signed_colours, spectrum
+from purifier.figures import heat_colours, signed_colours, spectrum
 from purifier.results.plots import plot_tradeoffs
 from tests.helpers.records import record
 
@@ -27,6 +27,12 @@ def test_signs_have_their_colours_and_zero_is_white():
     assert violet[2] > violet[0] and orange[0] > orange[2]
     assert (white > 0.95).all() and torch.equal(orange, beyond)
     assert colours.shape == (1, 3, 1, 4)
+
+
+def test_heat_grows_brighter_all_the_way():
+    colours = heat_colours(torch.linspace(0, 1, 9).reshape(1, 1, 1, 9))
+    luminance = (colours[0, :, 0] * torch.tensor([0.2126, 0.7152, 0.0722])[:, None]).sum(dim=0)
+    assert colours.shape == (1, 3, 1, 9) and (luminance.diff() > 0).all()
 
 
 def test_a_family_s_line_joins_the_settings_that_none_of_it_beats_at_both():

@@ -21,7 +21,7 @@ ROWS = (  # the highest first; what stands in one row may import one another
     "runs",
     "alarm",
     "readings",
-    "defences smoothing",
+    "defences smoothing attention",
     "classifiers",
     "pipeline",
     "pyramid diffusion denoise denoiser attacks",
@@ -32,7 +32,7 @@ ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 HOMES = {  # of libraries that one module or package has to itself
     "gradio": ("ui",), "timm": ("classifiers", "training"), "transformers": ("classifiers",),
     "huggingface_hub": ("classifiers", "denoiser", "training"), "matplotlib": ("figures", "evaluation"),
-    "pydicom": ("pictures",),
+    "pydicom": ("pictures",), "captum": ("attention",),
     "optuna": ("evaluation",), "ray": ("evaluation",), "diffusers": ("training",), "weasyprint": ("reports",),
     "pydantic": ("strict", "settings"), "pydantic_settings": ("settings",),
     "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),

@@ -9,6 +9,7 @@ function look() {
 function hold(button, isHeld) {
   const picture = button.closest("figure").querySelector(".lp-zoom img"), original = element.querySelector("#lp-card-original") ?? document.getElementById("lp-card-original");
   for (const other of isHeld ? element.querySelectorAll("[data-view]") : []) other.hidden = true;
+  for (const heat of element.querySelectorAll(".lp-heat")) heat.hidden = isHeld;
   picture.dataset.src ??= picture.src;
   picture.src = isHeld ? original.src : picture.dataset.src;
   if (!isHeld) look();

@@ -18,6 +18,7 @@ from purifier.ui.controls import UNKNOWN, truth_choices
 from purifier.ui.drawer import QUIET, Drawer
 from purifier.ui.events import redraw, restart_on, stop_on, update_on
 from purifier.ui.examples import are_bundled, caption, example_gallery
+from purifier.ui.heat import look
 from purifier.ui.more_pictures import MorePictures
 from purifier.ui.presets import PRESETS, live, set_up
 from purifier.ui.results import drawn
@@ -36,6 +37,10 @@ NO_PERSON = (
     "page, or for ten minutes without use.</p>"
 )
 DRAWN = '<p class="lp-note">The examples were drawn by a generative model: they are of no patient.</p>'
+NO_PROOF = (
+    "<p>A heat map shows where the network's last features spoke for a reading, not why, and not that "
+    "the reading is right: for a wrong one it can look the same.</p>"
+)
 NO_CLIPBOARD = "The browser hands over no picture from the clipboard. Press Ctrl+V, or drop a file on the page."
 
 
@@ -51,7 +56,13 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     """Lay out the tab and wire it."""
     examples, empty = example_gallery(), drawn(Session(), load_classifier())
     with gr.Column(elem_classes="lp-top"):
-        verdict, said = gr.HTML(empty.verdict, elem_id="lp-verdict"), gr.HTML(status(""))
+        verdict = gr.HTML(empty.verdict, elem_id="lp-verdict")
+        with gr.Row(elem_classes="lp-line"):
+            said = gr.HTML(status(""))
+            looking = gr.Checkbox(
+                label=label("Where does it look?"), container=False, min_width=80, elem_classes="lp-look"
+            )
+        gr.HTML(label(NO_PROOF), elem_classes="lp-no-proof")
         row = gr.Row(elem_classes="lp-row")
     with row:
         with gr.Column(elem_classes="lp-panel", min_width=200):
@@ -92,6 +103,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         purified_card=purified,
         attacked_old=attacked_old,
         purified_old=purified_old,
+        looking=looking,
         about=about,
         theatre=theatre,
         status=said,
@@ -114,6 +126,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         **PRIVATE,
     )
     watching = update_on(start_watch.click, watch, [session], dict(theatre=theatre, status=said), **PRIVATE)
+    heating = update_on(looking.input, look, [looking, session], shown, trigger_mode="always_last", **PRIVATE)
     chosen = dict(truth=truth, source=source, **shown)
     opening = update_on(
         page.load,
@@ -127,6 +140,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     )
     running = [attacking, purifying, following, watching, opening]
     stop_on(cancel.click, running, [said])
+    running = [*running, heating]
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
     restart_on(picture.upload, running, choose, [picture, session], chosen)
     paste.click(None, None, said, js=_told("paste.js", lambda: say(NO_CLIPBOARD)), api_visibility="private")

@@ -1,4 +1,6 @@
+import itertools
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,6 +53,22 @@ def test_pictures_are_prepared_as_timm_s_own_transform_does(interpolation, mode)
         for picture in (noise(*sides) for sides in SIZES):
             expected = transform(as_picture(picture)) * std + mean
             assert_same(of_timm(config, "x")(picture[None] / 255)[0], expected, interpolation)
+
+
+@pytest.mark.parametrize("floor", [False, True])
+@pytest.mark.parametrize(("mode", "crop"), [("center", 0.875), ("center", 1.1), ("squash", 1.0), ("border", 0.9)])
+def test_what_the_network_sees_is_put_back_where_it_lies_on_the_picture(mode, crop, floor):
+    """Each pixel brings its own place along."""
+    for size, sides in itertools.product(((96, 96), (81, 81), (80, 112)), (*SIZES, (97, 300))):
+        preparation = of_timm(config_of(input_size=(3, *size), crop_pct=crop, crop_mode=mode), "x")
+        preparation = replace(preparation, interpolation="bilinear", floor=floor)
+        down, right = (torch.linspace(0.2, 0.8, side) for side in sides)
+        places = torch.stack([*torch.meshgrid(down, right, indexing="ij"), torch.ones(sides)])[None]
+        back = preparation.back(preparation(places), sides)
+        seen = back[:, 2:] > 0.999
+        assert back.shape == places.shape and seen.float().mean() > 0.2
+        assert ((back - places).abs() * seen).max() < 0.6 * 3 / min(*size)  # three pixels
+        assert back[back[:, 2:].expand_as(back) == 0].abs().sum() == 0
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
