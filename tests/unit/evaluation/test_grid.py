@@ -241,8 +241,8 @@ def test_an_attack_does_not_transfer_to_where_it_was_made():
 
 
 def test_peak_memory_grows_with_what_a_defence_keeps():
-    assert peak_memory("none") == 0
     picture = 3 * 224 * 224 * 4 / 1e6
+    assert peak_memory("none") < picture / 1000  # a few bytes, of the look at whether the values are in range
     assert picture < peak_memory("rof0.02") < peak_memory("mdda") < 100 * picture
 
 
