@@ -60,8 +60,8 @@ class Preparation:
         return x.flip(-3) if self.flip else x
 
     def back(self, seen: Tensor, size: tuple[int, int]) -> Tensor:
-        """Values (B, C, h, w) that lie evenly over what the network sees, where that is on a picture of ``size``, (B, C,
-        height, width): interpolated, and 0 where the network does not see it."""
+        """Values (B, C, h, w) that lie evenly over what the network sees, where that is on a picture of ``size``:
+        (B, C, height, width), interpolated, and 0 where the network does not see it."""
         if self.crop is not None:
             height, width = self.resized(*size)
             seen = F.interpolate(seen, self.crop, mode="bilinear")

@@ -31,9 +31,8 @@ def _art_tvm(x: Tensor, norm: float, generator: Generator | None) -> Tensor:
 
 
 def _diffpure(x: Tensor, sigma: float, generator: Generator | None) -> Tensor:
-    from purifier.evaluation.diffpure import diffpure  # its import takes seconds
-
-    return diffpure(x, sigma / 255, generator)
+    # By its name, when it is asked for: its models are those of the trainings, which evaluate and so stand above.
+    return import_module("purifier.training.diffpure").diffpure(x, sigma / 255, generator)
 
 
 OF_OTHERS: dict[str, Family] = {

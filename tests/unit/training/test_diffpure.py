@@ -3,9 +3,9 @@ import torch
 from torch.testing import assert_close
 
 from purifier import read_image
-from purifier.evaluation import diffpure as module
 from purifier.evaluation.defended import psnr
 from purifier.evaluation.settings import find_defence
+from purifier.training import diffpure as module
 from purifier.training import examples
 from purifier.ui.examples import example_files
 
