@@ -336,10 +336,10 @@ def _files(folder: Path) -> dict[str, Path | bytes]:
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder} has no {CARD}: write a model card first, with a license in its front matter.")
     files = {file: folder / file for file in (CONFIG, WEIGHTS, METRICS) if (folder / file).is_file()}
-    return {**files, CARD: _completed_card(folder).encode("utf-8")}
+    return {**files, CARD: _completed_card(folder, library_of(config)).encode("utf-8")}
 
 
-def _completed_card(folder: Path) -> str:
+def _completed_card(folder: Path, library: str) -> str:
     """The folder's card; its front matter keeps what it says, and its model-index is what the metrics say."""
     try:
         card = ModelCard((folder / CARD).read_text(encoding="utf-8-sig"))
@@ -348,7 +348,6 @@ def _completed_card(folder: Path) -> str:
     said = card.data.to_dict()
     if not said.get("license"):
         raise ValueError(f"{folder / CARD} names no license in a front matter (YAML between two lines of ---).")
-    library = library_of(read_config(folder, str(folder)))
     added = {"library_name": library, "pipeline_tag": "image-classification"}
     if (folder / METRICS).is_file():
         try:

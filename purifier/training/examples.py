@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from purifier.classifiers.classifier import SURROGATE, Classifier, load_classifier
 from purifier.classifiers.hub import WEIGHTS, download
-from purifier.evaluation.datasets import LABELS, Sample, is_bcn20000, read_isic2019, read_pixels
+from purifier.evaluation.datasets import LABELS, Sample, read_isic2019, read_pixels
 from purifier.files import ASSETS
 from purifier.pictures.files import quantise, to_picture
-from purifier.training.generator import ORIGINS, SIDE, Generator, draw, without_black_corners
+from purifier.training.generator import ORIGINS, SIDE, Generator, draw, to_learn_from, without_black_corners
 from purifier.training.super_resolution import SuperResolution, enlarge
 
 Model = TypeVar("Model", Generator, SuperResolution)
@@ -63,8 +63,7 @@ def write_examples(
     are what ``trained`` takes. What is drawn is kept in ``out/.drawn.pt`` until all is done."""
     small, large = candidates(generator, super_resolution, seed, out)
     y = torch.arange(len(LABELS)).repeat_interleave(CANDIDATES)
-    training = read_isic2019(data, "train") + [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)]
-    bound, distances = nearness(small, training, read_isic2019(data, "test"))
+    bound, distances = nearness(small, to_learn_from(data, thumbnails), read_isic2019(data, "test"))
     left = without_black_corners((small * 255).byte()) & (distances >= bound)
 
     names = (*CHOSEN_BY, SURROGATE)
@@ -152,13 +151,18 @@ def weights_of(folder: str | Path) -> Path:
 def nearness(small: Tensor, training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[float, Tensor]:
     """How near a training picture is to each of ``small`` (N, 3, 64, 64): (N,); and how near one is to the nearest
     ``ALIKE`` of the held-out pictures. The root of the mean square of their pixels' differences."""
-    known = (read_pixels(training, SIDE) / 255).flatten(1)
+    found, of_held_out, known = (
+        x.flatten(1) for x in (small, read_pixels(held_out, SIDE) / 255, read_pixels(training, SIDE) / 255)
+    )
+    per_pixel = known.shape[1] ** 0.5
+    bound = (nearest(of_held_out, known)[0] / per_pixel).quantile(ALIKE).item()
+    return bound, nearest(found, known)[0] / per_pixel
 
-    def nearest(x: Tensor) -> Tensor:
-        found = [torch.cdist(part, known).amin(dim=1) for part in x.flatten(1).split(256)]
-        return torch.cat(found) / known.shape[1] ** 0.5
 
-    return nearest(read_pixels(held_out, SIDE) / 255).quantile(ALIKE).item(), nearest(small)
+def nearest(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each of ``x`` (N, D) is from the nearest of ``known`` (M, D), and which that is, both (N,)."""
+    found = [torch.cdist(part, known).min(dim=1) for part in x.split(256)]
+    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 
 
 def probabilities(classifier: Classifier, x: Tensor) -> Tensor:

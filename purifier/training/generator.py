@@ -111,6 +111,14 @@ def origins_of(samples: Sequence[Sample], pixels: Tensor) -> Tensor:
     return sources + len(ORIGINS) // 2 * framed
 
 
+def to_learn_from(data: Path, thumbnails: Path | None, limit: int | None = None) -> list[Sample]:
+    """The training split of ``data`` and BCN20000's ``thumbnails``, of each at most ``limit``."""
+    samples = read_isic2019(data, "train")[:limit]
+    if thumbnails:
+        samples += [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit]
+    return samples
+
+
 def to_draw_from(samples: Sequence[Sample], side: int, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of each picture, on ``device``: its pixels (N, 3, side, side) in uint8, its diagnosis and its origin as indices
     (N,), and how often it is drawn in training, (N,)."""
@@ -138,9 +146,7 @@ def train(
     together after the training (post-hoc EMA, Karras et al., 2024), and the shorter of the last ones to
     ``work/weights`` (a folder of the Hub's format).
     """
-    samples = read_isic2019(data, "train")[:limit]
-    if thumbnails:
-        samples += [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)][:limit]
+    samples = to_learn_from(data, thumbnails, limit)
     begin(work, {"seed": seed, "batch": batch, "rate": rate, "train": digest_of_samples(samples)})
     pixels, y, origins, odds = to_draw_from(samples, SIDE, device)
 

@@ -20,22 +20,14 @@ from torchmetrics.image.kid import poly_mmd
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
-from purifier.evaluation.datasets import (
-    LABELS,
-    Sample,
-    is_bcn20000,
-    label_indices,
-    read_isic2019,
-    read_pixels,
-    source_of,
-)
+from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, read_pixels, source_of
 from purifier.evaluation.evaluate import choose_up_to
 from purifier.files import begin, digest_of_file, write_atomically
 from purifier.pictures.files import quantise, to_picture
 from purifier.pyramid import resample
 from purifier.training.classifier import imagenet_network, normalised
-from purifier.training.examples import ALIKE, GENERATOR, GUIDANCE, trained, weights_of
-from purifier.training.generator import SIDE, Generator, draw, origins_of
+from purifier.training.examples import ALIKE, GENERATOR, GUIDANCE, nearest, trained, weights_of
+from purifier.training.generator import SIDE, Generator, draw, origins_of, to_learn_from
 
 PER_CLASS = 150  # held-out pictures of each diagnosis, as far as there are
 SHEET = 64  # drawn pictures of each diagnosis
@@ -60,7 +52,7 @@ def measure_quality(
     pictures that is ``nearer_than_held_out``: nearer to a training picture than ``ALIKE`` of the held-out ones are.
     """
     held_out = choose_up_to(read_isic2019(data, "val") + read_isic2019(data, "test"), PER_CLASS, seed)
-    training = read_isic2019(data, "train") + [s for s in read_isic2019(thumbnails) if is_bcn20000(s.image)]
+    training = to_learn_from(data, thumbnails)
     weights = digest_of_file(weights_of(generator))
     begin(out, {"seed": seed, "weights": weights, "images": [sample.image for sample in held_out]})
     real, known = (read_pixels(samples, SIDE) / 255 for samples in (held_out, training))
@@ -167,9 +159,3 @@ def learnt(x: Tensor, y: Tensor, held_out: Tensor, truth: Tensor) -> float:
     """The balanced accuracy on held-out features (M, D) of a logistic regression that learnt from ``x`` (N, D)."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000, class_weight="balanced"))
     return balanced_accuracy_score(truth.numpy(), model.fit(x.numpy(), y.numpy()).predict(held_out.numpy()))
-
-
-def nearest(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each of ``x`` (N, D) is from the nearest of ``known`` (M, D), and which that is, both (N,)."""
-    found = [torch.cdist(part, known).min(dim=1) for part in x.split(256)]
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
