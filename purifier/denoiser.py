@@ -88,7 +88,8 @@ def bundled_denoiser(device: str) -> Denoiser:
     with torch.device("meta"):  # so that no first weights are drawn from torch's global generator
         model = Denoiser(**json.loads((FOLDER / "config.json").read_text(encoding="utf-8")))
     model.load_state_dict(load_file(WEIGHTS), assign=True)  # from_pretrained prints, which is no line of JSON
-    return model.eval().requires_grad_(False).to(device)
+    model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # a fifth faster so
+    return model.to(device)
 
 
 @functools.cache

@@ -165,7 +165,8 @@ class Purifier:
         reference = resample(levels[self.scales.index(1)], size) if self.bands else None
         x = merge_pyramid(levels, size, shares, reference)
         if self.smooth > 0.05:  # a narrower one reaches no neighbour, and would divide by nothing in the end
-            x = gaussian_blur(x, kernel_size=2 * math.ceil(3 * self.smooth) + 1, sigma=self.smooth)
+            reach = min(math.ceil(3 * self.smooth), min(size) - 1)  # a picture is mirrored once at its border
+            x = gaussian_blur(x, kernel_size=2 * reach + 1, sigma=self.smooth)
         return x.clamp(0, 1)
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:

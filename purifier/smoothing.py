@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import binomtest, norm
 from torch import Tensor
 
 from purifier.diffusion import diffuse
@@ -50,6 +49,8 @@ def noisy_counts(
 def certificate(chosen: int, counts: Tensor, *, sigma: float, alpha: float = 0.001) -> Certificate:
     """Of the class that draws other than those of ``counts`` chose (Cohen et al., CERTIFY and theorem 1): the radius is
     sigma times the normal quantile of the exact lower bound of that class's probability."""
+    from scipy.stats import binomtest, norm  # a twentieth of the page's start, and seldom asked for
+
     tested = binomtest(int(counts[chosen]), int(counts.sum()), alternative="greater")
     share = float(tested.proportion_ci(confidence_level=1 - alpha, method="exact").low)
     if share <= 0.5:

@@ -19,6 +19,7 @@ from cachetools import LRUCache, cached
 from timm.models import PretrainedCfg, clean_state_dict
 from torch import Tensor, nn
 
+from purifier.classifiers.folding import fold
 from purifier.classifiers.hub import CONFIG, METRICS, PREPROCESSOR, WEIGHTS, Progress, download, read_config
 from purifier.classifiers.labels import KEYS, read_labels
 from purifier.classifiers.mixed import MEMBERS, MIXED, Mixing, Mixture, refuse_other_labels
@@ -100,6 +101,7 @@ class Classifier(nn.Module):
         self.crop, self.interpolation = config.get("crop_pct", 1.0), self.preparation.interpolation
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(config[name]).reshape(1, -1, 1, 1), persistent=False)
+        self._unfolded: bytes | None = None  # the digest of the weights before they were folded
 
     def prepare(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1] of any size as the network wants them. Raises ``ValueError`` for anything else."""
@@ -128,11 +130,20 @@ class Classifier(nn.Module):
         said = [self.labels, self.outputs, asdict(self.preparation), asdict(self.calibration)]
         if isinstance(network := self.network, Mixture):
             said += [asdict(network.mixing), network.accurate.digest(), network.robust.digest()]
-        found = hashlib.sha256(json.dumps(said).encode())
+        return hashlib.sha256(json.dumps(said).encode() + (self._unfolded or self._of_weights())).hexdigest()
+
+    def _of_weights(self) -> bytes:
+        found = hashlib.sha256()
         for name, value in [*self.named_buffers(), *self.named_parameters()]:
             found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return found.hexdigest()
+        return found.digest()
+
+    def fold(self) -> "Classifier":
+        """Itself, a quarter faster, and with the same digest: see ``folding.py``."""
+        self._unfolded = self._of_weights()
+        fold(self.network)
+        return self.to(memory_format=torch.channels_last)
 
     def stage_means(self, x: Tensor) -> Tensor:
         """Mean of every channel after each stage of the network, (B, channels of all stages)."""
@@ -238,7 +249,8 @@ def digest_of(folder: Path) -> str:
 def _load_shared(name: str, device: torch.device, progress: Progress | None) -> Classifier:
     folder = _fetch(name, progress)
     source = f"{name.partition('@')[0]}@{folder.name}" if name.startswith("hf-hub:") else name
-    return _load_folder(folder, source).to(device)
+    classifier = _load_folder(folder, source)
+    return (classifier.fold() if folder.parent == MODELS else classifier).to(device)  # of others the order is not known
 
 
 def _fetch(name: str, progress: Progress | None = None) -> Path:
@@ -475,7 +487,7 @@ def write_mixture(folder: Path, accurate: str, robust: str, mixing: Mixing) -> N
         if "architecture" not in configs[kind]:
             raise ValueError(f"{name} is not in timm's format, and nothing else can be mixed.")
         configs[kind].pop(FITTED, None)  # to one member alone
-    members = [load_classifier(name) for name in names.values()]
+    members = [_load_folder(_fetch(name), name) for name in names.values()]  # as they are stored, not folded
     refuse_other_labels(*(member.labels for member in members), str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder, Mixture(*members, mixing).state_dict())

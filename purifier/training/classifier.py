@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from purifier.attacks import loss_gradient, pgd
-from purifier.classifiers.classifier import load_classifier
+from purifier.classifiers.classifier import folder_of, load_classifier
 from purifier.evaluation.datasets import (
     LABELS,
     Sample,
@@ -61,7 +61,7 @@ def new_network(recipe: Recipe) -> nn.Module:
         start = imagenet_network()
         start.reset_classifier(len(LABELS))
     else:
-        start = load_classifier(recipe.start).network
+        start = load_classifier(f"local-dir:{folder_of(recipe.start)}").network  # as it was trained, not folded
     if start is not None and start.pretrained_cfg["architecture"] != recipe.architecture:
         raise ValueError(
             f"The recipe {recipe.name} names the architecture {recipe.architecture}, and its start {recipe.start} is a "

@@ -14,8 +14,8 @@ STATIC = Path(__file__).parent / "static"
 # What the browser translates; the server translates what it draws (purifier.wording.language.say).
 I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
 
-# One computation at a time: the buttons share a queue.
-COMPUTE = dict(concurrency_id="compute", concurrency_limit=1)
+# The buttons share a queue. So many are computed for at once: who asks for little need not wait for who asked for much.
+COMPUTE = dict(concurrency_id="compute", concurrency_limit=4)
 PRIVATE = dict(api_visibility="private", show_progress="hidden", **COMPUTE)
 
 

@@ -14,6 +14,7 @@ from gradio.state_holder import SessionState
 
 from purifier.ui.components import label
 from purifier.ui.course import Course, Hands
+from purifier.ui.memory import give_back
 from purifier.ui.session import Session
 
 IDLE = 9 * 60  # seconds
@@ -57,12 +58,13 @@ def forget_idle(page: gr.Blocks) -> None:
 
 @asynccontextmanager
 async def forgetting(app: FastAPI) -> AsyncIterator[None]:
-    """While the server runs, ``forget_idle`` every ``LOOK`` seconds."""
+    """While the server runs, ``forget_idle`` every ``LOOK`` seconds, and give back the memory."""
 
     async def look() -> None:
         while True:
             await asyncio.sleep(LOOK)
             forget_idle(app.get_blocks())
+            give_back()
 
     looking = asyncio.create_task(look())
     try:

@@ -19,6 +19,7 @@ from purifier import __version__
 from purifier.files import bundled_digests, check_bundled
 from purifier.settings import environment
 from purifier.ui.forgetting import forgetting
+from purifier.ui.memory import share_arena
 from purifier.ui.observed import LOG, RUNNING, VERSION, WAITING, log_to_stderr
 
 # Gradio's page runs scripts and styles that stand in it, and compiles some.
@@ -124,6 +125,7 @@ def serve(build: Callable[[], gr.Blocks], **launch: object) -> None:
     check_bundled()
     if settings.log == "json":
         log_to_stderr()
+    share_arena()
     page = build()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     page.launch(prevent_thread_lock=True, **launch)

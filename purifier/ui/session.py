@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from purifier.classifiers.classifier import DEFAULT, Classifier, default_device, load_classifier
+from purifier.classifiers.classifier import DEFAULT, Classifier, bundled_classifiers, default_device, load_classifier
 from purifier.classifiers.hub import Progress, offered_repositories
 from purifier.pipeline import Purifier
 from purifier.readings import Reading
@@ -63,6 +63,13 @@ def classifier_for_page(name: str, progress: Progress | None = None) -> Classifi
         _check_repository(rest)
     if kind == "local-dir":
         raise UserError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
+    if kind != "hf-hub" and name.strip() not in bundled_classifiers():
+        raise UserError(
+            "There is no bundled classifier {name} (there are: {names}). For one of the Hugging Face Hub write "
+            "'hf-hub:owner/name'.",
+            name=repr(name),
+            names=", ".join(bundled_classifiers()),
+        )
     return load_classifier(name, progress, device=default_device())
 
 

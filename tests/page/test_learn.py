@@ -20,6 +20,7 @@ def test_the_first_prediction_counts_and_is_scored_once_it_is_known():
     course = course.reveal(2, 0).reveal(4, 1)
     assert course.marks(5) == [None, None, True, None, False]
     assert "Score: 1 of 2" in macros("learn.html").score(course.marks(5))
+    assert "Score: nothing predicted yet" in macros("learn.html").score(Course().marks(5))
 
 
 @pytest.mark.parametrize(("asked", "shown"), [(2, 2), (-1, 0), (99, 0), (1.5, 0)])

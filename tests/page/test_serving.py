@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from urllib.error import HTTPError
 
 import pytest
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
@@ -78,6 +80,22 @@ def test_requests_are_counted_by_endpoint_and_outcome(url, client, file):
     text = get(f"{url}metrics")[2]
     assert "purifier_requests_waiting 0.0" in text and f'purifier_info{{version="{__version__}"}} 1.0' in text
     assert file.stem not in text
+
+
+def test_who_asks_for_little_does_not_wait_for_who_asked_for_much(url, client, file):
+    picture, other = handle_file(file), Client(url, verbose=False)
+    client.predict(picture, api_name="/classify")  # so that all is loaded
+    much = other.submit(picture, api_name="/attack", steps=100)
+    for _ in range(3):
+        client.predict(picture, api_name="/classify")
+    assert not much.done()
+    assert len(much.result()) == 2
+
+
+def test_each_visitor_has_one_thread_of_pytorch(url):
+    assert torch.get_num_threads() == 1
+    with ThreadPoolExecutor(1) as another:
+        assert another.submit(torch.get_num_threads).result() == 1
 
 
 def test_the_log_has_no_personal_data(client, file, caplog):

@@ -183,6 +183,16 @@ def test_the_last_smoothing_is_a_gaussian_of_that_width():
     assert abs((out.sum(0) * offset**2).sum().item() - 4.0) < 0.15
 
 
+def test_the_last_smoothing_reaches_no_further_than_a_narrow_picture():
+    x = torch.rand(1, 3, 3, 40, generator=seeded())
+    out = Purifier(scales=(1,), sigma=0, weight=0, smooth=4.0)(x)
+    assert out.shape == x.shape and out.std() < x.std() / 2
+    assert_close(
+        Purifier(scales=(1,), sigma=0, weight=0, smooth=4.0)(torch.full((1, 3, 1, 1), 0.3)),
+        torch.full((1, 3, 1, 1), 0.3),
+    )
+
+
 @pytest.mark.parametrize("own", [0.0, 0.5])
 def test_with_bands_coarse_scales_take_no_details_away(own):
     x = torch.rand(1, 3, 48, 64, generator=seeded())

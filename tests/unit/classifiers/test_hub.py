@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from purifier.classifiers import hub as hub_module
-from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_classifier, write_mixture
+from purifier.classifiers.classifier import MODELS, bundled_classifiers, folder_of, load_classifier, write_mixture
 from purifier.classifiers.hub import PUBLIC, card_metadata, download, publish
 from purifier.classifiers.mixed import Mixing
 from purifier.classifiers.taxonomy import DIAGNOSES
@@ -112,7 +112,7 @@ def test_what_is_published_loads_again_by_its_commit_with_its_card(client, hub):
     name = name.strip()
     assert url == f"{hub.url}/someone/lesions/commit/{name.partition('@')[2]}"
 
-    loaded, bundled = client("load", name), load_classifier()
+    loaded, bundled = client("load", name), load_classifier(f"local-dir:{folder_of('augmented')}")
     assert loaded["source"] == name and loaded["labels"] == bundled.labels
     assert loaded["sum"] == weights_sum(bundled)
 

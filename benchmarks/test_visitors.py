@@ -1,0 +1,34 @@
+"""How long visitors wait who come at the same time, from the first request to the last answer, by the API."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from gradio_client import Client, handle_file
+
+from purifier.ui.page import build_page
+from tests.helpers.pictures import lesion_like
+from tests.helpers.server import serving
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
+ROUNDS = 3
+ASKED = {"attack": dict(steps=20, epsilon=2), "purify": {}}
+
+
+@pytest.fixture(scope="module")
+def page():
+    with serving(build_page()) as url:
+        yield url
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+@pytest.mark.parametrize("endpoint", ASKED)
+def test_visitors(benchmark, page, tmp_path, endpoint, count):
+    """``count`` of them ask for the same."""
+    clients = [Client(page, verbose=False) for _ in range(count)]  # new ones: the server ends connections left idle
+    lesion_like(0).save(tmp_path / "lesion.png")
+
+    def ask(client: Client) -> None:
+        client.predict(handle_file(tmp_path / "lesion.png"), api_name=f"/{endpoint}", **ASKED[endpoint])
+
+    with ThreadPoolExecutor(count) as visitors:
+        benchmark.pedantic(lambda: list(visitors.map(ask, clients)), rounds=ROUNDS, warmup_rounds=1)
