@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 ONE, ZERO = np.float32(1), np.float32(0)
 DOWN, RIGHT, P, Q, IMAGE, Y = range(6)
 LANES = 8  # a channel's row and its margin fill a multiple of it
-ALONE = 1_000_000  # values times iterations that one thread has done before a second one has started
+SHARE = 5_000_000  # values times iterations, of 3 ms: for less a thread waits too long where the cores are busy
 FLOAT = types.CPointer(float32)
 COMPILED = dict(fastmath={"contract"}, error_model="numpy", nogil=True)
 BATCH = float32[:, :, :, ::1]
@@ -40,17 +40,19 @@ def backward(y: np.ndarray, g: np.ndarray, weight: float, inertia: list[float], 
 
 def _each_picture(compiled, batches, weight, inertia, coupled):
     out = np.empty_like(batches[0])
+    threads = torch.get_num_threads()
+    parts = min(len(out), out.size * len(inertia) // (SHARE * threads) * threads)
+    share = math.ceil(len(out) / max(1, parts))
 
-    def work(pictures: slice) -> None:
-        arrays = (z[pictures] for z in (*batches, out))
+    def work(first: int) -> None:
+        arrays = (z[first : first + share] for z in (*batches, out))
         compiled(*arrays, weight, 1 / (8 * weight), np.array(inertia, np.float32), coupled)
 
-    threads = min(len(out), torch.get_num_threads())
-    if threads == 1 or out.size * len(inertia) < ALONE:
-        work(slice(None))
+    if parts < 2:
+        work(0)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, (slice(i, i + 1) for i in range(len(out)))))
+            list(pool.map(work, range(0, len(out), share)))
     return out
 
 
