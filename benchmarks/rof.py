@@ -38,6 +38,7 @@ LARGEST = {EAGER: 512, DEEPINV: 224}  # beyond, they take minutes
 LARGEST_BATCH = 224  # of peers
 MOST = 1500  # iterations that are waited for
 FIELDS = 7  # that an iteration reads and writes at least: y, two duals of two fields, and the new one
+AT_LEAST = 0.03  # seconds of one measurement
 ROUNDS, SECONDS = 7, 6  # of a solver in each comparison: no new round after so many seconds
 PACKAGES = ("torch", "numpy", "numba", "scikit-image", "deepinv", "opencv-python", "adversarial-robustness-toolbox")
 
@@ -124,15 +125,27 @@ def key(size: int, weight: float, gap: float) -> str:
 
 
 def seconds(calls: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """Of each, in turns; what is slow has fewer of them."""
+    """Of each, in turns, and of what is short the mean of as many as fill ``AT_LEAST``; what is slow has fewer turns."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[str, int] = {}
     for _ in range(rounds):
         for name, call in calls.items():
-            if sum(taken[name]) < SECONDS:
-                start = time.perf_counter()
-                call()
-                taken[name].append(time.perf_counter() - start)
+            if name not in times:
+                first = _seconds(call, 1)
+                times[name] = max(1, round(AT_LEAST / first))
+                if times[name] == 1:
+                    taken[name].append(first)
+                    continue
+            if sum(taken[name]) * times[name] < SECONDS:
+                taken[name].append(_seconds(call, times[name]))
     return taken
+
+
+def _seconds(call: Callable, times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times
 
 
 def spread(values: list[float], digits: int = 3) -> list[float]:
@@ -165,7 +178,10 @@ def compare(size: int, batch: int, weight: float, gap: float, rounds: int) -> di
         SOLVERS[name](y[:1], weight, 1)  # what is done at the first call
     out, whole = torch.empty_like(y), torch.empty(FIELDS * y.numel() // 2)
     half = torch.zeros_like(whole)
-    calls |= {"copy": lambda: out.copy_(y), "copy of an iteration": lambda: whole.copy_(half)}
+    calls |= {  # in one thread, as a picture is denoised
+        "copy": lambda: np.copyto(out.numpy(), y.numpy()),
+        "copy of an iteration": lambda: np.copyto(whole.numpy(), half.numpy()),
+    }
     if batch > 1:
         calls["one by one"] = lambda: [rof(x, weight, steps[OURS], coupled=False) for x in y.split(1)]
     taken = seconds(calls, rounds)
@@ -182,10 +198,11 @@ def compare(size: int, batch: int, weight: float, gap: float, rounds: int) -> di
     )
     if (weight, gap) == (WEIGHTS[0], GAPS[0]) and CHAMBOLLE in calls:
         call = {OURS: calls[OURS], CHAMBOLLE: calls[CHAMBOLLE]}
+        quiet = seconds(call, 5 * rounds)
         with neighbour():
-            beside = seconds(call, rounds)
+            beside = seconds(call, 5 * rounds)
         cell["beside_a_neighbour"] = {
-            name: float(f"{statistics.median(beside[name]) / statistics.median(taken[name]):.3g}") for name in call
+            name: float(f"{statistics.median(beside[name]) / statistics.median(quiet[name]):.3g}") for name in call
         }
     return cell
 
