@@ -125,7 +125,7 @@ def key(size: int, weight: float, gap: float) -> str:
 
 
 def seconds(calls: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """Of each, in turns, and of what is short the mean of as many as fill ``AT_LEAST``; what is slow has fewer turns."""
+    """Of each, in turns; of what is short the mean of as many as fill ``AT_LEAST``, of what is long fewer turns."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     times: dict[str, int] = {}
     for _ in range(rounds):
