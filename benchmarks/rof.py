@@ -6,6 +6,7 @@ channel alone, so what is compared is ``coupled=False``.
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -34,8 +35,7 @@ HERE = Path(__file__).parent
 SIZES, BATCHES, WEIGHTS, GAPS = (56, 112, 224, 512, 1024), (1, 16), (0.02, 0.06), (1e-3, 1e-4)
 SIGMA = 14 / 255
 OURS, EAGER, CHAMBOLLE, BREGMAN, DEEPINV = "rof", "rof, eager", "skimage chambolle", "skimage bregman", "deepinv"
-LARGEST = {EAGER: 512, DEEPINV: 224}  # beyond, they take minutes
-LARGEST_BATCH = 224  # of peers
+LARGEST = {EAGER: 16 * 224**2, CHAMBOLLE: 1024**2, DEEPINV: 16 * 112**2}  # pixels: beyond, they take minutes
 MOST = 1500  # iterations that are waited for
 FIELDS = 7  # that an iteration reads and writes at least: y, two duals of two fields, and the new one
 AT_LEAST = 0.03  # seconds of one measurement
@@ -108,7 +108,7 @@ def find(sizes: list[int]) -> None:
         for weight in WEIGHTS:
             bound = least(y, weight)
             for name in (OURS, CHAMBOLLE, BREGMAN, DEEPINV):
-                if size > LARGEST.get(name, size):
+                if not _fits(name, size**2):
                     continue
                 guess = 8
                 for gap in GAPS:
@@ -170,9 +170,8 @@ def compare(size: int, batch: int, weight: float, gap: float, rounds: int) -> di
     """One cell: seconds of each solver that gets there, and what they are of those of ``rof``."""
     found = json.loads((HERE / "rof-steps.json").read_text(encoding="utf-8"))[key(size, weight, gap)]
     y = noisy(size, batch)
-    steps = {name: count for name, count in found.items() if count and (name == OURS or _fits(batch, size))}
-    if size <= LARGEST[EAGER] and _fits(batch, size):
-        steps[EAGER] = steps[OURS]
+    steps = {name: count for name, count in found.items() if count} | {EAGER: found[OURS]}
+    steps = {name: count for name, count in steps.items() if _fits(name, batch * size**2)}
     calls = {name: lambda n=name, c=count: SOLVERS[n](y, weight, c) for name, count in steps.items()}
     for name in steps:
         SOLVERS[name](y[:1], weight, 1)  # what is done at the first call
@@ -207,8 +206,8 @@ def compare(size: int, batch: int, weight: float, gap: float, rounds: int) -> di
     return cell
 
 
-def _fits(batch: int, size: int) -> bool:
-    return batch == 1 or size <= LARGEST_BATCH
+def _fits(name: str, pixels: int) -> bool:
+    return pixels <= LARGEST.get(name, pixels)
 
 
 def context() -> dict[str, float]:
@@ -285,29 +284,29 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=SIZES, help="of these; others stay as this commit left them"
     )
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--quick", action="store_true", help="56 pixels, two rounds, to see that it works")
     options = parser.parse_args()
     if options.find:
         find(options.sizes)
         return
     sizes, rounds = ((56,), 2) if options.quick else (options.sizes, ROUNDS)
-    cells = [
-        compare(size, batch, weight, gap, rounds)
-        for size in sizes
-        for batch in BATCHES
-        for weight in WEIGHTS
-        for gap in GAPS
-    ]
-    results = provenance() | dict(cells=cells, context=context())
-    if not options.quick:
-        path = HERE / "rof.json"
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if before.get("commit") == results["commit"]:
-            results["cells"] += [cell for cell in before["cells"] if cell["size"] not in sizes]
-        results["cells"].sort(key=lambda cell: (cell["size"], cell["batch"], cell["weight"], -cell["gap"]))
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        (HERE / "rof.md").write_text(table(results), encoding="utf-8")
+    results = provenance() | dict(cells=[], context=context())
+    path = HERE / "rof.json"
+    if path.exists() and not options.quick:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        results["cells"] = before["cells"] if before["commit"] == results["commit"] else []
+    for cell in itertools.product(sizes, options.batches, WEIGHTS, GAPS):
+        others = [other for other in results["cells"] if _place(other) != cell]
+        results["cells"] = sorted([*others, compare(*cell, rounds)], key=_place)
+        if not options.quick:
+            path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            (HERE / "rof.md").write_text(table(results), encoding="utf-8")
     print(table(results))
+
+
+def _place(cell: dict) -> tuple[int, int, float, float]:
+    return cell["size"], cell["batch"], cell["weight"], cell["gap"]
 
 
 if __name__ == "__main__":
