@@ -280,7 +280,7 @@ def _ratio(values: list[float] | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--find", action="store_true", help="first count the iterations, which takes an hour")
+    parser.add_argument("--find", action="store_true", help="count the iterations, for half an hour, and time nothing")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=SIZES, help="of these; others stay as this commit left them"
     )
@@ -298,9 +298,12 @@ def main() -> None:
         results["cells"] = before["cells"] if before["commit"] == results["commit"] else []
     for cell in itertools.product(sizes, options.batches, WEIGHTS, GAPS):
         others = [other for other in results["cells"] if _place(other) != cell]
-        results["cells"] = sorted([*others, compare(*cell, rounds)], key=_place)
+        results["cells"] = sorted(
+            [*others, compare(*cell, rounds)], key=lambda other: (*_place(other)[:3], -other["gap"])
+        )
         if not options.quick:
-            path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            lines = json.dumps(results).replace('{"size"', '\n{"size"')  # a cell a line
+            path.write_text(lines + "\n", encoding="utf-8")
             (HERE / "rof.md").write_text(table(results), encoding="utf-8")
     print(table(results))
 
