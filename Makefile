@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 FUZZ ?= 20000
-.PHONY: run test test-all fuzz bench lint check screenshots docs manifest lock audit licences sbom space
+.PHONY: run test test-all fuzz bench bench-quick lint check screenshots docs manifest lock audit licences sbom space
 # What a Space, whose settings are at the top of README.md, is made of.
 SPACE_FILES := README.md LICENSE app.py assets docs packages.txt purifier requirements.txt
 
@@ -24,6 +24,11 @@ fuzz: .venv/.dev
 # Reports times and judges none: compare runs with --benchmark-compare.
 bench: .venv/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-autosave --benchmark-columns=min,median,iqr,rounds
+	$(BIN)/python -m benchmarks.rof
+
+# A minute of it, to see that it works.
+bench-quick: .venv/.dev
+	$(BIN)/python -m benchmarks.rof --quick
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

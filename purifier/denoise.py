@@ -3,6 +3,10 @@
 What is not finite (NaN or infinity) is refused with a ``ValueError``.
 """
 
+import functools
+from types import ModuleType
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -34,15 +38,64 @@ def rof(y: Tensor, weight: float, steps: int = 100, coupled: bool = True) -> Ten
     (Bresson & Chan, 2008). ``coupled=False`` treats every channel as an image of its own.
     Solved on the dual by ``steps`` iterations of accelerated projected gradient (Beck & Teboulle, 2009, FGP).
     Every image of the batch is its own problem. ``weight=0`` returns ``y``. Its gradient is that of the iterations.
+    Float32 on a CPU takes the compiled iterations where there is numba: the same within 1e-6 of the range of ``y``.
     """
-    check_finite(y=y, weight=weight)
+    alone = y.dtype == torch.float32 and y.is_cpu
+    check_finite(y=_sum(y) if alone else y, weight=weight)
     if weight < 0:
         raise ValueError(f"weight must not be negative, and is {weight}.")
     if weight < torch.finfo(y.dtype).tiny:  # moves nothing by a last digit, and tau would be infinite
         return y
+    mixing = coupled and y.shape[1] > 1
+    if alone and steps > 0 and (not mixing or y.shape[1] == 3) and compiled():
+        return _Compiled.apply(y, weight, steps, mixing)
     if len(y) > 1 and not y.is_cuda:  # one at a time they stay in the cache: twice as fast
         return torch.cat([_Dual.apply(one, weight, steps, coupled) for one in y.split(1)])
     return _Dual.apply(y, weight, steps, coupled)
+
+
+@functools.cache
+def compiled() -> ModuleType | None:
+    """``purifier.kernels``, compiled if it is the first time on this computer, which takes some ten seconds; None where
+    there is no numba for it."""
+    try:
+        from purifier import kernels
+    except (ImportError, RuntimeError):  # numba's, where it can write its cache nowhere
+        return None
+    return kernels
+
+
+def _inertia(steps: int) -> list[float]:
+    t, inertia = 1.0, []
+    for _ in range(steps):
+        t_next = (1 + (1 + 4 * t * t) ** 0.5) / 2
+        inertia.append((t - 1) / t_next)
+        t = t_next
+    return inertia
+
+
+class _Compiled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, y: Tensor, weight: float, steps: int, coupled: bool) -> Tensor:
+        ctx.settings = weight, _inertia(steps), coupled
+        ctx.save_for_backward(y)
+        return torch.from_numpy(compiled().forward(_array(y), *ctx.settings))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
+        (y,) = ctx.saved_tensors
+        return torch.from_numpy(compiled().backward(_array(y), _array(g), *ctx.settings)), None, None, None
+
+
+def _sum(x: Tensor) -> float:
+    """By NumPy, since torch's threads would wait for one another where somebody else computes."""
+    with np.errstate(all="ignore"):
+        return x.detach().numpy().sum().item()
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return x.detach().contiguous().numpy()
 
 
 class _Dual(torch.autograd.Function):
@@ -51,19 +104,16 @@ class _Dual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, y: Tensor, weight: float, steps: int, coupled: bool) -> Tensor:
         p = momentum = y.new_zeros((2, *y.shape))
-        t, tau = 1.0, 1 / (8 * weight)  # 8 bounds the squared norm of grad (Chambolle, 2004, Theorem 3.1)
-        ctx.weight, ctx.tau, ctx.coupled, ctx.inertia, kept = weight, tau, coupled, [], []
-        for _ in range(steps):
+        tau, kept = 1 / (8 * weight), []  # 8 bounds the squared norm of grad (Chambolle, 2004, Theorem 3.1)
+        ctx.weight, ctx.tau, ctx.coupled, ctx.inertia = weight, tau, coupled, _inertia(steps)
+        for inertia in ctx.inertia:
             ascent = _add_grad(momentum.clone(), _add_div(y.clone(), momentum, weight), tau)
             # Onto the unit ball per pixel, over both directions and, if coupled, all channels.
             scale = _over_pixel(ascent, ascent, coupled).clamp_(min=1).rsqrt_()
             projected = ascent * scale
-            t_next = (1 + (1 + 4 * t * t) ** 0.5) / 2
-            inertia = (t - 1) / t_next
             momentum = torch.lerp(p, projected, 1 + inertia)
-            p, t = projected, t_next
+            p = projected
             if ctx.needs_input_grad[0]:
-                ctx.inertia.append(inertia)
                 kept += [ascent, scale]
         ctx.save_for_backward(*kept)
         return _add_div(y.clone(), p, weight)

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from purifier import __version__
+from purifier.denoise import compiled
 from purifier.files import bundled_digests, check_bundled
 from purifier.settings import environment
 from purifier.ui.forgetting import forgetting
@@ -129,6 +130,7 @@ def serve(build: Callable[[], gr.Blocks], **launch: object) -> None:
     page = build()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     page.launch(prevent_thread_lock=True, **launch)
+    threading.Thread(target=compiled, daemon=True).start()  # so that no visitor waits for it
     LOG.info("serving", extra=dict(version=__version__))
     try:
         while not told.wait(LOOK):

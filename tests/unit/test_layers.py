@@ -25,7 +25,7 @@ ROWS = (  # the highest first; what stands in one row may import one another
     "classifiers",
     "pipeline",
     "pyramid diffusion denoise denoiser attacks",
-    "pixels pictures",
+    "pixels pictures kernels",
     "files figures seeds settings strict texts",
 )
 ROW = {name: number for number, row in enumerate(ROWS) for name in row.split()}
@@ -37,7 +37,7 @@ HOMES = {  # of libraries that one module or package has to itself
     "pydantic": ("strict", "settings"), "pydantic_settings": ("settings",),
     "httpx2": ("classifiers", "pictures"), "cachetools": ("classifiers",),
     "cv2": ("pictures", "defences"), "pyautoattack": ("evaluation",),
-    "prometheus_client": ("ui",),
+    "prometheus_client": ("ui",), "numba": ("kernels",), "llvmlite": ("kernels",),
     "jinja2": ("templates",), "markupsafe": ("templates",), "pylopdf_fonts_zh_cn": ("reports",),
 }  # fmt: skip
 MODULES = sorted((ROOT / "purifier").rglob("*.py"))
