@@ -36,7 +36,7 @@ def test_importing_the_package_does_not_import_the_page_or_the_training():
 
 
 def test_the_page_needs_nothing_that_only_evaluation_and_training_have():
-    extras = ("sklearn", "pyarrow", "optuna", "art", "ray", "diffusers", "skimage", "playwright")
+    extras = ("sklearn", "pyarrow", "optuna", "art", "ray", "diffusers", "skimage", "playwright", "numba")
     extras += ("captum",)  # imported when the heat maps are first asked for
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({extras})); import app, purifier.ui.page"  # importing None fails
