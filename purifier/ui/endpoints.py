@@ -10,7 +10,7 @@ from purifier.classifiers.classifier import DEFAULT
 from purifier.pipeline import Purifier
 from purifier.runs import ANY, Settings
 from purifier.ui import api
-from purifier.ui.components import COMPUTE, unopened
+from purifier.ui.components import PROGRAMS, unopened
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, GAIN, MEAN_DRAWS, SIGMA, WEIGHT
 from purifier.ui.events import errors_as_messages
 
@@ -18,7 +18,7 @@ from purifier.ui.events import errors_as_messages
 def add_endpoints() -> None:
     """Add them to the page that is being built (within a gr.Blocks)."""
     purifier, settings = Purifier(), AttackSettings()
-    shared = dict(api_visibility="public", **COMPUTE)
+    shared = dict(api_visibility="public", **PROGRAMS)
     with gr.Column(visible=False):
         picture = unopened(gr.Image(label="Picture", format="png"))
         original = unopened(gr.Image(label="Original", format="png"))

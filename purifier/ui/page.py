@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 
 import gradio as gr
-import torch
 
 from purifier.classifiers.classifier import default_device
 from purifier.ui.components import I18N, STATIC, label
@@ -71,7 +70,6 @@ LAUNCH = dict(
 def build_page() -> gr.Blocks:
     """The whole page; ``launch(**LAUNCH)`` serves it."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    torch.set_num_threads(1)  # for each visitor: with more, those of one would wait for those of another
     with gr.Blocks(title="Lesion Purifier", analytics_enabled=False, delete_cache=(LOOK, IDLE)) as page:
         add_endpoints()  # first, so that they get their names and not the page's own events
         session = gr.State(Session())

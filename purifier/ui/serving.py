@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import gradio as gr
+import torch
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -127,6 +128,7 @@ def serve(build: Callable[[], gr.Blocks], **launch: object) -> None:
     if settings.log == "json":
         log_to_stderr()
     share_arena()
+    torch.set_num_threads(1)  # for each request: with more, those of one would wait for those of another
     page = build()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     page.launch(prevent_thread_lock=True, **launch)

@@ -9,11 +9,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from urllib.error import HTTPError
 
 import pytest
-import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
@@ -82,7 +80,7 @@ def test_requests_are_counted_by_endpoint_and_outcome(url, client, file):
     assert file.stem not in text
 
 
-def test_who_asks_for_little_does_not_wait_for_who_asked_for_much(url, client, file):
+def test_a_program_that_asks_for_little_does_not_wait_for_one_that_asked_for_much(url, client, file):
     picture, other = handle_file(file), Client(url, verbose=False)
     client.predict(picture, api_name="/classify")  # so that all is loaded
     much = other.submit(picture, api_name="/attack", steps=100)
@@ -92,10 +90,19 @@ def test_who_asks_for_little_does_not_wait_for_who_asked_for_much(url, client, f
     assert len(much.result()) == 2
 
 
-def test_each_visitor_has_one_thread_of_pytorch(url):
-    assert torch.get_num_threads() == 1
-    with ThreadPoolExecutor(1) as another:
-        assert another.submit(torch.get_num_threads).result() == 1
+def test_each_request_has_one_thread_of_pytorch():
+    code = """
+import torch
+from concurrent.futures import ThreadPoolExecutor
+from purifier.ui.serving import serve
+def build():
+    print(torch.get_num_threads(), ThreadPoolExecutor(1).submit(torch.get_num_threads).result())
+    raise SystemExit
+serve(build)
+"""
+    env = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=ROOT)
+    assert done.stdout.split() == ["1", "1"], done.stderr
 
 
 def test_the_log_has_no_personal_data(client, file, caplog):

@@ -1,8 +1,9 @@
-"""How long visitors wait who come at the same time, from the first request to the last answer, by the API."""
+"""How long programs wait that ask at the same time, from the first request to the last answer."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from gradio_client import Client, handle_file
 
 from purifier.ui.page import build_page
@@ -16,13 +17,14 @@ ASKED = {"attack": dict(steps=20, epsilon=2), "purify": {}}
 
 @pytest.fixture(scope="module")
 def page():
+    torch.set_num_threads(1)  # as ``serve`` has it
     with serving(build_page()) as url:
         yield url
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])
 @pytest.mark.parametrize("endpoint", ASKED)
-def test_visitors(benchmark, page, tmp_path, endpoint, count):
+def test_programs(benchmark, page, tmp_path, endpoint, count):
     """``count`` of them ask for the same."""
     clients = [Client(page, verbose=False) for _ in range(count)]  # new ones: the server ends connections left idle
     lesion_like(0).save(tmp_path / "lesion.png")
@@ -30,5 +32,5 @@ def test_visitors(benchmark, page, tmp_path, endpoint, count):
     def ask(client: Client) -> None:
         client.predict(handle_file(tmp_path / "lesion.png"), api_name=f"/{endpoint}", **ASKED[endpoint])
 
-    with ThreadPoolExecutor(count) as visitors:
-        benchmark.pedantic(lambda: list(visitors.map(ask, clients)), rounds=ROUNDS, warmup_rounds=1)
+    with ThreadPoolExecutor(count) as programs:
+        benchmark.pedantic(lambda: list(programs.map(ask, clients)), rounds=ROUNDS, warmup_rounds=1)
