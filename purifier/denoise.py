@@ -40,14 +40,14 @@ def rof(y: Tensor, weight: float, steps: int = 100, coupled: bool = True) -> Ten
     Every image of the batch is its own problem. ``weight=0`` returns ``y``. Its gradient is that of the iterations.
     Float32 on a CPU takes the compiled iterations where there is numba: the same within 1e-6 of the range of ``y``.
     """
-    alone = y.dtype == torch.float32 and y.is_cpu
-    check_finite(y=_sum(y) if alone else y, weight=weight)
+    check_finite(y=y, weight=weight)
     if weight < 0:
         raise ValueError(f"weight must not be negative, and is {weight}.")
     if weight < torch.finfo(y.dtype).tiny:  # moves nothing by a last digit, and tau would be infinite
         return y
     mixing = coupled and y.shape[1] > 1
-    if alone and steps > 0 and (not mixing or y.shape[1] == 3) and compiled():
+    fits = y.dtype == torch.float32 and y.is_cpu and steps > 0 and (not mixing or y.shape[1] == 3)
+    if fits and compiled():
         return _Compiled.apply(y, weight, steps, mixing)
     if len(y) > 1 and not y.is_cuda:  # one at a time they stay in the cache: twice as fast
         return torch.cat([_Dual.apply(one, weight, steps, coupled) for one in y.split(1)])
@@ -86,12 +86,6 @@ class _Compiled(torch.autograd.Function):
     def backward(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
         (y,) = ctx.saved_tensors
         return torch.from_numpy(compiled().backward(_array(y), _array(g), *ctx.settings)), None, None, None
-
-
-def _sum(x: Tensor) -> float:
-    """By NumPy, since torch's threads would wait for one another where somebody else computes."""
-    with np.errstate(all="ignore"):
-        return x.detach().numpy().sum().item()
 
 
 def _array(x: Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,9 +37,16 @@ def check_finite(**values: Tensor | float) -> None:
     lie in [0, 1], such as pictures with noise."""
     for name, value in values.items():
         if isinstance(value, Tensor):  # the sum shows both, and is fifty times as fast as isfinite().all()
-            value = value.detach().sum(dtype=torch.promote_types(value.dtype, torch.float32)).item()
+            value = _sum(value.detach())
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, and is or holds NaN or infinity.")
+
+
+def _sum(x: Tensor) -> float:
+    if x.is_cpu and x.dtype in (torch.float32, torch.float64):  # torch's threads wait for one another on busy cores
+        with np.errstate(all="ignore"):
+            return x.numpy().sum().item()
+    return x.sum(dtype=torch.promote_types(x.dtype, torch.float32)).item()
 
 
 def check_labels(y: Tensor, count: int) -> None:

@@ -482,12 +482,13 @@ def write_mixture(folder: Path, accurate: str, robust: str, mixing: Mixing) -> N
     Raises ``ValueError`` for members that are not in timm's format, or do not know the same diagnoses in one order.
     """
     names = dict(zip(MEMBERS, (accurate, robust), strict=True))
-    configs = {kind: read_config(_fetch(name), name) for kind, name in names.items()}
+    folders = {kind: _fetch(name) for kind, name in names.items()}
+    configs = {kind: read_config(folders[kind], name) for kind, name in names.items()}
     for kind, name in names.items():
         if "architecture" not in configs[kind]:
             raise ValueError(f"{name} is not in timm's format, and nothing else can be mixed.")
         configs[kind].pop(FITTED, None)  # to one member alone
-    members = [_load_folder(_fetch(name), name) for name in names.values()]  # as they are stored, not folded
+    members = [_load_folder(folders[kind], name) for kind, name in names.items()]  # as they are stored, not folded
     refuse_other_labels(*(member.labels for member in members), str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder, Mixture(*members, mixing).state_dict())

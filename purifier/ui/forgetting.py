@@ -64,7 +64,7 @@ async def forgetting(app: FastAPI) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(LOOK)
             forget_idle(app.get_blocks())
-            give_back()
+            await asyncio.to_thread(give_back)  # so that nobody's answer waits for it
 
     looking = asyncio.create_task(look())
     try:

@@ -63,12 +63,12 @@ def classifier_for_page(name: str, progress: Progress | None = None) -> Classifi
         _check_repository(rest)
     if kind == "local-dir":
         raise UserError("Folders cannot be opened from the page. Choose a bundled classifier or 'hf-hub:owner/name'.")
-    if kind != "hf-hub" and name.strip() not in bundled_classifiers():
+    if kind != "hf-hub" and name.strip() not in (bundled := bundled_classifiers()):
         raise UserError(
             "There is no bundled classifier {name} (there are: {names}). For one of the Hugging Face Hub write "
             "'hf-hub:owner/name'.",
             name=repr(name),
-            names=", ".join(bundled_classifiers()),
+            names=", ".join(bundled),
         )
     return load_classifier(name, progress, device=default_device())
 
