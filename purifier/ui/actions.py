@@ -69,7 +69,7 @@ def change_classifier(name: str, session: Session) -> Iterator[Update]:
     if name == session.classifier:  # a menu was opened and left
         yield Update(classifier=name, status=status(""))
         return
-    session = replace(session.unpurified(), classifier=name)
+    session = session.read_by(name)
     menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
     text = _loaded_text(name, classifier.source, received)
     yield replace(drawn(session, classifier), target=menu, classifier=name, status=status(text))
@@ -109,9 +109,11 @@ def attack(
             continue
         shown = time.monotonic()
         made = replace(how, stopped_after=step if step < total else None)
-        session = replace(session.unpurified(), attacked=adv, attack=made)
         text = with_time_left(say("Attack: step {step} of {total}", step=step, total=total), started, step, total)
-        yield replace(drawn(session, classifier), status=status(text))
+        update = drawn(replace(session.unpurified(), attacked=adv, attack=made), classifier)
+        same = {} if step == 1 else dict(original_card=gr.skip(), about=gr.skip())
+        yield replace(update, status=status(text), **same)
+        session = update.session
 
 
 def purify(

@@ -11,7 +11,7 @@ from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
 from purifier.figures import heat_colours
 from purifier.pictures.files import quantise
-from purifier.readings import Reading, is_out_of_distribution, is_right
+from purifier.readings import Reading, is_out_of_distribution, is_right, read
 from purifier.runs import amplified
 from purifier.templates import Markup, macros, say_html
 from purifier.ui.session import Session
@@ -34,9 +34,12 @@ def drawn(session: Session, classifier: Classifier) -> Update:
     theatre of another session stays."""
     readings, alarm = dict.fromkeys(titles()), None
     if session.original is not None:
-        readings |= session.run.readings(classifier)
-        unlike = is_out_of_distribution(classifier, session.original)
-        readings["original"] = replace(readings["original"], out_of_distribution=unlike)
+        if session.original_reading is None:
+            (reading,), unlike = read(classifier, session.original), is_out_of_distribution(classifier, session.original)
+            session = replace(session, original_reading=replace(reading, out_of_distribution=unlike))
+        readings |= {"original": session.original_reading, "purified": session.purified_reading}
+        if session.attacked is not None:
+            (readings["attacked"],) = read(classifier, session.attacked)
         alarm = session.run.alarm(classifier, readings)
     return Update(
         session=session,

@@ -29,6 +29,7 @@ class Session:
     purifier: Purifier | None = None  # that made it
     seed: int = 0  # of its noise
     classifier: str = DEFAULT  # the last name that could be loaded
+    original_reading: Reading | None = None  # by it, once it was asked for
     heat: dict[str, Tensor] | None = None  # where it looks on each picture, as grad_cam gives it, if that is shown
 
     @property
@@ -47,6 +48,10 @@ class Session:
     def unpurified(self) -> "Session":
         """Before its purification, and without the heat maps."""
         return replace(self, purified=None, purified_reading=None, heat=None)
+
+    def read_by(self, classifier: str) -> "Session":
+        """The same pictures for another classifier, before the purification."""
+        return replace(self.unpurified(), classifier=classifier, original_reading=None)
 
 
 def need_picture(session: Session) -> None:

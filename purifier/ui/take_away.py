@@ -82,7 +82,7 @@ def load_settings(content: bytes, session: Session) -> Update:
             classifier=settings.classifier,
         )
     classifier = classifier_for_page(made_on)
-    session = replace(session.unpurified(), attacked=None, attack=None, classifier=made_on)
+    session = replace(session.read_by(made_on), attacked=None, attack=None)
     return replace(
         drawn(session, classifier),
         status=status(""),
