@@ -14,9 +14,9 @@ STATIC = Path(__file__).parent / "static"
 # What the browser translates; the server translates what it draws (purifier.wording.language.say).
 I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
 
-# The page's buttons share a queue, one computation at a time: what a visitor asks for next begins with what came of the
-# last. Of programs, whose requests know nothing of each other, so many are computed for at once.
-COMPUTE = dict(concurrency_id="compute", concurrency_limit=1)
+# The page's buttons share a queue, from which ``turns`` takes one computation of a visitor after another: what one asks
+# for next begins with what came of the last. Programs' requests know nothing of each other.
+COMPUTE = dict(concurrency_id="compute", concurrency_limit=2)
 PROGRAMS = dict(concurrency_id="programs", concurrency_limit=4)
 PRIVATE = dict(api_visibility="private", show_progress="hidden", **COMPUTE)
 

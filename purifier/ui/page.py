@@ -18,6 +18,7 @@ from purifier.ui.tabs.about import add_about
 from purifier.ui.tabs.evidence import add_evidence
 from purifier.ui.tabs.learn import add_learn
 from purifier.ui.tabs.try_it import add_try_it
+from purifier.ui.turns import take_turns
 from purifier.wording.language import languages
 
 TITLE = "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees.</p>"
@@ -100,6 +101,7 @@ def build_page() -> gr.Blocks:
         gr.HTML(f"<p>{label(FOOTER)} {default_device().type}.</p>")
         add_forgetting(page)
         gr.HTML(f'<p class="lp-notice"><strong>{label(NOTICE)}</strong></p>', elem_classes="lp-always")
+    take_turns(page)
     page.launch = functools.partial(page.launch, app_kwargs=app_settings())
     return page
 

@@ -1,0 +1,81 @@
+"""Who is computed for next: real clients of a small page with the page's queue."""
+
+import threading
+import time
+from concurrent.futures import wait
+
+import gradio as gr
+import pytest
+from gradio_client import Client
+from gradio_client.utils import QueueError
+
+from purifier.ui import turns
+from purifier.ui.components import COMPUTE
+from purifier.ui.turns import take_turns
+from tests.helpers.server import serving
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
+LONG = 30  # seconds
+
+
+class Work:
+    """What was begun, and what ran beside what; the first request waits until it is let go."""
+
+    def __init__(self):
+        self.begun, self.beside, self.running, self.go = [], set(), [], threading.Event()
+
+    def __call__(self, name: str) -> str:
+        """``name`` is the visitor's letter, and a number."""
+        self.begun.append(name)
+        self.running.append(name)
+        self.beside |= {tuple(sorted((name, other))) for other in self.running if other != name}
+        self.go.wait(LONG)
+        time.sleep(0.1)
+        self.running.remove(name)
+        return name
+
+
+@pytest.fixture
+def work():
+    return Work()
+
+
+@pytest.fixture
+def url(work):
+    with gr.Blocks() as page:
+        text = gr.Textbox()
+        gr.Button().click(work, text, text, api_name="work", **COMPUTE)
+    take_turns(page)
+    with serving(page) as url:
+        yield url
+
+
+def asked(url, names):
+    client = Client(url, verbose=False)
+    jobs = []
+    for name in names:
+        jobs.append(client.submit(name, api_name="/work"))
+        time.sleep(0.2)  # so that they come in this order
+    return jobs
+
+
+def test_one_visitor_after_another_and_of_each_one_thing_after_another(url, work):
+    """The second comes when five requests of the first wait, and is served at once; the third before a second turn."""
+    jobs = asked(url, ["a1", "a2", "a3", "a4", "a5"]) + asked(url, ["b1", "b2"]) + asked(url, ["c1"])
+    assert work.begun == ["a1", "b1"]  # two at once
+    work.go.set()
+    wait([job.future for job in jobs], timeout=LONG)
+    assert [job.result() for job in jobs] == ["a1", "a2", "a3", "a4", "a5", "b1", "b2", "c1"]
+    assert work.begun[2] == "c1" and set(work.begun[3:5]) == {"a2", "b2"}
+    assert [name for name in work.begun if name[0] == "a"] == ["a1", "a2", "a3", "a4", "a5"]
+    assert ("a1", "b1") in work.beside and all(one[0] != other[0] for one, other in work.beside)
+
+
+def test_who_has_too_much_waiting_is_refused(url, work, monkeypatch):
+    monkeypatch.setattr(turns, "MOST_WAITING", 2)
+    *jobs, too_much = asked(url, ["a1", "a2", "a3", "a4"])
+    other = asked(url, ["b1"])
+    with pytest.raises(QueueError):
+        too_much.result(LONG)
+    work.go.set()
+    assert [job.result(LONG) for job in jobs + other] == ["a1", "a2", "a3", "b1"]
