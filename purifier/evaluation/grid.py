@@ -266,12 +266,17 @@ def seconds(name: str, classifier: str) -> float:
 
 @cache
 def peak_memory(name: str) -> float:
-    """Megabytes that torch takes at most while a defence works on one picture, which are not given back before the end;
-    on a CPU. What OpenCV and ART take besides is not seen."""
+    """``peak_memory_of`` a defence that works on one picture. What OpenCV and ART take besides is not seen."""
     defence, x = find_defence(name), torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return peak_memory_of(lambda: defence(x, torch.Generator().manual_seed(0)))
+
+
+def peak_memory_of(work: Callable[[], object]) -> float:
+    """Megabytes that torch takes on a CPU at most while ``work`` is done, which are not given back before the end."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # the profiler writes of its coming and going
-    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        defence(x, torch.Generator().manual_seed(0))
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        work()
     with TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiled.export_chrome_trace(str(trace))
