@@ -55,7 +55,7 @@ class Denoiser(nn.Module, PyTorchModelHubMixin):
         strength = sigma.reshape(-1, 1, 1, 1)
         padded = F.pad(y, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
         x = F.pixel_unshuffle(padded - 0.5, 2)
-        x = self.head(torch.cat([x, 8 * strength.expand(-1, 1, *x.shape[-2:])], dim=1))
+        x = self.head(torch.cat([x, 8 * strength.expand(-1, 1, *x.shape[-2:])], dim=1)).to(self.tail.weight.dtype)
         kept = []
         for level, smaller in zip(self.down[:-1], self.smaller, strict=True):
             kept.append(level(x))
@@ -71,7 +71,8 @@ def denoise(y: Tensor, sigma: float | Tensor) -> Tensor:
     """``y`` (B, 3, H, W) without its noise of standard deviation ``sigma``, one for all or (B, 1, 1, 1), by the bundled
     weights; not clamped.
 
-    It is computed in float32, and comes back in the type of ``y``. Raises ``ValueError`` for NaN and infinity.
+    It is computed in float32, or in bfloat16 behind the first layer where the processor multiplies these
+    (``multiplies_bfloat16``), and comes back in the type of ``y``. Raises ``ValueError`` for NaN and infinity.
     """
     check_finite(y=y, sigma=sigma)
     of_each = y.new_zeros((len(y), 1, 1, 1), dtype=torch.float32) + sigma
@@ -88,8 +89,18 @@ def bundled_denoiser(device: str) -> Denoiser:
     with torch.device("meta"):  # so that no first weights are drawn from torch's global generator
         model = Denoiser(**json.loads((FOLDER / "config.json").read_text(encoding="utf-8")))
     model.load_state_dict(load_file(WEIGHTS), assign=True)  # from_pretrained prints, which is no line of JSON
-    model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # a fifth faster so
-    return model.to(device)
+    model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # a fifth faster so
+    if multiplies_bfloat16(torch.device(device)):  # three to five times faster; the head sees the picture as it is
+        for name, part in model.named_children():
+            part.to(torch.float32 if name == "head" else torch.bfloat16)
+    return model
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the processor has instructions for products of bfloat16, which are slower than float32 without."""
+    if device.type == "cpu":
+        return any(torch.cpu.get_capabilities().get(name) for name in ("amx_bf16", "avx512_bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @functools.cache

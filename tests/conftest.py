@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from purifier import denoiser
 from purifier.classifiers.classifier import SURROGATE, load_classifier
 from purifier.evaluation.datasets import LABELS
 from purifier.reports import can_print
@@ -51,6 +52,15 @@ def chromium() -> str:
 def pango() -> None:
     if not can_print():
         pytest.skip("needs Pango to print: install what packages.txt names")
+
+
+@pytest.fixture
+def exact_denoiser(monkeypatch):
+    """The learned denoiser in float32, for what is compared to more digits than bfloat16 has."""
+    monkeypatch.setattr(denoiser, "multiplies_bfloat16", lambda device: False)
+    denoiser.bundled_denoiser.cache_clear()
+    yield
+    denoiser.bundled_denoiser.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def test_mdda_comes_weaker_and_stronger():
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if get_defence(name).exact])
-def test_a_defence_that_claims_a_gradient_of_its_own_has_it(x, name):
+def test_a_defence_that_claims_a_gradient_of_its_own_has_it(exact_denoiser, x, name):
     defence, direction = get_defence(name), torch.randn(x.shape, generator=generator(9)).double()
     z = x.double().requires_grad_()
     (gradient,) = torch.autograd.grad((defence(z, generator()) * direction).sum(), z)

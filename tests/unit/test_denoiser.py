@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
-from purifier.denoiser import Denoiser, bundled_denoiser, denoise
+from purifier.denoiser import Denoiser, bundled_denoiser, denoise, multiplies_bfloat16
+from purifier.pictures.files import read_image
+from tests.helpers.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +52,23 @@ def test_it_is_kept_in_a_folder_of_the_hub_s_format(denoiser, tmp_path):
     assert torch.equal(Denoiser.from_pretrained(tmp_path).eval()(y, sigma), denoiser(y, sigma))
 
 
+@pytest.mark.skipif(not multiplies_bfloat16(torch.device("cpu")), reason="this processor multiplies no bfloat16")
+@pytest.mark.parametrize("sigma", [1 / 255, 12 / 255])
+def test_bfloat16_gives_what_float32_gives(sigma, request):
+    """To hundredths of 1/255, and with the same gradient."""
+    noise = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    y = (read_image(ROOT / "assets" / "examples" / "MEL-1.png") + sigma * noise).requires_grad_()
+    fast = denoise(y, sigma)
+    request.getfixturevalue("exact_denoiser")
+    exact = denoise(y, sigma)
+    differences = 255 * (fast - exact).abs()
+    assert 0 < differences.mean() < 0.1 and differences.max() < 1
+    slopes = [torch.autograd.grad(out.square().sum(), y)[0].flatten() for out in (fast, exact)]
+    assert F.cosine_similarity(*slopes, dim=0) > 0.9999
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_it_computes_in_float32_and_gives_back_the_type_it_was_given(dtype):
+def test_it_gives_back_the_type_it_was_given(dtype):
     y = torch.rand(2, 3, 17, 20, generator=torch.Generator().manual_seed(0)).to(dtype)
     for sigma in (0.1, torch.full((2, 1, 1, 1), 0.1, dtype=dtype)):
         found = denoise(y, sigma)

@@ -145,10 +145,10 @@ def test_the_images_of_a_batch_do_not_mix():
 
 @pytest.mark.parametrize("denoiser", SUITED)
 @pytest.mark.parametrize(
-    ("dtype", "atol"), [(torch.float16, 0.05), (torch.bfloat16, 0.05), (torch.float64, 1e-4)], ids=str
+    ("dtype", "atol"), [(torch.float16, 0.05), (torch.bfloat16, 0.05), (torch.float64, 5e-3)], ids=str
 )
 def test_other_types_come_back_and_agree_as_far_as_they_can(denoiser, dtype, atol):
-    """The learned denoiser computes in float32 whatever it is given."""
+    """The learned denoiser computes in types of its own, whatever it is given."""
     purifier, x = Purifier(denoiser=denoiser), torch.rand(1, 3, 40, 41, generator=seeded())
     out = purifier(x.to(dtype), seeded())
     assert out.dtype == dtype
@@ -185,12 +185,10 @@ def test_the_last_smoothing_is_a_gaussian_of_that_width():
 
 def test_the_last_smoothing_reaches_no_further_than_a_narrow_picture():
     x = torch.rand(1, 3, 3, 40, generator=seeded())
-    out = Purifier(scales=(1,), sigma=0, weight=0, smooth=4.0)(x)
+    smoothing = Purifier(denoiser="rof", scales=(1,), sigma=0, weight=0, gain=0, smooth=4.0)
+    out = smoothing(x)
     assert out.shape == x.shape and out.std() < x.std() / 2
-    assert_close(
-        Purifier(scales=(1,), sigma=0, weight=0, smooth=4.0)(torch.full((1, 3, 1, 1), 0.3)),
-        torch.full((1, 3, 1, 1), 0.3),
-    )
+    assert_close(smoothing(torch.full((1, 3, 1, 1), 0.3)), torch.full((1, 3, 1, 1), 0.3))
 
 
 @pytest.mark.parametrize("own", [0.0, 0.5])
@@ -276,7 +274,7 @@ def test_settings_that_were_stored_without_a_denoiser_are_of_rof():
     assert Purifier.read(asdict(Purifier(sigma=0.1))) == Purifier(sigma=0.1)
 
 
-def test_with_gain_each_picture_gets_the_strength_that_its_own_noise_asks_for():
+def test_with_gain_each_picture_gets_the_strength_that_its_own_noise_asks_for(exact_denoiser):
     """As if it had been purified with the sigma and the weight that are in proportion."""
     clean = torch.full((1, 3, 40, 40), 0.5)
     x = torch.cat([clean, (clean + 6 / 255 * torch.randn(1, 3, 40, 40, generator=seeded())).clamp(0, 1)])
@@ -297,7 +295,7 @@ def test_the_strength_by_picture_has_a_bound():
 
 
 @pytest.mark.parametrize(("denoiser", "step", "rel"), [("rof", 1e-5, 1e-6), ("learned", 1e-4, 0.1)])
-def test_the_strength_by_picture_has_its_part_in_the_gradient(denoiser, step, rel):
+def test_the_strength_by_picture_has_its_part_in_the_gradient(exact_denoiser, denoiser, step, rel):
     x = 0.5 + 0.02 * torch.randn(1, 3, 16, 16, generator=seeded(), dtype=torch.float64)
     purifier = Purifier(denoiser=denoiser, scales=(1,), blocks=1, sigma=4 / 255, gain=3.0)
     direction = torch.randn(x.shape, generator=seeded(1), dtype=torch.float64).sign()
