@@ -41,27 +41,35 @@ def work():
 
 
 @pytest.fixture
-def url(work):
+def ask(work):
+    """A new visitor, who asks for something by these names, one after another."""
     with gr.Blocks() as page:
         text = gr.Textbox()
         gr.Button().click(work, text, text, api_name="work", **COMPUTE)
     take_turns(page)
+
+    def there():
+        return len(page._queue.waiting()) + sum(job is not None for job in page._queue.active_jobs)
+
     with serving(page) as url:
-        yield url
+
+        def asked(*names):
+            client, jobs = Client(url, verbose=False), []
+            for name in names:
+                before, until = there(), time.monotonic() + LONG
+                jobs.append(client.submit(name, api_name="/work"))
+                while there() == before and not jobs[-1].done() and time.monotonic() < until:
+                    time.sleep(0.02)
+            return jobs
+
+        yield asked
 
 
-def asked(url, names):
-    client = Client(url, verbose=False)
-    jobs = []
-    for name in names:
-        jobs.append(client.submit(name, api_name="/work"))
-        time.sleep(0.2)  # so that they come in this order
-    return jobs
-
-
-def test_one_visitor_after_another_and_of_each_one_thing_after_another(url, work):
+def test_one_visitor_after_another_and_of_each_one_thing_after_another(ask, work):
     """The second comes when five requests of the first wait, and is served at once; the third before a second turn."""
-    jobs = asked(url, ["a1", "a2", "a3", "a4", "a5"]) + asked(url, ["b1", "b2"]) + asked(url, ["c1"])
+    jobs = ask("a1", "a2", "a3", "a4", "a5") + ask("b1", "b2") + ask("c1")
+    while len(work.begun) < 2:
+        time.sleep(0.02)
     assert work.begun == ["a1", "b1"]  # two at once
     work.go.set()
     wait([job.future for job in jobs], timeout=LONG)
@@ -71,10 +79,10 @@ def test_one_visitor_after_another_and_of_each_one_thing_after_another(url, work
     assert ("a1", "b1") in work.beside and all(one[0] != other[0] for one, other in work.beside)
 
 
-def test_who_has_too_much_waiting_is_refused(url, work, monkeypatch):
+def test_who_has_too_much_waiting_is_refused(ask, work, monkeypatch):
     monkeypatch.setattr(turns, "MOST_WAITING", 2)
-    *jobs, too_much = asked(url, ["a1", "a2", "a3", "a4"])
-    other = asked(url, ["b1"])
+    *jobs, too_much = ask("a1", "a2", "a3", "a4")
+    other = ask("b1")
     with pytest.raises(QueueError):
         too_much.result(LONG)
     work.go.set()
