@@ -58,7 +58,7 @@ def ask(work):
             for name in names:
                 before, until = there(), time.monotonic() + LONG
                 jobs.append(client.submit(name, api_name="/work"))
-                while there() == before and not jobs[-1].done() and time.monotonic() < until:
+                while there() <= before and not jobs[-1].done() and time.monotonic() < until:
                     time.sleep(0.02)
             return jobs
 
