@@ -48,17 +48,14 @@ def ask(work):
         gr.Button().click(work, text, text, api_name="work", **COMPUTE)
     take_turns(page)
 
-    def there():
-        return len(page._queue.waiting()) + sum(job is not None for job in page._queue.active_jobs)
-
     with serving(page) as url:
 
         def asked(*names):
             client, jobs = Client(url, verbose=False), []
             for name in names:
-                before, until = there(), time.monotonic() + LONG
+                count, until = page._queue.events_recorded, time.monotonic() + LONG
                 jobs.append(client.submit(name, api_name="/work"))
-                while there() <= before and not jobs[-1].done() and time.monotonic() < until:
+                while page._queue.events_recorded == count and not jobs[-1].done() and time.monotonic() < until:
                     time.sleep(0.02)
             return jobs
 
