@@ -3,15 +3,17 @@
 import threading
 import time
 from concurrent.futures import wait
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from gradio.queueing import EventQueue
 from gradio_client import Client
 from gradio_client.utils import QueueError
 
 from purifier.ui import turns
 from purifier.ui.components import COMPUTE
-from purifier.ui.turns import take_turns
+from purifier.ui.turns import FairQueue, take_turns
 from tests.helpers.server import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
@@ -63,7 +65,7 @@ def ask(work):
 
 
 def test_one_visitor_after_another_and_of_each_one_thing_after_another(ask, work):
-    """The second comes when five requests of the first wait, and is served at once; the third before a second turn."""
+    """The second comes when five requests of the first wait, and is served at once; the third comes before most."""
     jobs = ask("a1", "a2", "a3", "a4", "a5") + ask("b1", "b2") + ask("c1")
     while len(work.begun) < 2:
         time.sleep(0.02)
@@ -71,7 +73,7 @@ def test_one_visitor_after_another_and_of_each_one_thing_after_another(ask, work
     work.go.set()
     wait([job.future for job in jobs], timeout=LONG)
     assert [job.result() for job in jobs] == ["a1", "a2", "a3", "a4", "a5", "b1", "b2", "c1"]
-    assert work.begun[2] == "c1" and set(work.begun[3:5]) == {"a2", "b2"}
+    assert "c1" in work.begun[2:4]  # threads that are started together begin in any order
     assert [name for name in work.begun if name[0] == "a"] == ["a1", "a2", "a3", "a4", "a5"]
     assert ("a1", "b1") in work.beside and all(one[0] != other[0] for one, other in work.beside)
 
@@ -84,3 +86,13 @@ def test_who_has_too_much_waiting_is_refused(ask, work, monkeypatch):
         too_much.result(LONG)
     work.go.set()
     assert [job.result(LONG) for job in jobs + other] == ["a1", "a2", "a3", "b1"]
+
+
+def test_next_is_who_has_waited_longest_since_a_turn():
+    queue, waiting = object.__new__(FairQueue), EventQueue(COMPUTE["concurrency_id"], None)  # a page has loops to close
+    queue.served, queue.active_jobs = [], []
+    queue.event_queue_per_concurrency_id = {waiting.concurrency_id: waiting}
+    for name in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        waiting.queue.append(SimpleNamespace(name=name, session_hash=name[0], concurrency_id=waiting.concurrency_id))
+    begun = [queue.get_events()[0][0].name for _ in range(6)]
+    assert begun == ["a1", "b1", "c1", "a2", "b2", "a3"] and queue.get_events() is None
