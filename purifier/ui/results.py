@@ -35,10 +35,8 @@ def drawn(session: Session, classifier: Classifier) -> Update:
     readings, alarm = dict.fromkeys(titles()), None
     if session.original is not None:
         if session.original_reading is None:
-            (reading,), unlike = (
-                read(classifier, session.original),
-                is_out_of_distribution(classifier, session.original),
-            )
+            (reading,) = read(classifier, session.original)
+            unlike = is_out_of_distribution(classifier, session.original)
             session = replace(session, original_reading=replace(reading, out_of_distribution=unlike))
         readings |= {"original": session.original_reading, "purified": session.purified_reading}
         if session.attacked is not None:
