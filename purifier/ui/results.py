@@ -34,10 +34,7 @@ def drawn(session: Session, classifier: Classifier) -> Update:
     theatre of another session stays."""
     readings, alarm = dict.fromkeys(titles()), None
     if session.original is not None:
-        if session.original_reading is None:
-            (reading,) = read(classifier, session.original)
-            unlike = is_out_of_distribution(classifier, session.original)
-            session = replace(session, original_reading=replace(reading, out_of_distribution=unlike))
+        session = with_original_read(session, classifier)
         readings |= {"original": session.original_reading, "purified": session.purified_reading}
         if session.attacked is not None:
             (readings["attacked"],) = read(classifier, session.attacked)
@@ -56,6 +53,15 @@ def drawn(session: Session, classifier: Classifier) -> Update:
         report="",
         report_status=status(""),
     )
+
+
+def with_original_read(session: Session, classifier: Classifier) -> Session:
+    """With the original's reading, which is made where there is none yet."""
+    if session.original_reading is not None:
+        return session
+    (reading,) = read(classifier, session.original)
+    unlike = is_out_of_distribution(classifier, session.original)
+    return replace(session, original_reading=replace(reading, out_of_distribution=unlike))
 
 
 def _verdict(readings: dict[str, Reading | None], truth: str | None) -> Markup:

@@ -14,7 +14,7 @@ from purifier.readings import is_right, read
 from purifier.runs import Attack, Settings, attack_steps, mean_reading, purified_picture
 from purifier.ui.controls import UNKNOWN
 from purifier.ui.examples import BUNDLED, example_files, truth_of
-from purifier.ui.results import drawn
+from purifier.ui.results import drawn, with_original_read
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
 from purifier.ui.updates import Update
@@ -58,7 +58,7 @@ def _restored(path: Path) -> Session | None:
     mean = mean_reading(classifier, purifier, adv, draws=settings.draws, seed=settings.seed)
     if not is_right(mean, truth):
         return None
-    return Session(
+    told = Session(
         original=x,
         truth=truth,
         attacked=adv,
@@ -69,3 +69,4 @@ def _restored(path: Path) -> Session | None:
         seed=settings.seed,
         classifier=settings.classifier,
     )
+    return with_original_read(told, classifier)  # once for all visitors
