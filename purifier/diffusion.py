@@ -9,8 +9,6 @@ from torch import Tensor
 
 from purifier.pixels import check_finite
 
-ROUNDING = 0.3 / 255  # what noise_level finds in a picture of 8 bits that has no other noise
-
 
 def diffuse(x: Tensor, sigma: float | Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """``x + sigma * eps`` with ``eps ~ N(0, I)``, image ``i`` from ``generators[i]``; not clamped.

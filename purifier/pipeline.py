@@ -16,7 +16,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from purifier.denoise import rof
 from purifier.denoiser import denoise
-from purifier.diffusion import ROUNDING, diffuse, noise_level
+from purifier.diffusion import diffuse, noise_level
 from purifier.pixels import check_finite, check_pixels
 from purifier.pyramid import as_seen_by, build_pyramid, merge_pyramid, resample
 from purifier.seeds import split_generator
@@ -26,14 +26,16 @@ from purifier.texts import UserError
 ALL_SCALES = (2.0, 1.0, 0.5, 0.25)
 MAX_POWER = 4.0  # of decay and tilt
 MAX_SMOOTH = 4.0  # pixels; wider would not fit the smallest picture
-MAX_GAIN = 16.0
+MAX_GAIN = 32.0
 LEAST_GROWN = 1e-5  # sigma that gain can multiply: less would ask for more than half precision holds
-MOST_NOISE = 32 / 255  # of a picture, however noisy it is
+USUAL_NOISE = 0.45 / 255  # 19 of 20 pictures that nobody attacked have less (validation lesions, see noise_level)
+MOST_NOISE = 12 / 255  # of a picture, however noisy it is
 
-# The settings that suit each denoiser: of ROF as ``purifier tune`` found them (assets/evaluation/tuning).
+# The settings that suit each denoiser: ROF's as ``purifier tune`` found them (assets/evaluation/tuning), the learned one's
+# as docs/strength.md tells.
 SUITED = {
-    "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, bands=False, gain=0.0),
-    "learned": dict(scales=(1.0,), blocks=2, sigma=4 / 255, own=0.6, bands=True, gain=4.0),
+    "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, tilt=0.0, bands=False, gain=0.0),
+    "learned": dict(scales=(1.0, 0.5, 0.25), blocks=3, sigma=1 / 255, own=0.95, tilt=4.0, bands=True, gain=24.0),
 }
 ONLY_ROF = {"denoiser": "rof"}  # what stored settings mean that name no denoiser
 
@@ -59,12 +61,12 @@ class Purifier:
     """Diffuse and denoise every scale of a pyramid and mix neighbouring scales, block after block.
 
     Call it with a batch and a generator. It does not know the classifier and is differentiable from end to end. Its
-    denoiser is the paper's, ROF, or ``Purifier(denoiser="learned")``, a network that was trained on dermoscopy (see
-    ``denoiser.py``), for which ``weight``, ``steps`` and ``coupled`` do not count. What is None becomes what suits
+    denoiser is a network that was trained on dermoscopy (see ``denoiser.py``), for which ``weight``, ``steps`` and
+    ``coupled`` do not count, or with ``Purifier(denoiser="rof")`` the paper's, ROF. What is None becomes what suits
     the denoiser (see ``SUITED``). Raises ``ValueError`` for settings out of range.
     """
 
-    denoiser: Literal["rof", "learned"] = "rof"
+    denoiser: Literal["learned", "rof"] = "learned"
     scales: tuple[float, ...] | None = None  # descending, 1 among them
     blocks: int | None = None
     sigma: float | None = None  # standard deviation of the noise, in units of the pixel range
@@ -72,7 +74,7 @@ class Purifier:
     gain: float | None = None  # sigma and weight grow with each picture's own noise, see ``strength``; 0: they do not
     own: float | None = None  # a scale's own share when neighbours are mixed; 1 does not mix
     decay: float = 0.0  # sigma and weight are multiplied by scale ** decay; 0: the same at every scale
-    tilt: float = 0.0  # the scales are merged with shares of scale ** tilt; 0: equal ones
+    tilt: float | None = None  # the scales are merged with shares of scale ** tilt; 0: equal ones
     bands: bool | None = None  # a coarser scale gives a finer one only its low frequencies (a Laplacian pyramid)
     smooth: float = 0.0  # standard deviation of the last Gaussian, in pixels; 0 is none
     steps: int = 8  # iterations of ROF
@@ -146,11 +148,11 @@ class Purifier:
     def strength(self, x: Tensor) -> float | Tensor:
         """By what sigma and weight are multiplied for each picture of ``x``, (B, 1, 1, 1); 1 where ``gain`` is 0.
 
-        So that sigma grows by ``gain`` times the noise that a picture has beyond that of rounding, up to
+        So that sigma grows by ``gain`` times the noise that a picture has beyond ``USUAL_NOISE``, up to
         ``MOST_NOISE``: what nobody attacked is hardly changed."""
         if self.gain == 0:
             return 1.0
-        noise = (noise_level(x) - ROUNDING).clamp(min=0).reshape(-1, 1, 1, 1)
+        noise = (noise_level(x) - USUAL_NOISE).clamp(min=0).reshape(-1, 1, 1, 1)
         return (1 + self.gain * noise / self.sigma).clamp(max=max(1.0, MOST_NOISE / self.sigma))
 
     def _denoise(self, y: Tensor, power: float, strength: float | Tensor) -> Tensor:

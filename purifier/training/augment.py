@@ -9,14 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from purifier import defences
 from purifier.attacks import Model, loss_gradient
-from purifier.denoise import rof
-from purifier.pipeline import Purifier
-from purifier.pyramid import resample, size_at
+from purifier.pipeline import ALL_SCALES, Purifier
 
 MOST_EPSILON = 8 / 255
-PYRAMIDS = ((1.0,), (1.0,), (1.0, 0.5), (1.0, 0.5, 0.25))  # scales of purifications, by turns
+MOST_BLOCKS = 3
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -80,52 +77,22 @@ def _stretch(side: int, count: int, generator: torch.Generator) -> Tensor:
     return (at >= start) & (at < start + length)
 
 
-def purification_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the batch as a purifier, or a JPEG file, would leave it, with random settings.
-
-    A quarter goes through ``mdda``, an eighth is rescaled, diffused (up to 16/255) and denoised (weight 0.004 to 0.044)
-    once, an eighth is a JPEG of quality 30 to 95.
-    """
-    quarter, eighth = len(x) // 4, len(x) // 8
-    through, once, written, rest = x.split([quarter, eighth, eighth, len(x) - quarter - 2 * eighth])
-    return torch.cat([mdda(through, generator), rescaled(once, generator), as_jpeg(written, generator), rest])
-
-
-def mdda(x: Tensor, generator: torch.Generator) -> Tensor:
-    """What a purifier with random settings around the defaults makes of a batch: every other time with the learned
-    denoiser (noise of 3 to 18/255), else with ROF (noise of 4 to 18/255, weight 0.01 to 0.08)."""
-    sigma, weight, own = torch.rand(3, generator=generator).tolist()
-    turn, more, learned = (int(torch.randint(n, (), generator=generator)) for n in (len(PYRAMIDS), 2, 2))
-    settings = dict(scales=PYRAMIDS[turn], blocks=1 + more, own=0.4 + 0.5 * own)
-    if learned:
-        purifier = Purifier(denoiser="learned", sigma=(3 + 15 * sigma) / 255, bands=True, **settings)
-    else:
-        purifier = Purifier(denoiser="rof", sigma=(4 + 14 * sigma) / 255, weight=0.01 + 0.07 * weight, **settings)
+def purified(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The batch as a purifier leaves it whose settings are drawn around the default's: noise of 0.5 to 3/255, one to
+    three blocks, one to three scales."""
+    sigma, gain, own, tilt = torch.rand(4, generator=generator).tolist()
+    scales, blocks = (1 + int(torch.randint(n, (), generator=generator)) for n in (3, MOST_BLOCKS))
+    settings = dict(sigma=(0.5 + 2.5 * sigma) / 255, gain=12 + 18 * gain, own=0.85 + 0.15 * own, tilt=2 + 2 * tilt)
     with torch.no_grad():
-        return purifier(x, generator)
+        return Purifier(scales=ALL_SCALES[1 : 1 + scales], blocks=blocks, **settings)(x, generator)
 
 
-def attacked_first(network: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch after a signed step of 1 to ``MOST_EPSILON``, of a length of its own for each picture, from a random
+def attacked(network: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    """The batch after two signed steps of up to 1 to ``MOST_EPSILON`` in all, different for each picture, from a random
     start: by an attacker who does not know that it will be purified."""
     eps = uniform(len(x), 1 / 255, MOST_EPSILON, generator).to(x)
-    start = (x + eps * (2 * torch.rand(x.shape, generator=generator) - 1).to(x)).clamp(0, 1)
-    moved = start + 1.25 * eps * loss_gradient(network, start, y).sign()
-    return (x + (moved - x).clamp(-eps, eps)).clamp(0, 1)
-
-
-def rescaled(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Diffused and denoised once at full size and once at a coarser scale, and the two mixed."""
-    noise = uniform(len(x), 0, 16 / 255, generator) * torch.randn(x.shape, generator=generator)
-    weight = 0.004 + 0.04 * torch.rand((), generator=generator).item()
-    scale = [1.0, 0.5, 0.25][int(torch.randint(3, (), generator=generator))]
-    share = uniform(len(x), 0, 0.6, generator)
-    size = x.shape[-2:]
-    denoised = rof(x + noise, weight, steps=8)
-    coarse = resample(rof(resample(x + noise, size_at(*size, scale)), weight, steps=8), size)
-    return (denoised * (1 - share) + coarse * share).clamp(0, 1)
-
-
-def as_jpeg(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Each picture written as a JPEG of quality 30 to 95 and read again."""
-    return defences.as_jpeg(x, torch.randint(30, 96, (len(x),), generator=generator).tolist())
+    moved = (x + eps * (2 * torch.rand(x.shape, generator=generator) - 1).to(x)).clamp(0, 1)
+    for _ in range(2):
+        moved = moved + 0.75 * eps * loss_gradient(network, moved, y).sign()
+        moved = (x + (moved - x).clamp(-eps, eps)).clamp(0, 1)
+    return moved

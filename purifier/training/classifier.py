@@ -40,7 +40,8 @@ from purifier.evaluation.evaluate import predict, predict_purified
 from purifier.evaluation.metrics import clean_scores
 from purifier.files import begin
 from purifier.pipeline import Purifier
-from purifier.training.augment import attacked_first, colour, erase, geometric, purification_like, uniform
+from purifier.training import augment
+from purifier.training.augment import colour, erase, geometric, uniform
 from purifier.training.calibrate import calibrate
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.plots import plot_training
@@ -280,13 +281,17 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
 
 
 def purified(network: nn.Module, x: Tensor, y: Tensor, phase: Phase, generator: torch.Generator) -> Tensor:
-    """The batch with a half changed as a purifier would, some pictures of it attacked before, as the phase says."""
-    if uniform(1, 0, 1, generator).item() >= phase.purified:
-        return x
-    if count := round(phase.attacked_first * len(x)):
-        model = functools.partial(normalised, network)
-        x = torch.cat([attacked_first(model, x[:count], y[:count], generator), x[count:]])
-    return purification_like(x, generator)
+    """The batch with its first ``phase.purified`` purified, and of these the first ``phase.attacked_first`` of the batch
+    attacked before."""
+    first, count = round(phase.attacked_first * len(x)), round(phase.purified * len(x))
+    if first:
+        network.eval()
+        changed = augment.attacked(functools.partial(normalised, network), x[:first], y[:first], generator)
+        network.train()
+        x = torch.cat([changed, x[first:]])
+    if count:
+        x = torch.cat([augment.purified(x[:count], generator), x[count:]])
+    return x
 
 
 def attacked(

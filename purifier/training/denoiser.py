@@ -22,7 +22,7 @@ from purifier.files import begin, write_atomically
 from purifier.pictures.files import SIZE
 from purifier.pipeline import aggregate
 from purifier.pyramid import build_pyramid, merge_pyramid, resample
-from purifier.training.augment import PYRAMIDS, turned, uniform
+from purifier.training.augment import turned, uniform
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.classifier import half_cosine, imagenet_network, sampling_weights
 
@@ -35,6 +35,7 @@ PICTURES = 8  # whole ones a batch
 CROPS_EVERY = 4  # steps on whole pictures
 MOST_NOISE = 0.15  # standard deviation
 NOISE_ON_PICTURES = (0.01, 0.1)  # from and to
+PYRAMIDS = ((1.0,), (1.0,), (1.0, 0.5), (1.0, 0.5, 0.25))  # scales of purifications, by turns
 SCALES = (2.0, 1.0, 0.5, 2 / 7)  # of the crops; the last shows the whole picture
 RATES = {"crops": (1e-3, 1e-4), "whole": (3e-4, 1e-5)}  # learning rates from and to, half a cosine
 STABILITY = 0.2  # weight of the readings beside the pixels

@@ -19,8 +19,8 @@ class Phase:
     lr: tuple[float, float]
     thumbnails: bool = False  # add BCN20000's thumbnails to the training pictures
     restart: bool = False  # go on from the averaged weights, with a new optimizer
-    purified: float = 0.0  # share of batches of which one half is changed as a purifier would
-    attacked_first: float = 0.0  # share of these batches that is attacked before it is purified
+    purified: float = 0.0  # share of each batch that is purified
+    attacked_first: float = 0.0  # share of each batch that is attacked before it is purified
     diffused: float = 0.0  # each picture gets noise of a strength of its own, at most of this many 1/255
     eps: tuple[float, float] = (0.0, 0.0)  # of adversarial training in 1/255, at the start and the end of the phase
     attacked: float = 0.0  # share of each batch that is attacked
