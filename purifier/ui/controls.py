@@ -107,8 +107,8 @@ def purifier_from(
     sigma: float,
     weight: float,
     scales: list[float] | None,
-    denoiser: str = Purifier.denoiser,
-    gain: float = 0,
+    denoiser: str,
+    gain: float,
 ) -> Purifier:
     """The purifier that the controls describe; ``sigma`` in units of 1/255."""
     if not isinstance(scales, list) or not all(_is_number(scale) for scale in scales):
