@@ -142,10 +142,7 @@ class Drawer:
             _link(words, number)
         _link_power(power, denoiser, [sigma, gain])
         denoiser.input(
-            lambda chosen: list(suiting(chosen).values()),
-            denoiser,
-            [of_purifier[name] for name in SUITING],
-            **QUIET,
+            lambda chosen: list(suiting(chosen).values()), denoiser, [of_purifier[name] for name in SUITING], **QUIET
         )
         denoiser.change(lambda chosen: gr.update(interactive=chosen == "rof"), denoiser, weight, **QUIET)
 

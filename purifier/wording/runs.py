@@ -139,7 +139,9 @@ def _purifier_in_words(purifier: Purifier) -> str:
             gain=purifier.gain,
         )
     if purifier.tilt:
-        text = say("{settings}; finer scales count more in the result (tilt {tilt:g})", settings=text, tilt=purifier.tilt)
+        text = say(
+            "{settings}; finer scales count more in the result (tilt {tilt:g})", settings=text, tilt=purifier.tilt
+        )
     return say("{settings}; coarser scales give low frequencies only", settings=text) if purifier.bands else text
 
 
