@@ -42,8 +42,8 @@ STARTUP = 6  # trials at random before the estimator proposes any
 # a purifier with no noise and no denoising from being the identity: what they do is in the sensitivity plot.
 SCALES = {"1": (1.0,), "1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
 Setting = str | Purifier  # of a peer its name with the number
-# Where MDDA's searches begin, by denoiser: a first guess, and the best of an earlier search on fewer pictures or, of the
-# learned one, what suits it.
+# Where MDDA's searches begin, by denoiser: a first guess, and the best of an earlier search on fewer pictures or, with
+# the learned one, what suits it.
 STARTS = {
     "mdda-rof": (
         Purifier(denoiser="rof", scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5),
