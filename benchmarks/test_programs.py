@@ -12,7 +12,11 @@ from tests.helpers.server import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
 ROUNDS = 3
-ASKED = {"attack": dict(steps=20, epsilon=2), "purify": {}}
+ASKED = {
+    "attack": ("/attack", dict(steps=20, epsilon=2)),
+    "purify": ("/purify", {}),
+    "purify, rof": ("/purify", dict(denoiser="rof")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +27,16 @@ def page():
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])
-@pytest.mark.parametrize("endpoint", ASKED)
-def test_programs(benchmark, page, tmp_path, endpoint, count):
+@pytest.mark.parametrize("what", ASKED)
+def test_programs(benchmark, page, tmp_path, what, count):
     """``count`` of them ask for the same."""
     clients = [Client(page, verbose=False) for _ in range(count)]  # new ones: the server ends connections left idle
     lesion_like(0).save(tmp_path / "lesion.png")
 
+    endpoint, settings = ASKED[what]
+
     def ask(client: Client) -> None:
-        client.predict(handle_file(tmp_path / "lesion.png"), api_name=f"/{endpoint}", **ASKED[endpoint])
+        client.predict(handle_file(tmp_path / "lesion.png"), api_name=endpoint, **settings)
 
     with ThreadPoolExecutor(count) as programs:
         benchmark.pedantic(lambda: list(programs.map(ask, clients)), rounds=ROUNDS, warmup_rounds=1)

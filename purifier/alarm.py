@@ -2,11 +2,11 @@
 readings before and after it are far apart where there was an attack: feature squeezing (Xu, Evans & Qi, 2018) with the
 purifier as the squeezer.
 
-How far, Jeffreys' divergence says. On 48 validation pictures, six of each diagnosis, read by ``augmented`` in four
-draws, the area under the ROC curve against clean ones was, under FGSM at 2/255 and PGD-20 at 2/255, 0.83 and 0.94; of
-the L1 distance that feature squeezing takes 0.77 and 0.88, of the mean drop of the likeliest label's log-probability
-0.70 and 0.85. With a lower ``FLOOR`` it would find PGD nearly always, but by PGD's excessive confidence, which an
-attacker need not have, and which is found as well without a purifier.
+How far, Jeffreys' divergence says. On 48 validation pictures, six of each diagnosis, read in four draws of ROF by an
+``augmented`` of then, the area under the ROC curve against clean ones was, under FGSM at 2/255 and PGD-20 at 2/255,
+0.83 and 0.94; of the L1 distance that feature squeezing takes 0.77 and 0.88, of the mean drop of the likeliest label's
+log-probability 0.70 and 0.85. With a lower ``FLOOR`` it would find PGD nearly always, but by PGD's excessive
+confidence, which an attacker need not have, and which is found as well without a purifier.
 
 How high a score is, only clean pictures tell: those that the classifier's ``AlarmCalibration`` holds. An attacker who
 knows the alarm can lower it.

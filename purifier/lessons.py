@@ -301,9 +301,8 @@ LESSONS = (
         settings=Settings(attack=Attack(settings=OBLIVIOUS), purifier=Purifier()),
         intro=(
             "A basal cell carcinoma is attacked and then purified: at several scales Gaussian noise drowns the fine "
-            "pattern of the attack, total-variation denoising takes noise and pattern away together, and the scales "
-            "are mixed. The purifier knows neither the classifier nor the attack, and the attacker does not know the "
-            "purifier."
+            "pattern of the attack, a denoiser takes noise and pattern away together, and the scales are mixed. The "
+            "purifier knows neither the classifier nor the attack, and the attacker does not know the purifier."
         ),
         prediction="The attack will change the reading. What will be read after purification?",
         choices=(
@@ -320,8 +319,9 @@ LESSONS = (
         question="Why does noise help against a perturbation that was computed so carefully?",
         answer=(
             "The perturbation works because every pixel moves in exactly the direction that matters. Noise of several "
-            "times its size makes that pattern a small part of a random one, and the denoiser, which keeps what is "
-            "smooth and has edges, removes both. The lesion's coarse shapes are much larger than either, and stay."
+            "times its size makes that pattern a small part of a random one, and the denoiser, which keeps what looks "
+            "like skin, removes both. The lesion's coarse shapes are much larger than either, and stay. Here a picture "
+            "gets the more noise the noisier it is: one that nobody attacked hardly any."
         ),
         sources=(MDDA, NIE),
         claim=_returns,
@@ -333,7 +333,8 @@ LESSONS = (
         settings=Settings(purifier=Purifier(denoiser="rof"), draws=1),
         intro=(
             "No attack this time. A basal cell carcinoma that the classifier recognises is purified all the same, as "
-            "it would be in practice, where nobody knows which pictures were attacked."
+            "it would be in practice, where nobody knows which pictures were attacked. It is purified as the method's "
+            "authors did, with total variation (ROF), which smooths every picture alike."
         ),
         prediction="How will the purified carcinoma be read?",
         choices=(
@@ -361,7 +362,8 @@ LESSONS = (
             "Every patient pays, because nearly all pictures were never attacked, and melanomas pay most: their thin "
             "lines and dots are what smoothing takes away. Whether that is worth it depends on how likely attacks are, "
             "and should be decided with figures on both sides of the balance, not by the developer alone. A classifier "
-            "that has seen purified pictures in its training pays less."
+            "that has seen purified pictures in its training pays less, and so does a denoiser that has learned from "
+            "such pictures and hardly touches what shows no sign of an attack, as that of lesson 4."
         ),
         sources=(TSIPRAS, MDDA),
         claim=_costs,
@@ -373,7 +375,7 @@ LESSONS = (
         settings=Settings(attack=Attack(settings=OBLIVIOUS, known=Purifier()), purifier=Purifier()),
         intro=(
             "The carcinoma of lesson 4, and the same purifier. But now the attacker knows the purifier, and attacks "
-            "classifier and purifier together, averaging over its noise at every step. It takes about twenty seconds."
+            "classifier and purifier together, averaging over its noise at every step. It takes about a minute."
         ),
         prediction="The purifier works as it did in lesson 4. What will be read after purification?",
         choices=(

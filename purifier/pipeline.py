@@ -31,8 +31,8 @@ LEAST_GROWN = 1e-5  # sigma that gain can multiply: less would ask for more than
 USUAL_NOISE = 0.45 / 255  # 19 of 20 pictures that nobody attacked have less (validation lesions, see noise_level)
 MOST_NOISE = 12 / 255  # of a picture, however noisy it is
 
-# The settings that suit each denoiser: ROF's as ``purifier tune`` found them (assets/evaluation/tuning), the learned one's
-# as docs/strength.md tells.
+# The settings that suit each denoiser: ROF's as ``purifier tune`` found them (assets/evaluation/tuning), the learned
+# one's as docs/strength.md tells.
 SUITED = {
     "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, tilt=0.0, bands=False, gain=0.0),
     "learned": dict(scales=(1.0, 0.5, 0.25), blocks=3, sigma=1 / 255, own=0.95, tilt=4.0, bands=True, gain=24.0),

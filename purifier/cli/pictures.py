@@ -90,7 +90,7 @@ def _purifier_options(command: argparse.ArgumentParser, *, reads: bool) -> None:
     group.add_argument("--scales", type=float, nargs="+", help=scales)
     bands = f"coarser scales give finer ones their low frequencies only {_suited('bands')}"
     group.add_argument("--bands", action=argparse.BooleanOptionalAction, help=bands)
-    by_picture = f"noise, in multiples of a picture's own, that it gets besides {_suited('gain')}"
+    by_picture = f"more noise for a noisy picture, in multiples of its own beyond the usual {_suited('gain')}"
     group.add_argument("--gain", type=float, help=by_picture)
     group.add_argument("--noise-seed", type=int, default=0)
     if reads:

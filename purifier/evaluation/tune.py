@@ -42,7 +42,8 @@ STARTUP = 6  # trials at random before the estimator proposes any
 # a purifier with no noise and no denoising from being the identity: what they do is in the sensitivity plot.
 SCALES = {"1": (1.0,), "1, 1/2": (1.0, 0.5), "1, 1/2, 1/4": (1.0, 0.5, 0.25)}
 Setting = str | Purifier  # of a peer its name with the number
-# Where MDDA's searches begin, by denoiser: a first guess, and the best of an earlier search on fewer pictures.
+# Where MDDA's searches begin, by denoiser: a first guess, and the best of an earlier search on fewer pictures or, with
+# the learned one, what suits it.
 STARTS = {
     "mdda-rof": (
         Purifier(denoiser="rof", scales=(1.0, 0.5, 0.25), blocks=2, sigma=8 / 255, weight=0.02, own=0.5),
@@ -50,17 +51,18 @@ STARTS = {
     ),
     "mdda-learned": (
         Purifier(denoiser="learned", scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, gain=0.0),
-        Purifier(denoiser="learned", scales=(1.0,), blocks=2, sigma=4 / 255, own=0.6, gain=4.0),
+        Purifier(denoiser="learned"),
     ),
 }
 VARIED = f"mdda-{Purifier.denoiser}"  # whose settings the sensitivity plot varies
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
-    "sigma": (4 / 255, 8 / 255, 12 / 255, 16 / 255),
+    "sigma": (0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255),
     "weight": (0.0, 0.03, 0.06, 0.09),  # of ROF
     "scales": ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25), (2.0, 1.0, 0.5, 0.25)),
-    "own": (0.3, 0.6, 1.0),
-    "gain": (0.0, 2.0, 4.0, 8.0),
+    "own": (0.6, 0.8, 0.95, 1.0),
+    "gain": (0.0, 8.0, 16.0, 24.0, 32.0),
+    "tilt": (0.0, 2.0, 4.0),
     "bands": (True, False),
     "decay": (0.0, 0.5, 1.0),
     "smooth": (0.0, 1.0, 2.0),
@@ -189,16 +191,23 @@ def try_mdda(
     found = {}
 
     def objective(trial: optuna.Trial) -> float:
-        purifier = replace(
-            starts[0],
-            scales=SCALES[trial.suggest_categorical("scales", list(SCALES))],
-            blocks=trial.suggest_int("blocks", 1, 5 if is_rof else 3),
-            sigma=trial.suggest_int("sigma", 2, 24, step=2) / 255,
-            own=round(trial.suggest_float("own", 0.2, 0.9, step=0.1), 1),
-            gain=float(trial.suggest_int("gain", 0, 8)),
-        )
+        values = dict(scales=SCALES[trial.suggest_categorical("scales", list(SCALES))])
         if is_rof:
-            purifier = replace(purifier, weight=round(trial.suggest_float("weight", 0.005, 0.06, step=0.0025), 4))
+            values |= dict(
+                blocks=trial.suggest_int("blocks", 1, 5),
+                sigma=trial.suggest_int("sigma", 2, 24, step=2) / 255,
+                own=round(trial.suggest_float("own", 0.2, 0.9, step=0.1), 1),
+                gain=float(trial.suggest_int("gain", 0, 8)),
+                weight=round(trial.suggest_float("weight", 0.005, 0.06, step=0.0025), 4),
+            )
+        else:
+            values |= dict(
+                blocks=trial.suggest_int("blocks", 1, 4),
+                sigma=trial.suggest_float("sigma", 0.5, 12, step=0.5) / 255,
+                own=round(trial.suggest_float("own", 0.5, 1, step=0.05), 2),
+                gain=float(trial.suggest_int("gain", 0, 32, step=4)),
+            )
+        purifier = replace(starts[0], **values)
         found[purifier] = score(purifier)
         return merit(found[purifier]) + 1e-3 * sum(found[purifier].values())  # the mean breaks ties
 

@@ -222,4 +222,5 @@ def purifier_text(settings: dict) -> str:
     bands = "; coarser scales' low frequencies only" if purifier.bands else ""
     by_picture = f" and {purifier.gain:g} times the picture's own noise" if purifier.gain else ""
     noise = f"sigma {255 * purifier.sigma:g}/255{by_picture}; {denoiser}"
-    return f"scales {scales}; {purifier.blocks} blocks; {noise}; own {purifier.own:g}{bands}"
+    tilt = f"; tilt {purifier.tilt:g}" if purifier.tilt else ""
+    return f"scales {scales}; {purifier.blocks} blocks; {noise}; own {purifier.own:g}{tilt}{bands}"

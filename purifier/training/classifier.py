@@ -281,8 +281,8 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
 
 
 def purified(network: nn.Module, x: Tensor, y: Tensor, phase: Phase, generator: torch.Generator) -> Tensor:
-    """The batch with its first ``phase.purified`` purified, and of these the first ``phase.attacked_first`` of the batch
-    attacked before."""
+    """The batch with its first ``phase.purified`` purified, and of these the first ``phase.attacked_first`` of the
+    batch attacked before."""
     first, count = round(phase.attacked_first * len(x)), round(phase.purified * len(x))
     if first:
         network.eval()

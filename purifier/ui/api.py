@@ -24,10 +24,10 @@ from purifier.classifiers.taxonomy import full_name
 from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
 from purifier.readings import Reading, is_out_of_distribution, read
-from purifier.runs import Attack, attack_steps, mean_reading, purified_picture
+from purifier.runs import Attack, Settings, attack_steps, mean_reading, purified_picture
 from purifier.texts import UserError
 from purifier.ui.comparison import all_defences, defend
-from purifier.ui.controls import COMPARE_DRAWS, MEAN_DRAWS, SEED, attack_from, purifier_from
+from purifier.ui.controls import COMPARE_DRAWS, MEAN_DRAWS, SEED, attack_from, purifier_from, purifier_values
 from purifier.ui.session import Session, classifier_for_page
 
 Told = dict[str, object]  # a reading, as above
@@ -58,12 +58,12 @@ def attack(
     target: str,
     seed: int,
     knows_purifier: bool,
-    blocks: int,
-    sigma: float,
-    weight: float,
-    scales: list[float],
+    blocks: int | None = None,
+    sigma: float | None = None,
+    weight: float = Purifier.weight,
+    scales: list[float] | None = None,
     denoiser: str = Purifier.denoiser,
-    gain: float = 0,
+    gain: float | None = None,
 ) -> tuple[Image.Image, Told]:
     """Perturb a picture so that the classifier misreads it.
 
@@ -79,19 +79,20 @@ def attack(
         seed: of the random start.
         knows_purifier: whether the attacker attacks through the purifier with the settings that follow, averaging over
             its noise; otherwise these have no meaning.
-        blocks: how often the purifier diffuses, denoises and aggregates.
-        sigma: standard deviation of its noise, in levels of 255.
-        weight: of the total variation in its denoising.
-        scales: of its pyramid, 1 among them.
-        denoiser: rof, or learned, a network for which weight has no meaning.
-        gain: noise that a picture gets besides, in multiples of its own.
+        blocks: how often the purifier diffuses, denoises and aggregates; unless given, what suits the denoiser.
+        sigma: standard deviation of its noise, in levels of 255; unless given, what suits the denoiser.
+        weight: of the total variation, where the denoiser is rof.
+        scales: of its pyramid, 1 among them; unless given, what suits the denoiser.
+        denoiser: learned, a network that was trained on dermoscopic pictures, or rof, the paper's total variation.
+        gain: noise that a noisy picture gets besides, in multiples of what is unusual of its own; unless given, what
+            suits the denoiser.
 
     Returns:
         The attacked picture (PNG, 224 x 224) and its reading.
     """
     x, loaded = _batch(picture), _classifier(classifier)
     knows = _flag("knows_purifier", knows_purifier)
-    known = purifier_from(blocks, sigma, weight, scales, denoiser, gain) if knows else None
+    known = _purifier(denoiser, weight, blocks=blocks, sigma=sigma, scales=scales, gain=gain) if knows else None
     settings = Attack(
         settings=attack_from(_text("method", method), epsilon, steps),
         target=_text("target", target),
@@ -106,14 +107,14 @@ def attack(
 def purify(
     picture: str,
     classifier: str,
-    blocks: int,
-    sigma: float,
-    weight: float,
-    scales: list[float],
-    seed: int,
-    draws: int,
+    blocks: int | None = None,
+    sigma: float | None = None,
+    weight: float = Purifier.weight,
+    scales: list[float] | None = None,
+    seed: int = 0,
+    draws: int = Settings.draws,
     denoiser: str = Purifier.denoiser,
-    gain: float = 0,
+    gain: float | None = None,
 ) -> tuple[Image.Image, Told]:
     """Purify a picture by multiscale diffusive and denoising aggregation (MDDA) several times, and read the mean.
 
@@ -122,21 +123,23 @@ def purify(
     Args:
         picture: the picture file.
         classifier: a bundled name, or 'hf-hub:owner/name@revision'.
-        blocks: how often to diffuse, denoise and aggregate.
-        sigma: standard deviation of the noise, in levels of 255.
-        weight: of the total variation in the denoising.
-        scales: of the pyramid, 1 among them.
+        blocks: how often to diffuse, denoise and aggregate; unless given, what suits the denoiser.
+        sigma: standard deviation of the noise, in levels of 255; unless given, what suits the denoiser.
+        weight: of the total variation, where the denoiser is rof.
+        scales: of the pyramid, 1 among them; unless given, what suits the denoiser.
         seed: of the noise.
         draws: purifications whose mean is read, from 1 to 64; more are right more often, and take longer.
-        denoiser: rof, or learned, a network for which weight has no meaning.
-        gain: noise that a picture gets besides, in multiples of its own.
+        denoiser: learned, a network that was trained on dermoscopic pictures, or rof, the paper's total variation.
+        gain: noise that a noisy picture gets besides, in multiples of what is unusual of its own; unless given, what
+            suits the denoiser.
 
     Returns:
         The first purified picture (PNG, 224 x 224), and the mean reading of all draws with the alarm, whether the
         picture that was given looks attacked.
     """
     x, loaded = _batch(picture), _classifier(classifier)
-    purifier, seed = purifier_from(blocks, sigma, weight, scales, denoiser, gain), SEED.check(seed)
+    purifier = _purifier(denoiser, weight, blocks=blocks, sigma=sigma, scales=scales, gain=gain)
+    seed = SEED.check(seed)
     reading = mean_reading(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed)
     clean = purified_picture(purifier, x, seed=seed)
     alarm = alarm_of(loaded, read(loaded, x)[0], reading, purifier)
@@ -170,6 +173,13 @@ def _batch(picture: str | None) -> Tensor:
     if picture is None:
         raise UserError("No picture was given.")
     return read_image(picture)
+
+
+def _purifier(denoiser: str, weight: float, **given: object) -> Purifier:
+    """With what suits the denoiser where None is given."""
+    suited = purifier_values(Purifier(denoiser=denoiser))
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return purifier_from(**suited | chosen | {"weight": weight})
 
 
 def _classifier(name: str | None) -> Classifier:

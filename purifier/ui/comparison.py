@@ -9,7 +9,7 @@ from purifier.classifiers.classifier import Classifier
 from purifier.classifiers.taxonomy import full_name
 from purifier.defences import FAMILIES, Defence, get_defence
 from purifier.pictures.files import quantise
-from purifier.pipeline import Purifier
+from purifier.pipeline import SUITED, Purifier
 from purifier.ui.session import Session
 
 
@@ -28,8 +28,10 @@ class Row:
 
 
 def all_defences(purifier: Purifier) -> list[Defence]:
-    """None, MDDA with the settings of ``purifier``, and every peer with its tuned one."""
-    return [get_defence("none"), get_defence("mdda", purifier), *(get_defence(name) for name in FAMILIES)]
+    """None, MDDA with the settings of ``purifier`` and with what suits its other denoiser, and every peer with its
+    tuned setting."""
+    others = [f"mdda-{denoiser}" for denoiser in SUITED if denoiser != purifier.denoiser]
+    return [get_defence("none"), get_defence("mdda", purifier), *(get_defence(name) for name in (*others, *FAMILIES))]
 
 
 def defend(

@@ -27,10 +27,16 @@ def label(text: str) -> I18nData:
     return I18N(text)
 
 
-def slider(allowed: Range, value: float, info: str | None = None) -> gr.Slider:
+def slider(allowed: Range, value: float, info: str | None = None, *, interactive: bool = True) -> gr.Slider:
     """A slider over ``allowed``; ``info`` is said below it."""
     return gr.Slider(
-        allowed.low, allowed.high, value, step=allowed.step, label=label(allowed.name), info=info and label(info)
+        allowed.low,
+        allowed.high,
+        value,
+        step=allowed.step,
+        label=label(allowed.name),
+        info=info and label(info),
+        interactive=interactive,
     )
 
 

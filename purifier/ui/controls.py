@@ -103,12 +103,7 @@ def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
 
 
 def purifier_from(
-    blocks: int,
-    sigma: float,
-    weight: float,
-    scales: list[float] | None,
-    denoiser: str = Purifier.denoiser,
-    gain: float = 0,
+    blocks: int, sigma: float, weight: float, scales: list[float] | None, denoiser: str, gain: float
 ) -> Purifier:
     """The purifier that the controls describe; ``sigma`` in units of 1/255."""
     if not isinstance(scales, list) or not all(_is_number(scale) for scale in scales):

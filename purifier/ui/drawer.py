@@ -1,6 +1,7 @@
 """The drawer 'Settings': every parameter of attack, purifier and classifier. Clinicians choose among words, researchers
 numbers; both set the same controls."""
 
+import json
 from collections.abc import Sequence
 
 import gradio as gr
@@ -9,7 +10,7 @@ from gradio.i18n import I18nData
 
 from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
-from purifier.pipeline import ALL_SCALES, Purifier
+from purifier.pipeline import ALL_SCALES, MAX_GAIN, SUITED, Purifier
 from purifier.runs import ANY, Settings
 from purifier.ui.components import label, slider
 from purifier.ui.controls import (
@@ -37,11 +38,25 @@ SUITING = ("blocks", "sigma", "scales", "gain")  # what choosing a denoiser sets
 QUIET = dict(api_visibility="private", show_progress="hidden", queue=False)
 
 
+def suiting(denoiser: str) -> dict[str, object]:
+    """The controls that choosing a denoiser sets, by name: to what suits it."""
+    values = purifier_values(Purifier(denoiser=denoiser))
+    return {name: values[name] for name in SUITING}
+
+
+def strengths(denoiser: str) -> dict[str, tuple[float, float]]:
+    """What the words for the purifier's strength mean with a denoiser: sigma, in 1/255, and gain."""
+    gentle, strong = {"learned": ((0.5, 12), (3, MAX_GAIN)), "rof": ((8, 0), (20, 0))}[denoiser]
+    usual = suiting(denoiser)
+    return {"gentle": gentle, "usual": (usual["sigma"], usual["gain"]), "strong": strong}
+
+
 class Drawer:
     """Laid out where it is made, closed. ``controls`` are by the names of ``Update``'s fields."""
 
     def __init__(self) -> None:
         purifier, attack = Purifier(), AttackSettings()
+        suited = suiting(purifier.denoiser)
         # A sidebar, since it stands beside the row where there is room, so that what a setting does is seen.
         with gr.Sidebar(position="right", open=False, width=330, elem_classes="lp-drawer"):
             gr.HTML(label("<h2>Attack</h2>"), elem_classes="lp-section")
@@ -75,20 +90,27 @@ class Drawer:
                 info=label("And attacks through it, which takes longer."),
             )
             gr.HTML(label("<h2>Purifier</h2>"), elem_classes="lp-section")
-            noise = _words(
+            power = _words(
                 label("Strength of the purifier"),
-                ((label("gentle"), 8), (label("usual"), purifier.sigma * 255), (label("strong"), 20)),
-                purifier.sigma * 255,
+                ((label("gentle"), "gentle"), (label("usual"), "usual"), (label("strong"), "strong")),
+                "usual",
             )
             rounds = _words(label("Rounds"), [(n, n) for n in (1, 2, 3, 4)], purifier.blocks)
             with gr.Column(elem_classes="lp-researcher"):
-                sigma = slider(SIGMA, purifier.sigma * 255, "Strength of the noise that drowns the attack.")
-                gain = slider(GAIN, purifier.gain, "More of it for a noisy picture, by so many times its own noise.")
+                sigma = slider(SIGMA, suited["sigma"], "Strength of the noise that drowns the attack.")
+                gain = slider(
+                    GAIN, purifier.gain, "More of it for a noisy picture: so many times its noise beyond the usual."
+                )
                 blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
                 denoiser = gr.Radio(
                     denoiser_choices(label), value=purifier.denoiser, label=label("Denoiser"), info=label(DENOISER)
                 )
-                weight = slider(WEIGHT, purifier.weight, "Of the total variation: more is smoother.")
+                weight = slider(
+                    WEIGHT,
+                    purifier.weight,
+                    "Of the total variation, with ROF: more is smoother.",
+                    interactive=purifier.denoiser == "rof",
+                )
                 scales = gr.CheckboxGroup(
                     [(scale_name(scale), scale) for scale in ALL_SCALES],
                     value=list(purifier.scales),
@@ -116,19 +138,17 @@ class Drawer:
         of_purifier = dict(blocks=blocks, sigma=sigma, weight=weight, scales=scales, denoiser=denoiser, gain=gain)
         self.purifier = list(of_purifier.values())
         self.controls = dict(classifier=classifier, **of_attack, **of_purifier, seed=seed, draws=draws)
-        for words, number in ((strength, epsilon), (noise, sigma), (rounds, blocks)):
+        for words, number in ((strength, epsilon), (rounds, blocks)):
             _link(words, number)
+        _link_power(power, denoiser, [sigma, gain])
         denoiser.input(
-            lambda chosen: [purifier_values(Purifier(denoiser=chosen))[name] for name in SUITING],
-            denoiser,
-            [of_purifier[name] for name in SUITING],
-            **QUIET,
+            lambda chosen: list(suiting(chosen).values()), denoiser, [of_purifier[name] for name in SUITING], **QUIET
         )
         denoiser.change(lambda chosen: gr.update(interactive=chosen == "rof"), denoiser, weight, **QUIET)
 
 
-def _words(title: I18nData, choices: Sequence[tuple[object, float]], value: float) -> gr.Radio:
-    """Words for some values of a number."""
+def _words(title: I18nData, choices: Sequence[tuple[object, float | str]], value: float | str) -> gr.Radio:
+    """Words for some values of a number, or of several."""
     shown = [(str(word), number) for word, number in choices]
     return gr.Radio(shown, value=value, label=title, elem_classes="lp-clinician")
 
@@ -138,3 +158,15 @@ def _link(words: gr.Radio, number: Component) -> None:
     values = [value for _, value in words.choices]
     words.input(None, words, number, js="value => value", **QUIET)
     number.change(None, number, words, js=f"value => {values}.includes(value) ? value : null", **QUIET)
+
+
+def _link_power(power: gr.Radio, denoiser: gr.Radio, numbers: list[Component]) -> None:
+    """A word sets the ``numbers``, by the denoiser; where they have none, no word is chosen."""
+    meant = f"({json.dumps({name: strengths(name) for name in SUITED})})"
+    power.input(None, [power, denoiser], numbers, js=f"(word, denoiser) => {meant}[denoiser][word]", **QUIET)
+    named = (
+        f"(denoiser, ...numbers) => Object.entries({meant}[denoiser])"
+        ".find(([word, values]) => values.every((value, i) => value === numbers[i]))?.[0] ?? null"
+    )
+    for control in (denoiser, *numbers):
+        control.change(None, [denoiser, *numbers], power, js=named, **QUIET)

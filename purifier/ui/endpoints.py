@@ -17,7 +17,7 @@ from purifier.ui.events import errors_as_messages
 
 def add_endpoints() -> None:
     """Add them to the page that is being built (within a gr.Blocks)."""
-    purifier, settings = Purifier(), AttackSettings()
+    settings = AttackSettings()
     shared = dict(api_visibility="public", **PROGRAMS)
     with gr.Column(visible=False):
         picture = unopened(gr.Image(label="Picture", format="png"))
@@ -27,12 +27,11 @@ def add_endpoints() -> None:
         target = gr.Textbox(ANY, label="Target")
         epsilon = gr.Number(round(settings.eps * 255), label=EPSILON.name)
         steps = gr.Number(settings.steps, label=ATTACK_STEPS.name)
-        blocks = gr.Number(purifier.blocks, label=BLOCKS.name)
-        sigma = gr.Number(purifier.sigma * 255, label=SIGMA.name)
-        weight = gr.Number(purifier.weight, label=WEIGHT.name)
-        denoiser = gr.Textbox(purifier.denoiser, label="Denoiser")
-        gain = gr.Number(purifier.gain, label=GAIN.name)
-        scales = gr.JSON(list(purifier.scales), label="Scales")
+        # Without a value is what depends on the denoiser.
+        blocks, sigma, gain = (gr.Number(label=allowed.name) for allowed in (BLOCKS, SIGMA, GAIN))
+        weight = gr.Number(Purifier.weight, label=WEIGHT.name)
+        denoiser = gr.Textbox(Purifier.denoiser, label="Denoiser")
+        scales = gr.JSON(label="Scales")
         scales.api_info = lambda: {"type": "array", "items": {"type": "number"}}  # JSON's own is no valid schema
         of_purifier = [blocks, sigma, weight, scales]
         seed = gr.Number(0, label="Seed")

@@ -55,12 +55,7 @@ def performance(session: Session, classifier: Classifier) -> Markup:
     blocks = range(1, purifier.blocks + 1)
     rows = {n: [(stage, _row(stage, cells, limit)) for stage, cells in found if stage.block == n] for n in blocks}
     captions = [_caption(purifier, sigma, block, step) for block in blocks for step in range(4)]
-    captions.append(
-        say_html(
-            "<b>The result.</b> The scales are brought back to the size of the picture and averaged. Click the "
-            "purified picture, and wipe it against what it was made from."
-        )
-    )
+    captions.append(_of_the_result(purifier))
     return render(
         "theatre.html",
         blocks=rows.values(),
@@ -78,6 +73,13 @@ def _caption(purifier: Purifier, sigma: float, block: int, step: int) -> Markup:
         return say_html("<b>Block {block} of {blocks}: before.</b> It starts from the picture at every scale.", **place)
     if step == 0:
         return say_html("<b>Block {block} of {blocks}: before.</b> It starts from what the last block left.", **place)
+    if step == 1 and purifier.gain:
+        return say_html(
+            "<b>Block {block} of {blocks}: diffuse.</b> Gaussian noise is added at every scale, the more the noisier "
+            "the picture is itself: here {sigma:.3g}/255. Fine patterns drown in it.",
+            **place,
+            sigma=255 * sigma,
+        )
     if step == 1:
         return say_html(
             "<b>Block {block} of {blocks}: diffuse.</b> Gaussian noise of {sigma:.3g}/255 is added at every scale; "
@@ -103,6 +105,18 @@ def _caption(purifier: Purifier, sigma: float, block: int, step: int) -> Markup:
         "from its neighbours.",
         **place,
         percent=100 * purifier.own,
+    )
+
+
+def _of_the_result(purifier: Purifier) -> Markup:
+    if purifier.tilt:
+        return say_html(
+            "<b>The result.</b> The scales are brought back to the size of the picture and averaged, where finer ones "
+            "count more. Click the purified picture, and wipe it against what it was made from."
+        )
+    return say_html(
+        "<b>The result.</b> The scales are brought back to the size of the picture and averaged. Click the purified "
+        "picture, and wipe it against what it was made from."
     )
 
 

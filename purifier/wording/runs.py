@@ -133,7 +133,15 @@ def _purifier_in_words(purifier: Purifier) -> str:
         own=purifier.own,
     )
     if purifier.gain:
-        text = say("{settings}; more noise by picture, {gain:g} times its own", settings=text, gain=purifier.gain)
+        text = say(
+            "{settings}; more noise by picture, {gain:g} times its own beyond the usual",
+            settings=text,
+            gain=purifier.gain,
+        )
+    if purifier.tilt:
+        text = say(
+            "{settings}; finer scales count more in the result (tilt {tilt:g})", settings=text, tilt=purifier.tilt
+        )
     return say("{settings}; coarser scales give low frequencies only", settings=text) if purifier.bands else text
 
 
@@ -176,7 +184,7 @@ def purifier_rows(purifier: Purifier, seed: int) -> list[Row]:
         (say("Scales"), _scales(purifier)),
         (say("Blocks"), str(purifier.blocks)),
         (say("Noise sigma, in 1/255"), f"{255 * purifier.sigma:g}"),
-        (say("Noise by picture, in multiples of its own"), f"{purifier.gain:g}"),
+        (say("Noise by picture, in multiples of its own beyond the usual"), f"{purifier.gain:g}"),
         (say("Denoiser"), say(DENOISERS[purifier.denoiser])),
         *of_rof,
         (say("A scale's own share when neighbours are mixed"), f"{purifier.own:g}"),

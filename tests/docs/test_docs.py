@@ -99,7 +99,7 @@ def test_the_tutorial_shows_what_it_says(variables):
     v = variables
     assert v["first"][0].startswith("MEL") and not v["attacked"][0].startswith("MEL")
     assert max(v["size"], v["knowing_size"]) <= 2 / 255 + 1e-6
-    assert v["stages"] == [[1, 1.0], [1, 0.5], [2, 1.0], [2, 0.5]]
+    assert v["stages"] == [[block, scale] for block in (1, 2, 3) for scale in (1.0, 0.5, 0.25)]
     # Purification gives the reading back in about as many draws as it leaves it on clean pictures.
     assert v["back"]["value"] > 0.25 and v["back"]["high"] >= v["kept"]["low"]
     assert v["back_knowing"]["high"] < v["back"]["low"]  # an attacker who knows leaves less

@@ -22,6 +22,7 @@ from purifier.classifiers.classifier import MODELS
 from purifier.classifiers.taxonomy import full_name
 from purifier.defences import FAMILIES
 from purifier.pictures.files import quantise, to_batch
+from purifier.pipeline import SUITED
 from purifier.readings import is_out_of_distribution, read
 from purifier.runs import Attack, attack_steps, mean_reading, purified_picture
 from purifier.ui.page import build_page
@@ -149,9 +150,10 @@ def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, cl
 def test_compare_has_every_defence(client, file):
     attacked, _ = client.predict(handle_file(file), api_name="/attack")
     rows = client.predict(handle_file(attacked), original=handle_file(file), draws=2, api_name="/compare")
-    assert len(rows) == len(FAMILIES) + 2 and {row["draws"] for row in rows} == {1, 2}
-    nothing, mdda = rows[:2]
+    assert len(rows) == len(FAMILIES) + 3 and {row["draws"] for row in rows} == {1, 2}
+    nothing, mdda, with_rof = rows[:3]
     assert nothing["defence"] == "nothing" and nothing["kept"] == 0 and mdda["defence"] == "MDDA"
+    assert with_rof["defence"] == "MDDA with ROF"
     assert nothing["psnr"] > mdda["psnr"] > 20 and nothing["ssim"] > mdda["ssim"]
     alone = client.predict(handle_file(file), draws=1, api_name="/compare")
     assert alone[0]["kept"] == 100 and alone[0]["psnr"] is None
@@ -178,6 +180,13 @@ def test_the_endpoints_are_tools_for_assistants(page, client, file, classifier):
     assert reading["diagnosis"] == full_name(read(classifier, quantise(read_image(file)))[0].top)
 
 
+def test_a_tool_needs_the_picture_alone(page, file):
+    data = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+    tools, answer = asyncio.run(call_tool(page, "purify", picture=data, draws=1, denoiser="rof"))
+    (schema,) = (tool.inputSchema for tool in tools.tools if tool.name == "purify")
+    assert schema["required"] == ["picture"] and not answer.isError
+
+
 def test_a_tool_s_error_says_what_is_wrong(page, file):
     data = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
     _, answer = asyncio.run(call_tool(page, "purify", picture=data, blocks=0))
@@ -185,12 +194,40 @@ def test_a_tool_s_error_says_what_is_wrong(page, file):
 
 
 def test_settings_reach_the_purifier(client, file):
-    clean, _ = client.predict(handle_file(file), blocks=1, sigma=0, weight=0, scales=[1], seed=0, api_name="/purify")
+    nothing = dict(blocks=1, sigma=0, gain=0, scales=[1], seed=0)
+    clean, _ = client.predict(handle_file(file), **nothing, api_name="/purify")
     assert torch.equal(to_batch(Image.open(clean)), quantise(read_image(file)))
 
 
-def test_the_denoiser_may_be_the_learned_one(client, file):
-    few = dict(blocks=1, sigma=8, scales=[1])
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_what_is_left_out_suits_the_denoiser(client, file, denoiser):
+    x = quantise(read_image(file))
+
+    def purified(**settings):
+        clean, _ = client.predict(handle_file(file), denoiser=denoiser, draws=1, **settings, api_name="/purify")
+        return to_batch(Image.open(clean))
+
+    assert torch.equal(purified(), purified_picture(Purifier(denoiser=denoiser), x))
+    assert torch.equal(purified(blocks=None, scales=None), purified())
+    some = Purifier(denoiser=denoiser, blocks=1, scales=(1,))
+    assert torch.equal(purified(blocks=1, scales=[1]), purified_picture(some, x))
+    how = dict(denoiser=denoiser, epsilon=4, steps=1, seed=3, knows_purifier=True)
+    attacked, _ = client.predict(handle_file(file), **how, api_name="/attack")
+    known = Attack(settings=AttackSettings(eps=4 / 255, steps=1), known=Purifier(denoiser=denoiser), seed=3)
+    *_, expected = attack_steps(load_classifier(), x, known)
+    assert torch.equal(to_batch(Image.open(attacked)), expected)
+
+
+def test_without_a_denoiser_it_is_the_learned_one(client, file):
+    (usual, learned, rof) = (
+        to_batch(Image.open(client.predict(handle_file(file), draws=1, **settings, api_name="/purify")[0]))
+        for settings in ({}, dict(denoiser="learned"), dict(denoiser="rof"))
+    )
+    assert torch.equal(usual, learned) and not torch.equal(usual, rof)
+
+
+def test_the_denoiser_may_be_either(client, file):
+    few = dict(blocks=1, sigma=8, scales=[1], gain=0)
     rof, learned = (
         Purifier(denoiser=name, blocks=1, scales=(1,), sigma=8 / 255, gain=0.0) for name in ("rof", "learned")
     )
@@ -214,14 +251,13 @@ def test_the_denoiser_may_be_the_learned_one(client, file):
         ("/attack", dict(method="cw"), "method must be one of"),
         ("/attack", dict(target="XYZ"), "target must be one of"),
         ("/purify", dict(scales=[0.5]), "scales must"),
-        ("/purify", dict(scales=None), "scales must"),
         ("/purify", dict(scales=[50, 1]), "scales must"),
         ("/purify", dict(blocks=0), "Blocks must"),
         ("/purify", dict(blocks=10**6), "Blocks must"),
         ("/purify", dict(weight=-1), "Denoising weight must"),
         ("/purify", dict(draws=65), "Draws averaged must be a number from 1 to 64"),
-        ("/purify", dict(denoiser="magic"), "denoiser must be 'rof' or 'learned'"),
-        ("/purify", dict(denoiser=None), "denoiser must be 'rof' or 'learned'"),
+        ("/purify", dict(denoiser="magic"), "denoiser must be 'learned' or 'rof'"),
+        ("/purify", dict(denoiser=None), "denoiser must be 'learned' or 'rof'"),
         ("/attack", dict(steps=10**9), "Attack steps must"),
         ("/attack", dict(epsilon=0), "Epsilon, in 1/255 must"),
         ("/attack", dict(seed=2**70), "Seed must"),
@@ -238,12 +274,14 @@ def test_the_denoiser_may_be_the_learned_one(client, file):
                 ("/attack", "seed", "Seed"),
                 ("/purify", "blocks", "Blocks"),
                 ("/purify", "sigma", "Noise sigma, in 1/255"),
+                ("/purify", "gain", "Noise by picture"),
                 ("/purify", "weight", "Denoising weight"),
                 ("/purify", "seed", "Seed"),
                 ("/purify", "draws", "Draws averaged"),
                 ("/compare", "draws", "Draws"),
             )
             for value in (None, [1], {"a": 1})
+            if value is not None or name not in ("blocks", "sigma", "gain")  # None is what suits the denoiser
         ),
         *(
             (endpoint, {name: value}, f"{said} must be a number from")

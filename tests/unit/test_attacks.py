@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from purifier.attacks import ATTACKS, Ascent, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, straight_through
-from purifier.pipeline import Purifier
+from purifier.pipeline import SUITED, Purifier
 from tests.helpers.strategies import few, pictures
 
 EPS = 8 / 255
@@ -222,9 +222,10 @@ def test_attacks_work_where_the_page_has_turned_gradients_off(small_network, bat
     assert torch.equal(adv, fgsm(small_network, x, y, eps=EPS))
 
 
-def test_an_attacker_who_knows_the_purifier_does_better_through_it(small_network, batch):
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_an_attacker_who_knows_the_purifier_does_better_through_it(small_network, batch, denoiser):
     x, y = batch
-    purifier = Purifier(scales=(1, 0.5), blocks=1)
+    purifier = Purifier(denoiser=denoiser, scales=(1, 0.5), blocks=1)
 
     def defended(z):
         return small_network(purifier(z, torch.Generator().manual_seed(0)))
@@ -247,7 +248,7 @@ def test_an_unknown_norm_is_refused(small_network, batch):
 
 def test_the_gradient_over_samples_is_the_mean_of_single_gradients(small_network, batch):
     x, y = batch
-    purifier = Purifier(steps=2)
+    purifier = Purifier(denoiser="rof", steps=2)
 
     def model(generator):
         return lambda z: small_network(purifier(z, generator))

@@ -9,9 +9,9 @@ from torch.testing import assert_close
 
 from purifier.defences import FAMILIES, VOTES, as_jpeg, bit_depth, get_defence
 from purifier.denoise import rof
-from purifier.pipeline import Purifier
+from purifier.pipeline import SUITED, Purifier
 
-ALL = ("none", "mdda", *FAMILIES)
+ALL = ("none", "mdda", "mdda-rof", *FAMILIES)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_every_defence_keeps_shape_and_range_and_each_image_is_its_own_problem(x
 
 
 def test_mdda_comes_weaker_and_stronger():
-    purifier = Purifier(sigma=12 / 255, weight=0.06)
+    purifier = Purifier(denoiser="rof", sigma=12 / 255, weight=0.06)
     weaker = get_defence("mdda6", purifier)
     assert weaker.function.sigma == pytest.approx(6 / 255) and weaker.function.weight == pytest.approx(0.03)
     assert weaker.name == "mdda6" and "6/255" in weaker.title and weaker.function.own == purifier.own
@@ -91,6 +91,8 @@ def test_parts_of_mdda_are_parts_of_mdda(x):
     assert_close(get_defence("mdda")(x, generator()), Purifier()(x, generator()))
     other = Purifier(blocks=1, sigma=0.1)
     assert_close(get_defence("mdda", other)(x, generator()), other(x, generator()))
+    for denoiser in SUITED:  # whatever the settings of ``mdda`` are
+        assert get_defence(f"mdda-{denoiser}", other).function == Purifier(denoiser=denoiser)
     noise = get_defence("noise8")(torch.full((1, 3, 128, 128), 0.5), generator()) - 0.5
     assert noise.std().item() == pytest.approx(8 / 255, rel=0.02)
 
@@ -128,6 +130,7 @@ def test_mdda_with_any_settings_has_a_name(x):
     defence = get_defence("mdda:scales=1,blocks=1,sigma=8,weight=0.03,coupled=falsex2")
     expected = Purifier(scales=(1.0,), blocks=1, sigma=8 / 255, weight=0.03, coupled=False)
     assert (defence.family, defence.number, defence.copies) == ("mdda", None, 2)
+    assert defence.function == expected
     assert_close(defence(x, generator()), expected(x, generator()))
 
 

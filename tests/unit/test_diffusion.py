@@ -1,11 +1,13 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from purifier.diffusion import ROUNDING, diffuse, noise_level
-from purifier.pipeline import Purifier
+from purifier.diffusion import diffuse, noise_level
+from purifier.pipeline import USUAL_NOISE, Purifier
 from purifier.seeds import split_generator
 from tests.helpers.strategies import few, pictures
 
@@ -95,8 +97,9 @@ def test_what_is_the_same_in_all_channels_is_no_noise_and_neither_is_a_smooth_pi
     assert_close(noise_level(torch.cat([grey, ramp])), torch.zeros(2), rtol=0, atol=1e-6)
 
 
-def test_rounding_to_8_bits_is_as_much_noise_as_it_says():
+def test_rounding_to_8_bits_is_about_as_much_noise_as_its_error_and_is_usual():
     smooth = torch.rand(1, 3, 1, 1) + 0.2 * torch.rand(1, 3, 300, 300, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.avg_pool2d(smooth, 9, 1)
     rounded = (smooth * 255).round() / 255
-    assert noise_level(rounded).item() == pytest.approx(ROUNDING, rel=0.1)
+    level = noise_level(rounded).item()
+    assert level == pytest.approx(1 / 255 / math.sqrt(12), rel=0.2) and level < USUAL_NOISE

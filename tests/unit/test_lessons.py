@@ -29,7 +29,7 @@ def test_the_claims_can_fail_and_other_predictions_are_right_then(classifier):
     """A purifier and an attack that do nothing, or too much, are noticed."""
     nothing = [0, 2, 0, 1, 0, 1, 0]
     for lesson, expected in zip(LESSONS, nothing, strict=True):
-        idle = Purifier(scales=(1,), blocks=1, sigma=0, weight=0)
+        idle = Purifier(scales=(1,), blocks=1, sigma=0, gain=0)
         settings = replace(lesson.settings, attack=None, purifier=lesson.settings.purifier and idle)
         done = run(settings, read_image(BUNDLED / lesson.example), classifier)
         if lesson.settings.attack is not None:

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from purifier.denoise import rof, total_variation
-from purifier.pipeline import ALL_SCALES, LEAST_GROWN, MAX_GAIN, MAX_POWER, SUITED, Purifier, aggregate
+from purifier.pipeline import (
+    ALL_SCALES,
+    LEAST_GROWN,
+    MAX_GAIN,
+    MAX_POWER,
+    MOST_NOISE,
+    SUITED,
+    USUAL_NOISE,
+    Purifier,
+    aggregate,
+)
 from purifier.pyramid import build_pyramid, resample
 from tests.helpers.strategies import few, pictures
 
@@ -73,9 +83,10 @@ def test_what_is_mixed_of_flat_scales_lies_between_them(values, own, bands):
         assert level.min() >= min(values) - 1e-9 and level.max() <= max(values) + 1e-9
 
 
-def test_the_largest_size():
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_the_largest_size(denoiser):
     x = torch.rand(1, 3, 1023, 1024, generator=seeded())
-    assert Purifier(blocks=1, steps=2)(x, seeded()).shape == x.shape
+    assert Purifier(denoiser=denoiser, blocks=1, steps=2)(x, seeded()).shape == x.shape
 
 
 def test_stages_follow_the_definition():
@@ -118,26 +129,30 @@ def test_noise_is_fresh_for_each_block_and_scale():
     assert not torch.equal(first.diffused - first.before, second.diffused - second.before)
 
 
-def test_with_nothing_to_do_nothing_is_done():
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_with_nothing_to_do_nothing_is_done(denoiser):
     x = torch.rand(2, 3, 33, 47, generator=seeded())
-    assert_close(Purifier(scales=(1,), sigma=0, weight=0)(x), x)
+    assert_close(Purifier(denoiser=denoiser, scales=(1,), sigma=0, weight=0, gain=0)(x), x)
 
 
-def test_a_constant_picture_without_noise_stays():
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_a_constant_picture_without_noise_stays(denoiser):
     x = torch.full((1, 3, 33, 47), 0.3)
-    assert_close(Purifier(scales=ALL_SCALES, sigma=0, smooth=1.0)(x), x)
+    assert_close(Purifier(denoiser=denoiser, scales=ALL_SCALES, sigma=0, gain=0, smooth=1.0)(x), x)
 
 
-def test_the_same_seed_gives_the_same_picture_whatever_ran_before():
-    purifier, x = Purifier(), torch.rand(1, 3, 40, 40, generator=seeded())
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_the_same_seed_gives_the_same_picture_whatever_ran_before(denoiser):
+    purifier, x = Purifier(denoiser=denoiser), torch.rand(1, 3, 40, 40, generator=seeded())
     first = purifier(x, seeded(7))
     purifier(torch.rand_like(x), seeded(8))
     assert torch.equal(purifier(x, seeded(7)), first)
     assert not torch.equal(purifier(x, seeded(8)), first)
 
 
-def test_the_images_of_a_batch_do_not_mix():
-    purifier, x = Purifier(), torch.rand(3, 3, 40, 41, generator=seeded())
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_the_images_of_a_batch_do_not_mix(denoiser):
+    purifier, x = Purifier(denoiser=denoiser), torch.rand(3, 3, 40, 41, generator=seeded())
     other = torch.cat([x[:1], torch.zeros(2, 3, 40, 41)])
     assert_close(purifier(x, seeded())[:1], purifier(other, seeded())[:1], rtol=0, atol=1e-6)
     assert_close(purifier(x, seeded())[:1], purifier(x[:1], seeded()), rtol=0, atol=1e-6)
@@ -155,10 +170,12 @@ def test_other_types_come_back_and_agree_as_far_as_they_can(exact_denoiser, deno
     assert_close(out.float(), purifier(x, seeded()), rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize("denoiser", SUITED)
 @pytest.mark.parametrize("x", [torch.rand(1, 3, 33, 40), torch.full((1, 3, 33, 40), 0.5)], ids=["random", "constant"])
-def test_gradients_reach_the_pixels_and_are_finite(x):
+def test_gradients_reach_the_pixels_and_are_finite(x, denoiser):
     x = x.clone().requires_grad_()
-    (g,) = torch.autograd.grad(Purifier(scales=ALL_SCALES, smooth=0.5)(x, seeded()).square().sum(), x)
+    purifier = Purifier(denoiser=denoiser, scales=ALL_SCALES, smooth=0.5)
+    (g,) = torch.autograd.grad(purifier(x, seeded()).square().sum(), x)
     assert g.isfinite().all()
     assert (g != 0).float().mean() > 0.9
 
@@ -176,7 +193,7 @@ def test_noise_of_an_attack_is_removed():
 def test_the_last_smoothing_is_a_gaussian_of_that_width():
     x = torch.zeros(1, 3, 65, 65)
     x[..., 32, 32] = 1
-    out = Purifier(scales=(1,), sigma=0, weight=0, smooth=2.0)(x)[0, 0]
+    out = Purifier(denoiser="rof", scales=(1,), sigma=0, weight=0, smooth=2.0)(x)[0, 0]
     offset = torch.arange(65) - 32.0
     assert_close(out.sum(), torch.tensor(1.0))
     # kernels are cut off at three standard deviations
@@ -274,13 +291,14 @@ def test_settings_that_were_stored_without_a_denoiser_are_of_rof():
     assert Purifier.read(asdict(Purifier(sigma=0.1))) == Purifier(sigma=0.1)
 
 
-def test_with_gain_each_picture_gets_the_strength_that_its_own_noise_asks_for(exact_denoiser):
+@pytest.mark.parametrize("denoiser", SUITED)
+def test_with_gain_each_picture_gets_the_strength_that_its_own_noise_asks_for(exact_denoiser, denoiser):
     """As if it had been purified with the sigma and the weight that are in proportion."""
     clean = torch.full((1, 3, 40, 40), 0.5)
-    x = torch.cat([clean, (clean + 6 / 255 * torch.randn(1, 3, 40, 40, generator=seeded())).clamp(0, 1)])
-    purifier = Purifier(sigma=4 / 255, weight=0.02, gain=2.0)
+    x = torch.cat([clean, (clean + 4 / 255 * torch.randn(1, 3, 40, 40, generator=seeded())).clamp(0, 1)])
+    purifier = Purifier(denoiser=denoiser, sigma=4 / 255, weight=0.02, gain=2.0)
     quiet, noisy = purifier.strength(x).flatten().tolist()
-    assert quiet == 1 and noisy == pytest.approx(1 + 2 * (6 - 0.3) / 4, rel=0.1)
+    assert quiet == 1 and noisy == pytest.approx(1 + 2 * (4 - 255 * USUAL_NOISE) / 4, rel=0.1)
     together, alone = purifier(x, seeded()), replace(purifier, gain=0.0)
     stronger = replace(alone, sigma=alone.sigma * noisy, weight=alone.weight * noisy)
     assert_close(together, torch.stack([alone(x, seeded())[0], stronger(x, seeded())[1]]), atol=2e-5, rtol=0)
@@ -290,7 +308,7 @@ def test_with_gain_each_picture_gets_the_strength_that_its_own_noise_asks_for(ex
 
 def test_the_strength_by_picture_has_a_bound():
     x = torch.rand(1, 3, 40, 40, generator=seeded())
-    assert Purifier(sigma=8 / 255, gain=10.0).strength(x).item() == pytest.approx(32 / 8)
+    assert Purifier(sigma=8 / 255, gain=10.0).strength(x).item() == pytest.approx(255 * MOST_NOISE / 8)
     assert Purifier(sigma=48 / 255, gain=10.0).strength(x).item() == 1
 
 

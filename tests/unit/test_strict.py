@@ -64,7 +64,8 @@ def test_so_it_is_inside_what_json_and_toml_hold(kind, values, says):
 
 def test_lists_and_whole_numbers_are_welcome():
     assert Purifier(scales=[1, 0.5], weight=0) == Purifier(scales=(1.0, 0.5), weight=0.0)
-    assert built(Settings, {"purifier": {"scales": [1, 0.5], "own": 1}}) == Settings(purifier=Purifier(own=1.0))
+    purifier = Purifier(scales=(1.0, 0.5), own=1.0)
+    assert built(Settings, {"purifier": {"scales": [1, 0.5], "own": 1}}) == Settings(purifier=purifier)
     assert built(Recipe, RECIPE).phases == (Phase(**{**PHASE, "lr": (1e-3, 1e-4)}),)
 
 

@@ -34,7 +34,8 @@ DRAWN = (
 )
 COMPARED = (
     "<h2>Every defence on this picture</h2><p>Each with the setting that was best for it on validation pictures, and "
-    "MDDA with the settings of <b>Try</b>. This is <b>one</b> picture; what holds on many stands above.</p>"
+    "MDDA with the settings of <b>Try</b> and with its other denoiser. This is <b>one</b> picture; what holds on many "
+    "stands above.</p>"
 )
 
 

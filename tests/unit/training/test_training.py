@@ -28,9 +28,10 @@ from purifier.evaluation.evaluate import predict
 from purifier.evaluation.intervals import Score
 from purifier.evaluation.metrics import clean_scores
 from purifier.pictures.files import centre_square, read_image, to_batch
+from purifier.pipeline import Purifier
 from purifier.pyramid import resample
-from purifier.training import classifier, diffusion, examples, generator
-from purifier.training.augment import MOST_EPSILON, attacked_first, colour, erase, geometric, purification_like
+from purifier.training import augment, classifier, diffusion, examples, generator
+from purifier.training.augment import MOST_BLOCKS, MOST_EPSILON, colour, erase, geometric
 from purifier.training.checkpoints import append_row, load_checkpoint
 from purifier.training.classifier import (
     attacked,
@@ -484,7 +485,7 @@ def test_two_processes_train_one_classifier(small_isic2019, tmp_path):
     assert load_classifier(f"local-dir:{work}/only").labels == LABELS
 
 
-@pytest.mark.parametrize("change", [colour, erase, purification_like, lambda x, g: geometric(x, 48, g)])
+@pytest.mark.parametrize("change", [colour, erase, augment.purified, lambda x, g: geometric(x, 48, g)])
 def test_augmentation_keeps_the_range_and_obeys_the_generator(change):
     x = torch.rand(4, 3, 48, 48, generator=seeded())
     once, again, other = change(x, seeded(1)), change(x, seeded(1)), change(x, seeded(2))
@@ -499,27 +500,75 @@ def test_geometric_without_strength_only_turns_and_mirrors():
     assert_close(turned[..., 12:-12, 12:-12], radius[..., 12:-12, 12:-12], rtol=0, atol=2e-3)
 
 
-def test_purification_like_leaves_half_of_the_batch():
-    x = torch.rand(8, 3, 48, 48, generator=seeded())
-    changed = purification_like(x, seeded())
-    assert torch.equal(changed[4:], x[4:])
-    assert ((changed[:4] - x[:4]).abs().amax(dim=(1, 2, 3)) > 0).all()
+def test_batches_are_purified_with_settings_around_the_default_s(monkeypatch):
+    drawn = []
+
+    def purifier(**settings):
+        drawn.append(Purifier(**settings))
+        return lambda x, generator: x
+
+    monkeypatch.setattr(augment, "Purifier", purifier)
+    noise = seeded()
+    for _ in range(60):
+        augment.purified(torch.zeros(1, 3, 48, 48), noise)
+    usual = Purifier()
+    assert {p.denoiser for p in drawn} == {usual.denoiser} and {p.bands for p in drawn} == {usual.bands}
+    assert {p.blocks for p in drawn} == set(range(1, MOST_BLOCKS + 1)) and usual.blocks <= MOST_BLOCKS
+    assert {p.scales for p in drawn} == {usual.scales[:count] for count in (1, 2, 3)}
+    for name in ("sigma", "gain", "own"):
+        values = [getattr(p, name) for p in drawn]
+        assert min(values) < getattr(usual, name) < max(values)
+    assert 0.5 / 255 <= min(p.sigma for p in drawn) and max(p.sigma for p in drawn) <= 3 / 255
 
 
-def test_what_is_attacked_first_is_attacked_within_its_bound():
+def test_an_attack_before_purification_keeps_its_bound_and_raises_the_loss():
     network = new_network(TINY).eval()
+    model = partial(classifier.normalised, network)
     x, y = torch.rand(4, 3, 48, 48, generator=seeded()), torch.tensor([0, 1, 2, 3])
-    adv = attacked_first(partial(classifier.normalised, network), x, y, seeded())
+    adv = augment.attacked(model, x, y, seeded())
     sizes = (adv - x).abs().amax(dim=(1, 2, 3))
     assert sizes.max() <= MOST_EPSILON + 1e-6 and sizes.min() >= 0.9 / 255 and sizes.unique().numel() == 4
+    assert adv.min() >= 0 and adv.max() <= 1
+    assert F.cross_entropy(model(adv), y) > F.cross_entropy(model(x), y)
+
+
+BEFORE = Phase(name="x", size=48, steps=1, lr=(1e-3, 1e-4), purified=0.5, attacked_first=0.25)
+
+
+def of_eight():
+    """A batch, and a network that learns."""
+    return torch.rand(8, 3, 48, 48, generator=seeded()), torch.arange(8), new_network(TINY).train()
+
+
+def test_the_first_of_a_batch_are_purified_and_the_first_of_these_attacked_before(monkeypatch):
+    x, y, network = of_eight()
+    changed = classifier.purified(network, x, y, BEFORE, seeded())
+    assert torch.equal(changed[4:], x[4:])
+    assert ((changed[:4] - x[:4]).abs().amax(dim=(1, 2, 3)) > 0).all()
+    purified = []
+    monkeypatch.setattr(augment, "purified", lambda batch, noise: purified.append(batch) or batch)
+    changed = classifier.purified(network, x, y, BEFORE, seeded())
+    assert torch.equal(purified[0], changed[:4]) and torch.equal(changed[2:], x[2:])
+    sizes = (changed[:2] - x[:2]).abs().amax(dim=(1, 2, 3))
+    assert sizes.min() >= 0.9 / 255 and sizes.max() <= MOST_EPSILON + 1e-6
+
+
+def test_the_network_that_is_attacked_is_the_one_that_reads_and_learns_nothing_by_it(monkeypatch):
+    """Neither dropout nor the batch's own statistics, and what it keeps of these is as before."""
+    monkeypatch.setattr(augment, "purified", lambda batch, noise: batch)
+    x, y, network = of_eight()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    changed = classifier.purified(network, x, y, BEFORE, seeded())
+    assert network.training and all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    read = partial(classifier.normalised, network.eval())
+    assert torch.equal(changed[:2], augment.attacked(read, x[:2], y[:2], seeded()))
 
 
 def test_a_phase_without_purification_leaves_its_batches_alone():
-    x, y = torch.rand(8, 3, 48, 48, generator=seeded()), torch.zeros(8, dtype=torch.long)
-    phase = Phase(name="x", size=48, steps=1, lr=(1e-3, 1e-4), attacked_first=0.5)
-    network = new_network(TINY)
-    assert classifier.purified(network, x, y, phase, seeded()) is x
-    changed = classifier.purified(network, x, y, replace(phase, purified=1.0), seeded())
+    x, y, network = of_eight()
+    assert classifier.purified(network, x, y, replace(BEFORE, purified=0.0, attacked_first=0.0), seeded()) is x
+    changed = classifier.purified(network, x, y, replace(BEFORE, attacked_first=0.0), seeded())
     assert torch.equal(changed[4:], x[4:]) and not torch.equal(changed[:4], x[:4])
 
 
