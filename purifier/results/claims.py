@@ -224,14 +224,12 @@ def defeated(case: Case) -> Claim | None:
     if None in (nothing, unaware) or "mdda" not in hardest:
         return None
     aware = hardest.pop("mdda")
-    falls, constant = above(unaware.accuracy, aware.accuracy), nothing.constant_accuracy or 0
-    keeps = above(aware.accuracy, nothing.accuracy) and aware.accuracy.low > constant
     title = {
         (True, False): say("An attacker who knows it defeats it"),
         (True, True): say("An attacker who knows it undoes much of it, but not all"),
         (False, True): say("It held against the attackers who know it that were tried"),
         (False, False): say("Whether an attacker who knows it defeats it, these pictures cannot tell"),
-    }[falls, keeps]
+    }[fate(nothing, unaware, aware)]
     text = say_html(
         "An attacker who does not know MDDA leaves {unaware}. The strongest who attacks through it leaves "
         "<b>{aware}</b>; without any defence it is {nothing}.",
@@ -290,6 +288,17 @@ def _sizes(groups: Iterable[Sequence[Record]]) -> Iterator[tuple[Sequence[Record
     for records in groups:
         for eps in dict.fromkeys(r.eps for r in records if r.clean or r.eps is not None):
             yield records, eps
+
+
+def fate(nothing: Record, unaware: Record, aware: Record) -> tuple[bool, bool]:
+    """Whether an attacker who knows a defence leaves less than one who does not, and whether the defence keeps more
+    than the bare classifier does and than always giving the same answer would, where that is known."""
+    return above(unaware.accuracy, aware.accuracy), keeps_more(aware, nothing)
+
+
+def keeps_more(record: Record, nothing: Record) -> bool:
+    """Whether more is left than on the bare classifier, and than by always giving the same answer."""
+    return above(record.accuracy, nothing.accuracy) and record.accuracy.low > (nothing.constant_accuracy or 0)
 
 
 def above(a: Score, b: Score) -> bool:
