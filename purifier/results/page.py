@@ -1,7 +1,7 @@
 """docs/robustness.md, its plots and its CSV, from what is stored in assets: ``purifier results --docs``.
 
-The page's words are in purifier/templates/robustness.md, with places for what is computed here: of the figures the words
-alone say nothing. A section whose runs are missing is left out.
+The page's words are in purifier/templates/robustness.md, with places for what is computed here: the words alone say
+nothing of the figures. A section whose runs are missing is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from purifier.alarm import FALSE_ALARMS
 from purifier.figures import Figure, save_figure
 from purifier.files import ASSETS
 from purifier.pipeline import Purifier
@@ -73,7 +74,7 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         runs_count=len(stored.runs),
         sizes=sizes(balanced.values()),
         heat_tables=[sections.heat_table(records) for records in adaptive.values()],
-        leads=sections.leads([*balanced.values(), *as_they_come.values()]),
+        leads=sections.leads(balanced.values(), as_they_come.values()),
         settings_table=sections.settings_table([*balanced.values(), *adaptive.values()]),
         equal_cost=sections.equal_cost_tables(stored.tradeoffs.values()),
         settings_of_mdda=sections.settings_of_mdda(stored.tradeoffs.values()),
@@ -85,6 +86,7 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         attacks_table=attacks and sections.attacks_table(attacks),
         alarm_tables=[sections.alarm_table(found) for found in stored.detections.values()],
         detections=list(stored.detections),
+        false_alarms=f"{100 * FALSE_ALARMS:g}",
         tuning=sections.tuning(stored.evaluation / "tuning"),
         further_searches=_further_searches(stored.evaluation),
         whole=sections.whole_dataset([record for records in stored.choices for record in records]),

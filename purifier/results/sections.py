@@ -50,12 +50,13 @@ def heat_table(records: Sequence[Record]) -> str:
     return f"`{records[0].classifier}`, {measured_on(records)}:\n\n{markdown(body)}"
 
 
-def leads(choices: Iterable[Sequence[Record]]) -> dict[str, str]:
+def leads(balanced: Iterable[Sequence[Record]], as_they_come: Iterable[Sequence[Record]]) -> dict[str, str]:
     """MDDA's lead over its tuned peers, clean and under unaware attackers; and on which choices of pictures."""
+    choices = [*((records, "") for records in balanced), *((records, ", as they come") for records in as_they_come)]
     rows, told = {}, []
-    for records in choices:
+    for records, how in choices:
         name = f"`{records[0].classifier}`, {pictures(records)}"
-        told.append(f"- `{records[0].classifier}`, {measured_on(records)}")
+        told.append(f"- `{records[0].classifier}`, {measured_on(records)}{how}")
         for ours in (r for r in records if r.defence == "mdda" and r.attacker.kind in ("none", "pgd")):
             peers = [r for r in at_their_best(records) if r.condition == ours.condition and r.is_peer]
             rows[f"{name}, {'clean' if ours.clean else f'{ours.eps:g}/255'}"] = lead_row(ours, peers)
@@ -209,7 +210,7 @@ def attacks_table(records: Sequence[Record]) -> str:
     """Each unaware attack, without a defence and behind MDDA; on how many pictures, where it is not for all."""
     columns = {}
     for r in records:
-        if r.defence == "mdda" and not r.clean:
+        if r.defence == "mdda" and not r.clean and not r.adaptive:
             size = "of no given size" if r.eps is None else f"{r.eps:g}/255"
             before = 100 * find(records, r.attack, r.eps, "none").accuracy.value
             name = r.attack if r.n == pictures(records) else f"{r.attack} (on {r.n})"
@@ -230,7 +231,7 @@ def tuning(folder: Path) -> dict[str, object] | None:
         {
             "defence": family if "purifier" in choice else choice["defence"],
             "settings": purifier_text(choice["purifier"]) if "purifier" in choice else "by its number",
-            "what ships": "yes" if _ships(family, choice) else "no",
+            "ships": _shipped(family, choice),
             "tried": str(choice["trials"]),
             **{condition: f"{100 * accuracy:.1f} %" for condition, accuracy in choice["accuracy"].items()},
         }
@@ -250,12 +251,14 @@ def tuning(folder: Path) -> dict[str, object] | None:
     }
 
 
-def _ships(family: str, choice: dict) -> bool:
-    """Whether a search's choice is what the family has by default."""
+def _shipped(family: str, choice: dict) -> str:
+    """Whether a search's choice is what the family has by default, or MDDA with this denoiser."""
     if "purifier" not in choice:
-        return choice["defence"] == f"{family}{FAMILIES[family].default:g}"
+        return "yes" if choice["defence"] == f"{family}{FAMILIES[family].default:g}" else "no"
     found = Purifier.read(choice["purifier"])
-    return found == Purifier(denoiser=found.denoiser)
+    if found == Purifier():
+        return "yes"
+    return f"as `mdda-{found.denoiser}`" if found == Purifier(denoiser=found.denoiser) else "no"
 
 
 def plots_in(folder: Path) -> dict[str, str]:

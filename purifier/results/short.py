@@ -125,11 +125,11 @@ def others(records: Sequence[Record]) -> str:
         return ""
     best = max(peers, key=lambda r: r.accuracy.value)
     keeping = sum(keeps_more(r, nothing) for r in peers)
-    constant = "" if nothing.constant_accuracy is None else " and above what always giving the same answer gets right"
+    constant = "" if nothing.constant_accuracy is None else " and than always giving the same answer gets right"
     return (
         f"of {len(peers)} that were attacked at {EPS:g}/255 on `{DEFAULT}` by who knows them, `{best.defence}` keeps "
         f"most, at most {mark(best)}, and reads {mark(find(records, 'none', None, best.defence))} of clean pictures. "
-        f"{keeping} of them lie, beyond chance, above what is read without any defence{constant}."
+        f"Beyond chance, {keeping} of {len(peers)} keep more than is read without any defence{constant}."
     )
 
 
@@ -150,11 +150,11 @@ def at_equal_cost(tradeoffs: Runs) -> str:
     parts = []
     for eps in sizes(tradeoffs.values()):
         texts = [text for name, records in tradeoffs.items() if (text := _kept(name, records, eps))]
-        parts.append(f"attacked at {eps:g}/255, MDDA is ahead of {'; '.join(texts)}.")
+        parts.append(f"Attacked at {eps:g}/255, MDDA is ahead of {'; '.join(texts)}.")
     if not parts:
         return ""
     most = max(r.budget for records in tradeoffs.values() for r in records)
-    return f"each in any of its settings, at most {most:g} points of clean accuracy given up: {' '.join(parts)}"
+    return f"each in any of its settings, at most {most:g} points of clean accuracy given up. {' '.join(parts)}"
 
 
 def _kept(name: str, records: Sequence[Record], eps: float) -> str:
