@@ -44,18 +44,25 @@ def unaware(balanced: Runs) -> str:
     for eps in sizes([ours]):
         bare, purified = (mark(find(ours, UNAWARE, eps, defence)) for defence in ("none", "mdda"))
         parts.append(f"Attacked at {eps:g}/255 it reads {bare}, attacked and purified {purified}.")
-    for eps in sizes(balanced.values()):
-        text = standing(leads(balanced, UNAWARE, eps, "none"))
-        parts += [f"Of pictures attacked at {eps:g}/255, {text}."] if text else []
-    return " ".join(parts)
+    return " ".join([*parts, *gains(balanced)])
+
+
+def gains(balanced: Runs) -> list[str]:
+    """Where the purifier helps against an attacker who does not know it, a sentence for each size of the attack."""
+    found = {eps: standing(leads(balanced, UNAWARE, eps, "none")) for eps in sizes(balanced.values())}
+    return [f"Of pictures attacked at {eps:g}/255, {text}." for eps, text in found.items() if text]
 
 
 def clean(balanced: Runs) -> str:
-    """What the purifier costs where nobody attacks."""
+    """What is read rightly where nobody attacks, without the purifier and with it."""
     ours = balanced[DEFAULT]
     plain, purified = (mark(find(ours, "none", None, defence)) for defence in ("none", "mdda"))
-    text = standing(leads(balanced, "none", None, "none"))
-    return f"of {pictures(ours)} that nobody attacked, `{DEFAULT}` reads {plain}, purified {purified}. On them {text}."
+    return f"of {pictures(ours)} pictures `{DEFAULT}` reads {plain}, purified {purified}. {cost(balanced)}"
+
+
+def cost(balanced: Runs) -> str:
+    """Where the purifier costs right readings."""
+    return f"Of pictures that nobody attacked, {standing(leads(balanced, 'none', None, 'none'))}."
 
 
 def sizes(choices: Iterable[Sequence[Record]]) -> list[float]:
@@ -96,25 +103,33 @@ def listed(names: Sequence[str]) -> str:
 
 def points(lead: Score) -> str:
     """A difference in points of accuracy."""
-    return f"{100 * lead.value:+.1f} points"
+    return f"{100 * lead.value:+.1f}"
 
 
 def aware(adaptive: Runs) -> str:
     """What the strongest attacker who knows the purifier leaves, and whether that defeats it."""
-    left, fates = [], {}
-    for name, records in adaptive.items():
-        ours = next((r for r in strongest(records, EPS) if r.defence == "mdda"), None)
-        nothing, obliviously = (find(records, UNAWARE, EPS, defence) for defence in ("none", "mdda"))
-        if None in (ours, nothing, obliviously):
-            continue
-        left.append(f"{mark(ours)} and {mark(nothing)} on `{name}`")
-        fates[name] = fate(nothing, obliviously, ours), ""
+    left = [f"{mark(ours)} and {mark(bare)} on `{name}`" for name, (ours, bare, _) in _attacked(adaptive).items()]
     if not left:
         return ""
-    return (
-        f"at {EPS:g}/255 there is left, with the purifier at most and without it: {'; '.join(left)}. "
-        f"**Attacked by who knows it, the purifier {grouped(fates, FATES)}.**"
-    )
+    start = f"at {EPS:g}/255 there is left, with the purifier at most and without it: "
+    return f"{start}{'; '.join(left)}. **{verdict(adaptive)}**"
+
+
+def verdict(adaptive: Runs) -> str:
+    """Whether the purifier is defeated by who knows it."""
+    fates = {name: (fate(bare, unaware, ours), "") for name, (ours, bare, unaware) in _attacked(adaptive).items()}
+    return f"Attacked by who knows it, the purifier {grouped(fates, FATES)}."
+
+
+def _attacked(adaptive: Runs) -> dict[str, tuple[Record, Record, Record]]:
+    """By classifier what the strongest leaves who knows the purifier, and what one does who does not, without it and
+    with it."""
+    found = {}
+    for name, records in adaptive.items():
+        ours = next((r for r in strongest(records, EPS) if r.defence == "mdda"), None)
+        three = (ours, *(find(records, UNAWARE, EPS, defence) for defence in ("none", "mdda")))
+        found |= {} if None in three else {name: three}
+    return found
 
 
 def others(records: Sequence[Record]) -> str:
@@ -137,11 +152,12 @@ def beside(peer: str, balanced: Runs) -> str:
     """Where MDDA is ahead of a peer, level with it or behind, under each attack that does not know either."""
     words = {1: "MDDA is ahead of it on", 0: "no difference can be told on", -1: "MDDA is behind it on"}
     parts = []
-    attacks = [("none", None, "clean"), *((UNAWARE, eps, f"{eps:g}/255") for eps in sizes(balanced.values()))]
-    for attack, eps, where in attacks:
-        found = leads(balanced, attack, eps, peer)
+    conditions = {"on clean pictures": ("none", None)}
+    conditions |= {f"Attacked at {eps:g}/255": (UNAWARE, eps) for eps in sizes(balanced.values())}
+    for where, condition in conditions.items():
+        found = leads(balanced, *condition, peer)
         text = grouped({name: (side(lead), points(lead)) for name, lead in found.items()}, words)
-        parts += [f"{where}: {text}."] if text else []
+        parts += [f"{where}, {text}."] if text else []
     return " ".join(parts)
 
 

@@ -30,8 +30,8 @@ def test_what_an_unaware_attack_leaves_is_told_with_and_without_the_purifier():
     assert text == (
         "of 500 pictures `augmented` reads 75.0 % (65–85). Attacked at 2/255 it reads 5.0 % (-5–15), attacked and "
         "purified 65.0 % (55–75). Of pictures attacked at 2/255, more are read rightly with the purifier than without "
-        "on `augmented` (+30.0 points); no difference can be told on `b` (+2.0 points); fewer are read rightly with "
-        "the purifier than without on `c` (-30.0 points)."
+        "on `augmented` (+30.0); no difference can be told on `b` (+2.0); fewer are read rightly with "
+        "the purifier than without on `c` (-30.0)."
     )
 
 
@@ -46,9 +46,9 @@ def test_each_size_of_the_attack_is_told():
 def test_what_it_costs_is_told():
     text = clean(balanced(-0.2, 0.0))
     assert text == (
-        "of 500 that nobody attacked, `augmented` reads 75.0 % (65–85), purified 70.0 % (60–80). On them no difference "
-        "can be told on `b` (+0.0 points); fewer are read rightly with the purifier than without on `augmented` "
-        "(-20.0 points)."
+        "of 500 pictures `augmented` reads 75.0 % (65–85), purified 70.0 % (60–80). Of pictures that nobody attacked, "
+        "no difference can be told on `b` (+0.0); fewer are read rightly with the purifier than without on "
+        "`augmented` (-20.0)."
     )
 
 
@@ -102,8 +102,8 @@ def test_the_best_of_the_other_defences_is_named_with_what_it_costs():
 
 def test_a_peer_is_told_on_clean_pictures_and_under_each_attack():
     assert beside("jpeg20", balanced(0.3, -0.3)) == (
-        "clean: MDDA is ahead of it on `augmented` (+30.0 points); MDDA is behind it on `b` (-30.0 points). "
-        "2/255: MDDA is ahead of it on `b` (+30.0 points); MDDA is behind it on `augmented` (-30.0 points)."
+        "on clean pictures, MDDA is ahead of it on `augmented` (+30.0); MDDA is behind it on `b` (-30.0). "
+        "Attacked at 2/255, MDDA is ahead of it on `b` (+30.0); MDDA is behind it on `augmented` (-30.0)."
     )
     assert beside("median7", balanced(0.3)) == ""
 
