@@ -1,4 +1,4 @@
-"""What was measured as an essay of four claims. Whether each holds is computed from the records, and its words follow
+"""What was measured as an essay of claims. Whether each holds is computed from the records, and its words follow
 them: a title says the claim, or what the records say instead.
 
 Two shares are told apart where their 95 % intervals do not touch; MDDA and another defence, on the same pictures, by
@@ -9,8 +9,10 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from purifier.alarm import FALSE_ALARMS
 from purifier.classifiers.classifier import DEFAULT
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
+from purifier.results.detection import Detected, among
 from purifier.results.plots import Dots
 from purifier.results.record import ENOUGH, Record, at_their_best, find, pictures, pooled, strongest
 from purifier.results.tables import side
@@ -20,22 +22,28 @@ from purifier.wording.language import say
 UNAWARE = "pgd20"  # the attack without knowledge of the defence that was made on every choice of pictures
 EPS = 2.0  # in 1/255, at which all classifiers were attacked
 WIDTH = 30  # letters of a row's name
+CHANCE = 0.5  # area under the ROC curve of what knows nothing
 
 
 @dataclass(frozen=True)
 class Case:
     """What a claim is made of: all records on one choice of pictures, the size of the attack on them, and what is kept
-    ``at_equal_cost`` on the same pictures."""
+    ``at_equal_cost`` on the same pictures; or what was ``detected`` in a run of its own."""
 
     records: Sequence[Record]
     eps: float | None = EPS  # in 1/255; None on clean pictures
     at_equal_cost: Sequence[Record] = ()
+    detected: Sequence[Detected] = ()
+
+    @property
+    def classifier(self) -> str:
+        """The name of the one that was measured with."""
+        return (*self.records, *self.detected)[0].classifier
 
     @property
     def title(self) -> str:
         """The same in every language."""
-        name = self.records[0].classifier
-        return name if self.eps is None else f"{name}, {self.eps:g}/255"
+        return self.classifier if self.eps is None else f"{self.classifier}, {self.eps:g}/255"
 
     def of(self, attack: str, defence: str) -> Record | None:
         """The record of this attack on the defence, at the case's size."""
@@ -224,14 +232,12 @@ def defeated(case: Case) -> Claim | None:
     if None in (nothing, unaware) or "mdda" not in hardest:
         return None
     aware = hardest.pop("mdda")
-    falls, constant = above(unaware.accuracy, aware.accuracy), nothing.constant_accuracy or 0
-    keeps = above(aware.accuracy, nothing.accuracy) and aware.accuracy.low > constant
     title = {
         (True, False): say("An attacker who knows it defeats it"),
         (True, True): say("An attacker who knows it undoes much of it, but not all"),
         (False, True): say("It held against the attackers who know it that were tried"),
         (False, False): say("Whether an attacker who knows it defeats it, these pictures cannot tell"),
-    }[falls, keeps]
+    }[fate(nothing, unaware, aware)]
     text = say_html(
         "An attacker who does not know MDDA leaves {unaware}. The strongest who attacks through it leaves "
         "<b>{aware}</b>; without any defence it is {nothing}.",
@@ -263,12 +269,74 @@ def defeated(case: Case) -> Claim | None:
     return Claim(title, text, dots, _caption([nothing, *on_ours], knows))
 
 
+def noticed(case: Case) -> Claim | None:
+    """Whether the alarm tells attacked pictures from clean ones, where the attacker does not know it and where one
+    evades it."""
+    plain = among(case.detected, UNAWARE, case.eps)
+    if plain is None:
+        return None
+    shown = [d for d in case.detected if d.eps == case.eps and d.source is None and not d.successful]
+    known = [d for d in shown if d.detector == "alarm" and d.evaded]
+    evading = min(known, key=lambda d: d.auroc.value, default=None)
+    if plain.auroc.low <= CHANCE:
+        title = say("Whether it helps to see that a picture was attacked, these pictures cannot tell")
+    elif evading is None:
+        title = say("It helps to see that a picture was attacked")
+    elif evading.auroc.low <= CHANCE:
+        title = say("It helps to see that a picture was attacked, but not where the attacker knows the alarm")
+    elif above(plain.auroc, evading.auroc):
+        title = say("It helps to see that a picture was attacked, less well where the attacker knows the alarm")
+    else:
+        title = say("It helps to see that a picture was attacked, even where the attacker knows the alarm")
+    text = say_html(
+        "Purification changes the reading of attacked pictures: the alarm goes by how much. It ranks pictures attacked "
+        "at {eps:g}/255 above clean ones in <b>{ranked}</b> of pairs, where 50 % is chance. If {percent:.0f} % of "
+        "clean pictures may be called attacked, it detects {detected} of them.",
+        eps=case.eps,
+        percent=100 * FALSE_ALARMS,
+        ranked=share(plain.auroc),
+        detected=share(plain.detected),
+    )
+    if evading is not None:
+        text += Markup(" ") + say_html(
+            "Of those whose attacker knows the alarm and evades it, it detects {detected}, and ranks them above clean "
+            "ones in {ranked} of pairs.",
+            detected=share(evading.detected),
+            ranked=share(evading.auroc),
+        )
+    beside = among(case.detected, UNAWARE, case.eps, "squeezing")
+    if beside is not None:
+        text += Markup(" ") + say_html(
+            "Feature squeezing, which uses simple filters in place of the purifier, detects {detected} of those whose "
+            "attacker evades neither.",
+            detected=share(beside.detected),
+        )
+    parts = {say("the alarm"): "alarm", say("feature squeezing"): "squeezing"}
+    dots = Dots(
+        series={
+            name: {_folded(say(d.attacker.title)): d.detected for d in shown if d.detector == detector}
+            for name, detector in parts.items()
+        },
+        strong=_folded(say(plain.attacker.title)),
+        label=say("attacked pictures detected, in per cent"),
+    )
+    knows = say(
+        "Attacks within {eps:g}/255; what evades a detector was made by an attacker who knows it, all else by one who "
+        "knows neither. Of clean pictures at most {percent:.0f} % are detected.",
+        eps=case.eps,
+        percent=100 * FALSE_ALARMS,
+    )
+    return Claim(title, text, dots, _caption(shown, knows))
+
+
 CLAIMS: dict[str, Callable[[Case], Claim | None]] = {
-    "helps": helps, "simpler": simpler, "costs": costs, "defeated": defeated,
+    "helps": helps, "simpler": simpler, "costs": costs, "defeated": defeated, "noticed": noticed,
 }  # fmt: skip
 
 
-def cases(runs: Iterable[list[Record]], tradeoffs: Iterable[list[Record]] = ()) -> dict[str, dict[str, Case]]:
+def cases(
+    runs: Iterable[list[Record]], tradeoffs: Iterable[list[Record]] = (), detections: Iterable[list[Detected]] = ()
+) -> dict[str, dict[str, Case]]:
     """For each claim the cases that it can be made of, by their titles: for each classifier and size of the attack the
     largest choice of pictures, those first whose lesions are known, of at least ``ENOUGH``. What is shown first comes
     first: the default classifier at ``EPS``."""
@@ -276,7 +344,9 @@ def cases(runs: Iterable[list[Record]], tradeoffs: Iterable[list[Record]] = ()) 
     groups = [records for records in pooled(runs) if pictures(records) >= ENOUGH]
     groups.sort(key=lambda records: (any(r.lesions is None for r in records), -pictures(records)))
     every = [Case(records, eps, at_equal_cost.get(records[0].choice, ())) for records, eps in _sizes(groups)]
-    every.sort(key=lambda case: (case.records[0].classifier != DEFAULT, case.eps != EPS, case.title))
+    largest = sorted(detections, key=lambda found: -pictures(found))
+    every += [Case((), eps, detected=found) for found in largest for eps in dict.fromkeys(d.eps for d in found)]
+    every.sort(key=lambda case: (case.classifier != DEFAULT, case.eps != EPS, case.title))
     found: dict[str, dict[str, Case]] = {name: {} for name in CLAIMS}
     for name, claim in CLAIMS.items():
         for case in every:
@@ -290,6 +360,17 @@ def _sizes(groups: Iterable[Sequence[Record]]) -> Iterator[tuple[Sequence[Record
     for records in groups:
         for eps in dict.fromkeys(r.eps for r in records if r.clean or r.eps is not None):
             yield records, eps
+
+
+def fate(nothing: Record, unaware: Record, aware: Record) -> tuple[bool, bool]:
+    """Whether an attacker who knows a defence leaves less than one who does not, and whether the defence keeps more
+    than the bare classifier does and than always giving the same answer would, where that is known."""
+    return above(unaware.accuracy, aware.accuracy), keeps_more(aware, nothing)
+
+
+def keeps_more(record: Record, nothing: Record) -> bool:
+    """Whether more is left than on the bare classifier, and than by always giving the same answer."""
+    return above(record.accuracy, nothing.accuracy) and record.accuracy.low > (nothing.constant_accuracy or 0)
 
 
 def above(a: Score, b: Score) -> bool:
@@ -314,11 +395,11 @@ def _folded(text: str) -> str:
     return textwrap.fill(text, WIDTH)
 
 
-def _caption(shown: Iterable[Record], knows: str) -> str:
+def _caption(shown: Iterable[Record | Detected], knows: str) -> str:
     """On how many pictures, over what the intervals are, how many draws, and what the attacker knows."""
     shown = list(shown)
     n, lesions, draws = pictures(shown), {r.lesions for r in shown}, max(r.draws or 1 for r in shown)
-    constant = next((r.constant_accuracy for r in shown if r.constant_accuracy is not None), None)
+    constant = next((r.constant_accuracy for r in shown if isinstance(r, Record) and r.constant_accuracy), None)
     if None not in lesions:
         where = say(
             "{n} held-out pictures of {lesions} lesions; lines: 95 % intervals over lesions", n=n, lesions=max(lesions)

@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from purifier.alarm import FALSE_ALARMS
-from purifier.evaluation.attackers import get_attacker
+from purifier.evaluation.attackers import Attacker, get_attacker
 from purifier.evaluation.intervals import PERCENT, Score, auroc, bootstrap, share, written
 from purifier.evaluation.settings import DETECTORS
-from purifier.files import write_atomically
+from purifier.files import ASSETS, write_atomically
 from purifier.results.tables import markdown
 
+DETECTION = ASSETS / "detection"
 NAMES = {"alarm": "alarm", "squeezing": "feature squeezing"}
+EVADERS = {"alarm": "evade", "squeezing": "evade-squeezing"}  # kinds of attackers who know the detector
 ABOUT = f"""Attacked against clean pictures. The area under the ROC curve; and the share of attacked pictures that is
 detected where the threshold is set so that at most {100 * FALSE_ALARMS:g} % of the run's clean pictures are: of all,
 and of those that the attack changed from a right reading to a wrong one. Attackers who evade know the detector, and
@@ -36,9 +38,46 @@ class Detected:
     source: str | None = None  # of the pictures, where one alone is looked at
     n: int  # pictures, attacked ones unless the attack is none
     lesions: int
+    draws: int | None = None  # of the alarm's purifier, whose mean it goes by
     auroc: Score | None = None
     detected: Score | None = None
     called: Score | None = None
+
+    @property
+    def attacker(self) -> Attacker:
+        """Its kind, steps and samples, and what it knows."""
+        return get_attacker(self.attack)
+
+    @property
+    def evaded(self) -> bool:
+        """Whether the attacker knows this detector and evades it."""
+        return self.attacker.kind == EVADERS[self.detector]
+
+    @classmethod
+    def read(cls, stored: dict) -> "Detected":
+        """From what ``write_detection`` stored."""
+        return cls(**stored | {name: Score.read(stored[name]) for name in SCORES if stored[name] is not None})
+
+
+SCORES = [field.name for field in fields(Detected) if field.type == Score | None]
+
+
+def read_detections(folder: Path = DETECTION) -> dict[str, list[Detected]]:
+    """What every stored run found, by its name; empty where there is no such folder."""
+    found = {}
+    for path in sorted(folder.glob("*/summary.json")):
+        draws = json.loads((path.parent / "settings.json").read_text(encoding="utf-8"))["draws"]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        found[path.parent.name] = [Detected.read(one | {"draws": draws}) for one in stored]
+    return found
+
+
+def among(
+    found: Iterable[Detected], attack: str, eps: float | None, detector: str = "alarm", successful: bool = False
+) -> Detected | None:
+    """The one of this attack and detector on pictures of all sources, if there is one."""
+    wanted = (attack, eps, detector, successful, None)
+    return next((d for d in found if (d.attack, d.eps, d.detector, d.successful, d.source) == wanted), None)
 
 
 def write_detection(rows: pd.DataFrame, out: Path) -> list[Detected]:

@@ -243,8 +243,8 @@ def plot_forest(panels: dict[str, dict[str, Score]], label: str) -> Figure:
     return figure
 
 
-def plot_budgets(tradeoffs: Iterable[Sequence[Record]]) -> Figure:
-    """What each family of defences keeps under attack against the points of clean accuracy given up."""
+def plot_budgets(tradeoffs: Iterable[Sequence[Record]], attacked: str) -> Figure:
+    """What each family of defences keeps under one attack against the points of clean accuracy given up."""
     tradeoffs = list(tradeoffs)
     figure = Figure(figsize=(2 + 2.8 * len(tradeoffs), 3.6), layout="constrained")
     axes = figure.subplots(1, len(tradeoffs), sharey=True, squeeze=False)[0]
@@ -265,7 +265,7 @@ def plot_budgets(tradeoffs: Iterable[Sequence[Record]]) -> Figure:
         axis.set_title(f"{records[0].classifier}, {records[0].n} pictures", fontsize=9)
         axis.set(xticks=sorted({r.budget for r in records}), ylim=(0, 1))
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("accuracy, PGD at 2/255,\nunaware attacker")
+    axes[0].set_ylabel(f"accuracy, {attacked},\nunaware attacker")
     figure.supxlabel("points of clean accuracy given up", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure

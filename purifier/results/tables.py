@@ -8,7 +8,7 @@ from purifier.classifiers.classifier import DEFAULT
 from purifier.evaluation.intervals import FRACTION, PERCENT, Score, written
 from purifier.evaluation.settings import COARSE
 from purifier.pipeline import Purifier
-from purifier.results.record import ENOUGH, Record, find, frame, pictures
+from purifier.results.record import ENOUGH, Record, find, frame, pictures, strongest
 from purifier.wording.language import say
 
 COSTS = ("broken", "melanoma_made_benign", "melanoma_sensitivity", "melanoma_specificity", "melanoma_auroc")
@@ -43,10 +43,10 @@ def table(records: Sequence[Record], at_equal_cost: Sequence[Record] = (), sourc
 
 
 def overview(groups: Iterable[Sequence[Record]], eps: float = 2.0) -> pd.DataFrame:
-    """With and without MDDA, on clean pictures, under PGD by an attacker at ``eps``/255 who does not know it, and by
-    one who does, beside the constant answer that is right most often: a row for each classifier and choice of at least
-    ``ENOUGH`` pictures of ``pooled``, so that a row can be compared along it; the largest choice of a classifier
-    first."""
+    """With and without MDDA, on clean pictures, under PGD by an attacker at ``eps``/255 who does not know it, and under
+    the strongest attack by one who does, beside the constant answer that is right most often: a row for each classifier
+    and choice of at least ``ENOUGH`` pictures of ``pooled``, so that a row can be compared along it; the largest choice
+    of a classifier first."""
     header = [
         "classifier",
         "pictures",
@@ -63,14 +63,17 @@ def overview(groups: Iterable[Sequence[Record]], eps: float = 2.0) -> pd.DataFra
             continue
         conditions = (("none", None, "none"), ("none", None, "mdda"), ("pgd20", eps, "none"), ("pgd20", eps, "mdda"))
         columns = [find(records, *condition) for condition in conditions]
-        knowing = [r for r in records if (r.defence, r.eps, r.attacker.kind) == ("mdda", eps, "eot")]
-        columns.append(min(knowing, key=lambda r: r.accuracy.value, default=None))
+        columns.append(next((r for r in strongest(records, eps) if r.defence == "mdda"), None))
         constant = next((r.constant_accuracy for r in records if r.constant_accuracy is not None), None)
         always = "–" if constant is None else f"{100 * constant:.1f} %"
-        shares = [written(r and r.accuracy, PERCENT) for r in columns]
-        rows.append([f"`{records[0].classifier}`", str(pictures(records)), always, *shares])
+        rows.append([f"`{records[0].classifier}`", str(pictures(records)), always, *map(mark, columns)])
     rows.sort(key=lambda row: (row[0] != f"`{DEFAULT}`", row[0], -int(row[1])))
     return pd.DataFrame(rows, columns=header)
+
+
+def mark(record: Record | None) -> str:
+    """The accuracy in per cent, with a dagger where its interval is over pictures."""
+    return "–" if record is None else record.accuracy.written(PERCENT) + ("†" if record.lesions is None else "")
 
 
 def every_record(runs: Iterable[Iterable[Record]]) -> pd.DataFrame:

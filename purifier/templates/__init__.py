@@ -1,9 +1,11 @@
-"""HTML from the templates in this folder, which escape whatever they are given. The home of Jinja2.
+"""HTML from the templates in this folder, which escape whatever they are given, and Markdown, which is written as it
+is. The home of Jinja2.
 
 Templates speak as the code does: ``say("...")`` for words, ``say_html("...")`` for words with tags of their own.
 """
 
 import base64
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +18,8 @@ from purifier.readings import bars, is_malignant, is_right
 from purifier.wording.language import as_written, say, spoken
 from purifier.wording.readings import diagnosis, headline, of_draws, recognition
 from purifier.wording.runs import likeness, scale_name, step_names
+
+LINE = 120  # characters, of Markdown
 
 
 def say_html(text: str, **values: object) -> Markup:
@@ -40,6 +44,11 @@ def unbroken(text: str) -> str:
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
+def filled(text: str) -> str:
+    """``text`` as one paragraph in lines of the usual length."""
+    return textwrap.fill(" ".join(text.split()), LINE, break_long_words=False, break_on_hyphens=False)
+
+
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -47,7 +56,7 @@ _environment = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
-_environment.filters |= {f.__name__: f for f in (data_url, diagnosis, png, say, unbroken)}
+_environment.filters |= {f.__name__: f for f in (data_url, diagnosis, filled, png, say, unbroken)}
 _environment.globals |= {
     f.__name__: f
     for f in (
@@ -65,11 +74,17 @@ _environment.globals |= {
         step_names,
     )  # fmt: skip
 }
+_of_markdown = _environment.overlay(autoescape=False, keep_trailing_newline=True)
 
 
 def render(file: str, **values: object) -> Markup:
     """A whole template, filled in."""
     return Markup(_environment.get_template(file).render(values))
+
+
+def render_markdown(file: str, **values: object) -> str:
+    """A whole template of Markdown, filled in: nothing is escaped."""
+    return _of_markdown.get_template(file).render(values)
 
 
 def macros(file: str) -> ModuleType:

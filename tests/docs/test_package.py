@@ -7,14 +7,14 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 import purifier
 from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_classifier
-from purifier.defences import get_defence
+from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
-from purifier.pipeline import Purifier
-from purifier.results.record import pooled, read_evaluations
+from purifier.results.claims import EPS, UNAWARE
+from purifier.results.short import JPEG, beside, verdict
+from purifier.results.stored import ADAPTIVE, BALANCED, Stored
 from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
 from purifier.training.recipes import read_recipe, recipe_names
@@ -69,78 +69,49 @@ def test_the_figures_of_a_card_are_those_that_the_command_measured(name):
     assert config["architecture"] == recipe.architecture and config["pretrained_cfg"]["input_size"][-1] == recipe.size
 
 
+def text_of(name):
+    """A document as one line."""
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
 def test_the_documents_hold_what_was_measured():
-    measured = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
-    assert report() in measured
-    table = markdown(overview(pooled(read_evaluations().values())))
-    assert table in measured
-    text = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    rows = [line for line in text if line.startswith("| `")]
-    assert len(rows) == len(bundled_classifiers()) and set(rows) <= set(table.splitlines())
+    assert report() in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    table = overview(Stored.read().choices)
+    assert markdown(table) in (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    attacked = table[table.iloc[:, -1] != "–"]  # by someone who knows the purifier
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == list(dict.fromkeys(attacked.classifier))
+    assert rows and set(rows) <= set(markdown(attacked).splitlines())
     assert set(bundled_classifiers()) <= set(recipe_names())
 
 
 def test_the_readme_s_sentences_were_measured():
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    text, stored = text_of("README.md"), Stored.read()
+    balanced = stored.of_kind(BALANCED)
+    assert f"- {verdict(stored.of_kind(ADAPTIVE))} - Beside JPEG of quality 20 (on more pictures, in points): " in text
+    assert f": {beside(JPEG, balanced)} - Of " in text and JPEG == "jpeg20"
     recall = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]["recall"]["MEL"]
-    (mdda,) = [r for r in read_evaluations()["augmented-balanced"] if r.clean and r.defence == "mdda"]
+    (mdda,) = [r for r in balanced["augmented"] if r.clean and r.defence == "mdda"]
     of_melanomas = Score.read(recall).written(WHOLE_PERCENT)
     assert f"Of {recall['images']} melanomas that nobody attacked, `augmented` recognises {of_melanomas}" in text
     cost = [score.written(PERCENT) for score in (mdda.broken, mdda.melanoma_made_benign)]
     assert f"On {mdda.n} other pictures, purification makes {cost[0]} of its right readings wrong" in text
     assert f"and {cost[1]} of the melanomas that it recognised benign" in text
-    (standard,) = [r for r in read_evaluations()["standard-balanced"] if r.clean and r.defence == "mdda"]
-    measured = " ".join((ROOT / "docs" / "measured.md").read_text(encoding="utf-8").split())
-    assert f"({100 * standard.melanoma_made_benign.value:.0f} % of the melanomas" in measured
 
 
-LEADS = {  # points of accuracy by which docs/measured.md has MDDA ahead, on the same pictures
-    "augmented-as-they-come": {"median7": 12.1, "bilateral80": 24.8, "rof0.08": 7.5},
-    "augmented-balanced": {"median": 5.4, "gaussian": 6.6, "rof": 4.0},
-    "standard-balanced": {"median": 32.3, "gaussian": 21.6, "rof": 36.4},
-    "surrogate-balanced": {"jpeg": 4.6, "median": 2.2, "gaussian": 2.6, "rof": 3.2},
-}
+def test_the_readme_s_table_is_of_the_attacks_that_it_names():
+    """Who does not know the purifier takes 20 steps at 2/255, and the purified figures are means of draws."""
+    text = text_of("README.md")
+    assert "at most 2 of 255 levels" in text and EPS == 2 and get_attacker(UNAWARE).steps == 20
+    assert "takes 20 steps (PGD)" in text and get_attacker(UNAWARE).kind == "pgd"
+    for records in Stored.read().of_kind(ADAPTIVE).values():
+        assert all(r.draws > 1 for r in records if r.defence == "mdda" and r.attack in ("none", UNAWARE))
 
 
-@pytest.mark.parametrize("run", LEADS)
-def test_what_the_documents_say_of_mdda_s_lead_was_measured(run):
-    """At 8/255 with the default settings, or at 2/255 and 10 points of clean accuracy given up."""
-    text = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
-    records, tradeoffs = read_evaluations()[run], read_evaluations(kind="tradeoff").get(run)
-    wanted = ("pgd20", 8, None) if tradeoffs is None else ("pgd20", 2, 10)
-    found = {r.defence: r for r in tradeoffs or records if (r.attack, r.eps, r.budget) == wanted}
-    for defence, lead in LEADS[run].items():
-        assert round(100 * found[defence].mdda_ahead_by.value, 1) == lead and str(lead) in text
-        assert found[defence].mdda_ahead_by.low > 0
-    level = [found[name] for name in ("jpeg20", "gaussian2", "jpeg") if name in found and name not in LEADS[run]]
-    assert all(r.mdda_ahead_by.low < 0 < r.mdda_ahead_by.high for r in level)
-
-
-def test_one_scale_is_what_the_documents_say_of_it():
-    x = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    recommended = Purifier(denoiser="rof", scales=(1,), sigma=8 / 255, weight=0.03)
-    text = " ".join((ROOT / "docs" / "measured.md").read_text(encoding="utf-8").split())
-    assert '`Purifier(denoiser="rof", scales=(1,), sigma=8 / 255, weight=0.03)`' in text
-    one, two = (f(x, torch.Generator().manual_seed(0)) for f in (recommended, get_defence("noisy-rof0.03")))
-    assert torch.equal(one, two)
-    for run, points in (("augmented-balanced", 2), ("standard-balanced", 8)):
-        clean = {r.defence: r.accuracy.value for r in read_evaluations()[run] if r.clean}
-        assert round(100 * (clean["none"] - clean["noisy-rof0.03"])) == points
-    standard = {(r.attack, r.defence): r.accuracy.value for r in read_evaluations()["standard-balanced"]}
-    for attack in ("none", "pgd20"):
-        assert standard[attack, "mdda"] < min(standard[attack, "jpeg20"], standard[attack, "noisy-rof0.03"])
-
-
-def test_jpeg_costs_less_where_the_pictures_were_compressed_more():
-    """And MDDA at one scale reads more of the others rightly, as docs/robustness.md says."""
-    of = {(r.source, r.attack, r.defence): r for r in read_evaluations(kind="sources")["standard-balanced"]}
-    assert of["HAM10000", "none", "none"].jpeg_quality < of["MSK", "none", "none"].jpeg_quality - 10
-    for jpeg in ("jpeg20", "jpeg30", "jpeg50"):
-        clean = {key: r.accuracy.value for key, r in of.items()}
-        ham, msk = (clean[name, "none", "none"] - clean[name, "none", jpeg] for name in ("HAM10000", "MSK"))
-        assert ham < msk
-        for attack in ("none", "pgd20"):
-            assert of["MSK", attack, "noisy-rof0.03"].accuracy.value > of["MSK", attack, jpeg].accuracy.value
+def test_no_document_names_one_that_is_not_there():
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
+        assert not [link for link in links if not (path.parent / link).exists()], path.name
 
 
 def test_the_weights_are_small_enough():

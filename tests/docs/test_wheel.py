@@ -76,11 +76,12 @@ def test_a_wheel_holds_the_package_and_what_comes_with_it(source, wheel):
         "models/augmented/model.safetensors",
         "denoiser/model.safetensors",
         EXAMPLE,
-        "evaluation/robust-adaptive/summary.json",
+        "evaluation/augmented-adaptive/summary.json",
     )
     assert {f"purifier/assets/{name}" for name in kinds} <= names
     assert {
         "purifier/templates/reading.html",
+        "purifier/templates/robustness.md",
         "purifier/reports/static/report.css",
         "purifier/ui/static/style.css",
         "purifier/wording/catalogues/de.json",

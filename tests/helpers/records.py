@@ -1,10 +1,16 @@
-"""Made-up results."""
+"""Made-up results, and copies of stored runs."""
 
-from dataclasses import replace
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from purifier.defences import split_name
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import Score
+from purifier.files import ASSETS
+from purifier.results.detection import Detected
 from purifier.results.record import Record
 
 
@@ -26,3 +32,25 @@ def record(defence, attack="pgd20", eps=2.0, accuracy=0.5, ahead=None, **more) -
 
 def around(value: float) -> Score:
     return Score(value=value, low=value - 0.1, high=value + 0.1)
+
+
+def detected(detector="alarm", attack="pgd20", eps=2.0, area=0.9, share=0.6, **more) -> Detected:
+    """Of 80 pictures; intervals reach 0.1 to both sides. Of clean pictures only the share that is called attacked."""
+    about = dict(classifier="augmented", detector=detector, attack=attack, n=80, lesions=70, draws=4) | more
+    if attack == "none":
+        return Detected(**about, eps=None, called=around(share))
+    return Detected(**about, eps=eps, auroc=around(area), detected=around(share))
+
+
+def store_detection(folder: Path, found: Iterable[Detected]) -> None:
+    """As ``purifier detect`` leaves it."""
+    folder.mkdir(parents=True)
+    stored = [asdict(one) | {"draws": None} for one in found]
+    (folder / "summary.json").write_text(json.dumps(stored), encoding="utf-8")
+    (folder / "settings.json").write_text(json.dumps({"draws": 4}), encoding="utf-8")
+
+
+def copy_runs(assets: Path, *runs: str) -> None:
+    """Stored runs of ``assets/evaluation`` into other assets."""
+    for run in runs:
+        shutil.copytree(ASSETS / "evaluation" / run, assets / "evaluation" / run)

@@ -1,6 +1,7 @@
 import base64
 import re
 from collections import Counter
+from dataclasses import replace
 
 import gradio as gr
 import pytest
@@ -8,15 +9,17 @@ import pytest
 from purifier.classifiers.classifier import load_classifier
 from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
-from purifier.results.claims import CLAIMS
+from purifier.results.record import read_evaluations
 from purifier.runs import AT_ONCE, Attack, attack_steps, purified_readings
 from purifier.ui.controls import DRAWS, attack_from
+from purifier.ui.evidence import essay as module
 from purifier.ui.evidence.essay import all_records, claim_drawn, draw_once, essay, stored_cases
 from purifier.ui.evidence.researchers import certified, spectrum_of
 from purifier.ui.evidence.this_picture import dotted, every_defence, many_draws
 from purifier.ui.session import Session
 from purifier.wording.language import catalogue, speaking
 from tests.helpers.paths import ROOT
+from tests.helpers.records import around, detected, record
 
 SETTINGS = (2, 8, 0.02, [1.0, 0.5], "rof", 0)  # blocks, sigma, weight, scales, denoiser, gain
 
@@ -117,7 +120,7 @@ def test_the_spectrum_is_of_what_the_attack_added_and_what_is_left(session):
 def test_every_claim_has_its_words_figure_and_caption():
     chosen = [next(iter(found)) for found in stored_cases().values()]
     drawn = essay(*chosen)
-    assert len(drawn) == 2 * len(CLAIMS)
+    assert len(drawn) == 2 * len(stored_cases()) > 2
     for number, (words, figure) in enumerate(zip(drawn[::2], drawn[1::2], strict=True), 1):
         assert f"<h2><b>{number}</b>" in words and "currentColor" in figure
         caption = re.search("<figcaption>(.*?)</figcaption>", figure)[1]
@@ -125,10 +128,45 @@ def test_every_claim_has_its_words_figure_and_caption():
             assert said in caption.replace("Nobody attacks", "attack")
 
 
-def test_another_classifier_has_another_claim_and_figure():
+@pytest.fixture
+def made_up(monkeypatch):
+    """Records and a run of the alarm in place of what is stored."""
+    runs = {
+        "mine": [
+            record(
+                name, "none", broken=around(0.2), melanoma_made_benign=around(share), melanoma_sensitivity=around(0.5)
+            )
+            for name, share in (("none", 0.0), ("mdda", 0.5), ("jpeg20", 0.1))
+        ]
+    }
+    runs["other"] = [replace(r, classifier="robust", melanoma_made_benign=around(0.1)) for r in runs["mine"]]
+    monkeypatch.setattr(module, "read_evaluations", lambda kind="summary": runs if kind == "summary" else {})
+    found = {"mine": [detected(), detected("squeezing", area=0.7), detected(attack="evade20x4", area=0.5)]}
+    monkeypatch.setattr(module, "read_detections", lambda: found)
+    for cached in (stored_cases, module._claim):
+        cached.cache_clear()
+    yield found
+    monkeypatch.undo()
+    for cached in (stored_cases, module._claim):
+        cached.cache_clear()
+
+
+def test_another_classifier_has_another_claim_and_figure(made_up):
     one, two = (claim_drawn("costs", name) for name in ("augmented", "robust"))
-    assert "It costs melanomas" in one[0] and one[1] != two[1]
+    assert "It costs melanomas" in one[0] and "Whether it costs melanomas" in two[0] and one[1] != two[1]
     assert claim_drawn("costs", None) == ("<p>No evaluation has been stored yet.</p>", "")
+
+
+def test_the_alarm_has_a_claim_where_it_was_measured(made_up):
+    assert list(stored_cases()) == ["costs", "noticed"]
+    words, figure = claim_drawn("noticed", "augmented, 2/255")
+    assert "<h2><b>2</b><span>It helps to see that a picture was attacked, but not where the attacker" in words
+    assert "feature squeezing" in figure and "evades the alarm" in figure.replace("\n", " ")
+    with speaking("de"):
+        assert "Sie hilft zu erkennen, dass ein Bild angegriffen wurde" in claim_drawn("noticed", "augmented, 2/255")[0]
+    made_up.clear()
+    stored_cases.cache_clear()
+    assert list(stored_cases()) == ["costs"] and len(essay("augmented")) == 2
 
 
 def test_it_is_drawn_once_in_each_language():
@@ -142,7 +180,8 @@ def test_claims_and_records_are_translated_and_the_file_is_not():
     with speaking("de"):
         words, figure = claim_drawn("costs", "augmented")
         table, link = all_records()
-    assert "Sie kostet Melanome" in words and "JPEG, Qualität 20" in figure
+    assert "Melanome" in words and "JPEG, Qualität 20" in figure
     assert table["headers"][2] == "Abwehr" and ["keine Abwehr", "niemand"] in [row[2:4] for row in table["data"]]
     rows = file_in(link)
-    assert rows[0].startswith("classifier,pictures,defence,") and len(rows) == 1 + len(table["data"]) > 500
+    assert rows[0].startswith("classifier,pictures,defence,") and len(rows) == 1 + len(table["data"])
+    assert len(rows) > len(read_evaluations()["augmented-balanced"])

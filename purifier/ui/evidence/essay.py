@@ -1,4 +1,4 @@
-"""What the committed evaluation found: four claims, each with a figure and a menu; and every record in a table."""
+"""What the committed evaluation found: claims, each with a figure and a menu; and every record in a table."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from purifier.results.claims import CLAIMS, Case, cases
+from purifier.results.detection import read_detections
 from purifier.results.plots import plot_dots
 from purifier.results.record import read_evaluations
 from purifier.results.tables import every_record
@@ -18,8 +19,9 @@ from purifier.ui.view import drawing
 from purifier.wording.language import ENGLISH, say, speaking, spoken
 
 INTRO = (
-    "<p>Purification by MDDA in four claims, computed from what was measured on held-out pictures. Choose a classifier "
-    "and the size of the attack, and claim and figure follow. A dot is a share, its line the 95 % interval.</p>"
+    "<p>Purification by MDDA in claims that are computed from what was measured on held-out pictures. Choose a "
+    "classifier and the size of the attack, and claim and figure follow. A dot is a share, its line the 95 % "
+    "interval.</p>"
 )
 TABLE = (
     "<h2>All records</h2><p>Everything that was measured. Search for a defence, an attack or a classifier, or click a "
@@ -32,7 +34,7 @@ NOTHING = "No evaluation has been stored yet."
 
 def add_essay(tab: gr.Tab) -> None:
     """Add the components and events to the page that is being built; all is drawn when the tab is first seen."""
-    gr.HTML(label(INTRO))
+    gr.HTML(label(INTRO) if stored_cases() else label(NOTHING))
     menus, drawn = [], []
     for name, found in stored_cases().items():
         with gr.Row(elem_classes="lp-evidence-claim"):
@@ -93,7 +95,7 @@ def draw_once(draw: Callable, count: int) -> Callable:
 
 def essay(*chosen: str | None) -> list[str]:
     """Every claim's words and figure, for the titles of their cases."""
-    return [part for name, case in zip(CLAIMS, chosen, strict=True) for part in claim_drawn(name, case)]
+    return [part for name, case in zip(stored_cases(), chosen, strict=True) for part in claim_drawn(name, case)]
 
 
 def all_records() -> tuple[dict, Markup]:
@@ -108,8 +110,9 @@ def claim_drawn(name: str, case: str | None) -> tuple[str, str]:
 
 @functools.cache
 def stored_cases() -> dict[str, dict[str, Case]]:
-    """What each claim can be made of, of what is stored."""
-    return cases(read_evaluations().values(), read_evaluations(kind="tradeoff").values())
+    """What each claim can be made of, of what is stored; without claims that were not measured."""
+    found = cases(read_evaluations().values(), read_evaluations(kind="tradeoff").values(), read_detections().values())
+    return {name: of_it for name, of_it in found.items() if of_it}
 
 
 @functools.cache
@@ -117,10 +120,10 @@ def _claim(name: str, case: str | None, language: str) -> tuple[str, str]:
     """Drawn once for all visitors."""
     with speaking(language):
         if case is None:
-            return f"<p>{say(NOTHING)}</p>", ""
+            return f"<p>{say(NOTHING)}</p>", ""  # the menu was emptied
         claim, parts = CLAIMS[name](stored_cases()[name][case]), macros("evidence.html")
         figure = parts.figure(drawing(plot_dots(claim.dots)), claim.title, claim.caption)
-        return parts.claim(list(CLAIMS).index(name) + 1, claim), figure
+        return parts.claim(list(stored_cases()).index(name) + 1, claim), figure
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The tab 'Evidence': four claims from the stored records, the picture of 'Try', all records, and what researchers
+"""The tab 'Evidence': claims from the stored records, the picture of 'Try', all records, and what researchers
 ask for."""
 
 import gradio as gr

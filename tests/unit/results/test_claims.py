@@ -4,11 +4,12 @@ from dataclasses import replace
 import pytest
 
 from purifier.evaluation.intervals import Score
-from purifier.results.claims import CLAIMS, EPS, Case, cases, costs, defeated, helps, simpler
+from purifier.results.claims import CLAIMS, EPS, UNAWARE, Case, cases, costs, defeated, helps, noticed, simpler
+from purifier.results.detection import among, read_detections
 from purifier.results.plots import plot_dots
-from purifier.results.record import read_evaluations
+from purifier.results.record import ENOUGH, read_evaluations, strongest
 from purifier.wording.language import speaking
-from tests.helpers.records import around, record
+from tests.helpers.records import around, detected, record
 
 
 def score(value, half=0.02):
@@ -146,6 +147,7 @@ def test_the_largest_choice_of_pictures_whose_lesions_are_known_is_taken():
     found = cases([unknown, few, many, too_few])
     assert {name: list(titles) for name, titles in found.items()} == {
         "helps": ["augmented, 2/255"], "simpler": ["augmented, 2/255"], "costs": [], "defeated": ["augmented, 2/255"],
+        "noticed": [],
     }  # fmt: skip
     assert found["helps"]["augmented, 2/255"].records[0].n == 200
 
@@ -159,14 +161,79 @@ def test_what_the_records_lack_is_not_claimed():
 
 
 @pytest.mark.parametrize("language", ["en", "de", "zh"])
-def test_what_is_stored_makes_every_claim_in_every_language(language):
-    runs = read_evaluations().values()
-    for name, found in cases(runs, read_evaluations(kind="tradeoff").values()).items():
-        assert next(iter(found)).startswith("augmented") and len({t.split(",")[0] for t in found}) == 4
+def test_what_is_stored_makes_claims_in_every_language(language):
+    runs, detections = read_evaluations(), read_detections()
+    made = cases(runs.values(), read_evaluations(kind="tradeoff").values(), detections.values())
+    adaptive = strongest(runs["augmented-adaptive"], EPS)
+    expected = {"simpler", "costs"}
+    if any(r.defence == "mdda" and r.n >= ENOUGH for r in adaptive):
+        expected |= {"helps", "defeated"}
+    if any(among(found, UNAWARE, EPS) for found in detections.values()):
+        expected.add("noticed")
+    assert {name for name, found in made.items() if found} == expected
+    for name in expected:
+        assert next(iter(made[name])).startswith("augmented")
         with speaking(language):
-            claims = [CLAIMS[name](case) for case in found.values()]
+            claims = [CLAIMS[name](case) for case in made[name].values()]
         assert all(claim.caption and claim.text for claim in claims)
         assert len({claim.text for claim in claims}) == len(claims)
+
+
+def alarms(unaware=0.9, evading=None):
+    """Of both detectors, under who knows neither and, with an area, under who evades the alarm; also of the successful
+    attacks and of one source, which no claim is made of."""
+    found = [detected(attack="none", eps=None, share=0.04)]
+    areas = {"pgd20": unaware} | ({} if evading is None else {"evade20x4": evading})
+    for attack, area in areas.items():
+        found += [detected(attack=attack, area=area, share=area - 0.3)]
+        found += [
+            detected(attack=attack, area=0.99, share=0.99, **more) for more in ({"successful": True}, {"source": "MSK"})
+        ]
+        found += [detected("squeezing", attack=attack, area=0.7, share=0.2)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("areas", "title"),
+    [
+        ((0.9, None), "It helps to see that a picture was attacked"),
+        ((0.55, None), "Whether it helps to see that a picture was attacked, these pictures cannot tell"),
+        ((0.9, 0.5), "It helps to see that a picture was attacked, but not where the attacker knows the alarm"),
+        ((0.9, 0.65), "It helps to see that a picture was attacked, less well where the attacker knows the alarm"),
+        ((0.9, 0.8), "It helps to see that a picture was attacked, even where the attacker knows the alarm"),
+    ],
+)
+def test_what_is_said_of_the_alarm_follows_the_area(areas, title):
+    claim = noticed(Case((), EPS, detected=alarms(*areas)))
+    assert claim.title == title
+    unaware, evading = areas
+    text = plain(claim.text)
+    assert f"in {100 * unaware:.0f} % ({100 * unaware - 10:.0f}–{100 * unaware + 10:.0f}) of pairs" in text
+    assert "If 5 % of clean pictures may be called attacked" in text
+    assert f"detects {100 * (unaware - 0.3):.0f} %" in text and "in place of the purifier, detects 20 %" in text
+    assert ("knows the alarm" in text) == (evading is not None)
+    if evading is not None:
+        assert f"ranks them above clean ones in {100 * evading:.0f} %" in text
+
+
+def test_the_alarm_s_figure_has_both_detectors_under_each_attack():
+    claim = noticed(Case((), EPS, detected=alarms(0.9, 0.6)))
+    shares = {name: [round(s.value, 2) for s in found.values()] for name, found in claim.dots.series.items()}
+    assert shares == {"the alarm": [0.6, 0.3], "feature squeezing": [0.2, 0.2]}
+    rows = list(claim.dots.series["the alarm"])
+    assert claim.dots.strong == rows[0] and "evades" in rows[1]
+    for said in ("80 held-out pictures of 70 lesions", "4 draws", "at most 5 % are detected", "within 2/255"):
+        assert said in claim.caption
+
+
+def test_a_claim_on_the_alarm_is_made_of_runs_of_their_own():
+    larger = [replace(d, n=200) for d in alarms()]
+    other = [replace(d, classifier="robust", eps=8.0) for d in alarms()]
+    found = cases([measured()], (), [alarms(), larger, other])
+    assert list(found["noticed"]) == ["augmented, 2/255", "robust, 8/255"]
+    assert found["noticed"]["augmented, 2/255"].detected == larger
+    assert list(found["helps"]) == ["augmented, 2/255"]
+    assert noticed(Case(measured())) is None and noticed(Case((), 4.0, detected=alarms())) is None
 
 
 def test_a_figure_has_a_dot_with_its_interval_for_each_score():

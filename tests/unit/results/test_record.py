@@ -1,7 +1,8 @@
 import json
+import shutil
 
 from purifier.results.record import at_their_best, pooled, read_evaluations, write_records
-from tests.helpers.records import around, record
+from tests.helpers.records import around, copy_runs, record
 
 
 def test_of_several_settings_the_tuned_one_is_kept():
@@ -26,11 +27,13 @@ def test_what_is_stored_is_read_back(tmp_path):
     assert (found[1].family, found[1].number) == ("jpeg", 20)
 
 
-def test_the_same_choice_of_pictures_is_known_by_its_hash():
-    runs = read_evaluations()
-    choices = {name: {r.choice for r in records} for name, records in runs.items()}
+def test_the_same_choice_of_pictures_is_known_by_its_hash(tmp_path):
+    copy_runs(tmp_path, "augmented-balanced", "augmented-adaptive")
+    folder = tmp_path / "evaluation"
+    shutil.copytree(folder / "augmented-adaptive", folder / "again")
+    choices = {name: {r.choice for r in records} for name, records in read_evaluations(folder).items()}
     assert all(len(found) == 1 for found in choices.values())
-    assert choices["augmented-adaptive"] == choices["augmented-stand-in"] != choices["augmented-balanced"]
+    assert choices["augmented-adaptive"] == choices["again"] != choices["augmented-balanced"]
 
 
 def test_runs_on_the_same_pictures_are_shown_as_one():

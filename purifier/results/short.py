@@ -1,0 +1,208 @@
+"""The first sentences of docs/robustness.md, some of which README has too: who is ahead, level or behind follows the
+records."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from purifier.classifiers.classifier import DEFAULT
+from purifier.defences import FAMILIES
+from purifier.evaluation.intervals import WHOLE_PERCENT, Score
+from purifier.results.claims import EPS, UNAWARE, fate, keeps_more
+from purifier.results.detection import Detected, among
+from purifier.results.record import Record, find, pictures, strongest
+from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
+from purifier.results.tables import mark, side
+
+JPEG = f"jpeg{FAMILIES['jpeg'].default:g}"
+FATES = {  # of MDDA under an attacker who knows it, see ``fate``
+    (True, False): "is defeated on",
+    (True, True): "loses much of its effect, but not all, on",
+    (False, True): "holds on",
+    (False, False): "can be told neither to hold nor to be defeated on",
+}
+
+
+def in_short(stored: Stored) -> dict[str, str]:
+    """The sentences by their title, in Markdown; only those that there are runs for."""
+    balanced, adaptive = stored.of_kind(BALANCED), stored.of_kind(ADAPTIVE)
+    tradeoffs = {name: stored.tradeoffs.get(f"{name}-{BALANCED}", []) for name in balanced}
+    found = {
+        "Unaware attacker": unaware(balanced),
+        "Clean pictures": clean(balanced),
+        "Aware attacker": aware(adaptive),
+        "Other defences, aware attacker": others(adaptive[DEFAULT]),
+        f"JPEG of quality {FAMILIES['jpeg'].default:g}": beside(JPEG, balanced),
+        "At equal cost": at_equal_cost(tradeoffs),
+        "The alarm": alarm(stored.detections.values()),
+    }
+    return {title: text for title, text in found.items() if text}
+
+
+def unaware(balanced: Runs) -> str:
+    """What an attack leaves of right readings without the purifier and with it."""
+    ours = balanced[DEFAULT]
+    parts = [f"of {pictures(ours)} pictures `{DEFAULT}` reads {mark(find(ours, 'none', None, 'none'))}."]
+    for eps in sizes([ours]):
+        bare, purified = (mark(find(ours, UNAWARE, eps, defence)) for defence in ("none", "mdda"))
+        parts.append(f"Attacked at {eps:g}/255 it reads {bare}, attacked and purified {purified}.")
+    return " ".join([*parts, *gains(balanced)])
+
+
+def gains(balanced: Runs) -> list[str]:
+    """Where the purifier helps against an attacker who does not know it, a sentence for each size of the attack."""
+    found = {eps: standing(leads(balanced, UNAWARE, eps, "none")) for eps in sizes(balanced.values())}
+    return [f"Of pictures attacked at {eps:g}/255, {text}." for eps, text in found.items() if text]
+
+
+def clean(balanced: Runs) -> str:
+    """What is read rightly where nobody attacks, without the purifier and with it."""
+    ours = balanced[DEFAULT]
+    plain, purified = (mark(find(ours, "none", None, defence)) for defence in ("none", "mdda"))
+    return f"of {pictures(ours)} pictures `{DEFAULT}` reads {plain}, purified {purified}. {cost(balanced)}"
+
+
+def cost(balanced: Runs) -> str:
+    """Where the purifier costs right readings."""
+    return f"Of pictures that nobody attacked, {standing(leads(balanced, 'none', None, 'none'))}."
+
+
+def sizes(choices: Iterable[Sequence[Record]]) -> list[float]:
+    """Of the unaware attack that all choices have, in 1/255."""
+    return sorted({r.eps for records in choices for r in records if r.attack == UNAWARE})
+
+
+def leads(choices: Runs, attack: str, eps: float | None, defence: str) -> dict[str, Score]:
+    """By how much MDDA is ahead of a defence on each classifier, where that was measured."""
+    found = {name: find(records, attack, eps, defence) for name, records in choices.items()}
+    return {name: r.mdda_ahead_by for name, r in found.items() if r is not None and r.mdda_ahead_by is not None}
+
+
+def standing(leads: Mapping[str, Score]) -> str:
+    """Where the purifier is better than none, where that cannot be told, and where it is worse."""
+    words = {
+        1: "more are read rightly with the purifier than without on",
+        0: "no difference can be told on",
+        -1: "fewer are read rightly with the purifier than without on",
+    }
+    return grouped({name: (side(lead), points(lead)) for name, lead in leads.items()}, words)
+
+
+def grouped(found: Mapping[str, tuple[object, str]], words: Mapping[object, str]) -> str:
+    """The classifiers, each with what is said of it, behind the ``words`` of their group."""
+    parts = []
+    for group, said in words.items():
+        names = [f"`{name}`{more and f' ({more})'}" for name, (of, more) in found.items() if of == group]
+        parts += [f"{said} {listed(names)}"] if names else []
+    return "; ".join(parts)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def points(lead: Score) -> str:
+    """A difference in points of accuracy."""
+    return f"{100 * lead.value:+.1f}"
+
+
+def aware(adaptive: Runs) -> str:
+    """What the strongest attacker who knows the purifier leaves, and whether that defeats it."""
+    left = [f"{mark(ours)} and {mark(bare)} on `{name}`" for name, (ours, bare, _) in _attacked(adaptive).items()]
+    if not left:
+        return ""
+    start = f"at {EPS:g}/255 there is left, with the purifier at most and without it: "
+    return f"{start}{'; '.join(left)}. **{verdict(adaptive)}**"
+
+
+def verdict(adaptive: Runs) -> str:
+    """Whether the purifier is defeated by who knows it."""
+    fates = {name: (fate(bare, unaware, ours), "") for name, (ours, bare, unaware) in _attacked(adaptive).items()}
+    return f"Attacked by who knows it, the purifier {grouped(fates, FATES)}."
+
+
+def _attacked(adaptive: Runs) -> dict[str, tuple[Record, Record, Record]]:
+    """By classifier what the strongest leaves who knows the purifier, and what one does who does not, without it and
+    with it."""
+    found = {}
+    for name, records in adaptive.items():
+        ours = next((r for r in strongest(records, EPS) if r.defence == "mdda"), None)
+        three = (ours, *(find(records, UNAWARE, EPS, defence) for defence in ("none", "mdda")))
+        found |= {} if None in three else {name: three}
+    return found
+
+
+def others(records: Sequence[Record]) -> str:
+    """What the best of the other defences keeps under an attacker who knows it, and how many keep anything."""
+    peers = [r for r in strongest(records, EPS) if r.is_peer]
+    nothing = find(records, UNAWARE, EPS, "none")
+    if not peers or nothing is None:
+        return ""
+    best = max(peers, key=lambda r: r.accuracy.value)
+    keeping = sum(keeps_more(r, nothing) for r in peers)
+    constant = "" if nothing.constant_accuracy is None else " and than always giving the same answer gets right"
+    return (
+        f"of {len(peers)} that were attacked at {EPS:g}/255 on `{DEFAULT}` by who knows them, `{best.defence}` keeps "
+        f"most, at most {mark(best)}, and reads {mark(find(records, 'none', None, best.defence))} of clean pictures. "
+        f"Beyond chance, {keeping} of {len(peers)} keep more than is read without any defence{constant}."
+    )
+
+
+def beside(peer: str, balanced: Runs) -> str:
+    """Where MDDA is ahead of a peer, level with it or behind, under each attack that does not know either."""
+    words = {1: "MDDA is ahead of it on", 0: "no difference can be told on", -1: "MDDA is behind it on"}
+    parts = []
+    conditions = {"on clean pictures": ("none", None)}
+    conditions |= {f"Attacked at {eps:g}/255": (UNAWARE, eps) for eps in sizes(balanced.values())}
+    for where, condition in conditions.items():
+        found = leads(balanced, *condition, peer)
+        text = grouped({name: (side(lead), points(lead)) for name, lead in found.items()}, words)
+        parts += [f"{where}, {text}."] if text else []
+    return " ".join(parts)
+
+
+def at_equal_cost(tradeoffs: Runs) -> str:
+    """Of how many families of peers MDDA is ahead where all may give up as much, at most."""
+    parts = []
+    for eps in sizes(tradeoffs.values()):
+        texts = [text for name, records in tradeoffs.items() if (text := _kept(name, records, eps))]
+        parts.append(f"Attacked at {eps:g}/255, MDDA is ahead of {'; '.join(texts)}.")
+    if not parts:
+        return ""
+    most = max(r.budget for records in tradeoffs.values() for r in records)
+    return f"each in any of its settings, at most {most:g} points of clean accuracy given up. {' '.join(parts)}"
+
+
+def _kept(name: str, records: Sequence[Record], eps: float) -> str:
+    peers = [r for r in records if (r.attack, r.eps) == (UNAWARE, eps) and r.mdda_ahead_by is not None]
+    most = max((r.budget for r in peers), default=None)
+    sides = {r.family: side(r.mdda_ahead_by) for r in peers if r.budget == most}
+    if not sides:
+        return ""
+    parts = [f"{list(sides.values()).count(1)} of {len(sides)} families on `{name}`"]
+    for where, words in ((0, "level with"), (-1, "behind")):
+        names = [f"`{family}`" for family, of in sides.items() if of == where]
+        parts += [f"{words} {listed(names)}"] if names else []
+    return ", ".join(parts)
+
+
+def alarm(detections: Iterable[Sequence[Detected]]) -> str:
+    """How well the alarm ranks attacked pictures above clean ones, where the attacker does not know it and does."""
+    return " ".join(text for found in detections for text in _ranked(found))
+
+
+def _ranked(found: Sequence[Detected]) -> Iterator[str]:
+    for eps in sorted({d.eps for d in found if d.eps is not None}):
+        plain = among(found, UNAWARE, eps)
+        if plain is None:
+            continue
+        evading = [d for d in found if d.detector == "alarm" and d.evaded and d.eps == eps]
+        evading = [d for d in evading if d.source is None and not d.successful]
+        others = among(found, UNAWARE, eps, "squeezing")
+        beside = f" (feature squeezing does in {others.auroc.written(WHOLE_PERCENT)})" if others else ""
+        least = min((d.auroc for d in evading), key=lambda score: score.value, default=None)
+        known = f"; if their attacker evades it, in {least.written(WHOLE_PERCENT)}" if least else ""
+        yield (
+            f"on `{plain.classifier}` it ranks pictures attacked at {eps:g}/255 above clean ones in "
+            f"{plain.auroc.written(WHOLE_PERCENT)} of pairs{beside}{known}."
+        )

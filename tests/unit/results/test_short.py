@@ -1,0 +1,136 @@
+"""The first sentences, of made-up records: their words follow who is ahead, level or behind."""
+
+from dataclasses import replace
+
+import pytest
+
+from purifier.results.short import alarm, at_equal_cost, aware, beside, clean, in_short, others, unaware
+from purifier.results.stored import Stored
+from tests.helpers.records import detected, record
+
+
+def balanced(*leads, name="none", attack="pgd20"):
+    """Of classifiers a, b ...: MDDA is ahead of a defence by so much, with intervals that reach 0.1 to both sides."""
+    found = {}
+    for classifier, lead in zip(("augmented", "b", "c"), leads, strict=False):
+        about = dict(classifier=classifier, n=500, lesions=400)
+        found[classifier] = [
+            record("none", "none", accuracy=0.75, ahead=lead, **about),
+            record("mdda", "none", accuracy=0.7, **about),
+            record("mdda", "pgd20", accuracy=0.65, **about),
+            record("none", "pgd20", accuracy=0.05, ahead=lead, **about),
+            record("jpeg20", "none", accuracy=0.7, ahead=lead, **about),
+            record("jpeg20", "pgd20", accuracy=0.6, ahead=-lead, **about),
+        ]
+    return found
+
+
+def test_what_an_unaware_attack_leaves_is_told_with_and_without_the_purifier():
+    text = unaware(balanced(0.3, 0.02, -0.3))
+    assert text == (
+        "of 500 pictures `augmented` reads 75.0 % (65–85). Attacked at 2/255 it reads 5.0 % (-5–15), attacked and "
+        "purified 65.0 % (55–75). Of pictures attacked at 2/255, more are read rightly with the purifier than without "
+        "on `augmented` (+30.0); no difference can be told on `b` (+2.0); fewer are read rightly with "
+        "the purifier than without on `c` (-30.0)."
+    )
+
+
+def test_each_size_of_the_attack_is_told():
+    found = balanced(0.3)
+    found["augmented"] += [record("mdda", eps=8.0, accuracy=0.4), record("none", eps=8.0, accuracy=0.0, ahead=0.4)]
+    text = unaware(found)
+    assert "Attacked at 8/255 it reads 0.0 % (-10–10)†, attacked and purified 40.0 % (30–50)†." in text
+    assert "Of pictures attacked at 8/255, more are read rightly with the purifier than without on `augmented`" in text
+
+
+def test_what_it_costs_is_told():
+    text = clean(balanced(-0.2, 0.0))
+    assert text == (
+        "of 500 pictures `augmented` reads 75.0 % (65–85), purified 70.0 % (60–80). Of pictures that nobody attacked, "
+        "no difference can be told on `b` (+0.0); fewer are read rightly with the purifier than without on "
+        "`augmented` (-20.0)."
+    )
+
+
+def adaptive(left, **more):
+    return [
+        record("none", "none", accuracy=0.8, **more),
+        record("none", "pgd20", accuracy=0.1, **more),
+        record("mdda", "pgd20", accuracy=0.7, **more),
+        record("mdda", "eot10x4", accuracy=left + 0.1, **more),
+        record("mdda", "eot10x16", accuracy=left, **more),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("left", "more", "said"),
+    [
+        (0.1, {}, "is defeated on"),
+        (0.4, {}, "loses much of its effect, but not all, on"),
+        (0.4, {"constant_accuracy": 0.35}, "is defeated on"),
+        (0.6, {}, "holds on"),
+    ],
+)
+def test_whether_an_aware_attacker_defeats_it_follows_the_records(left, more, said):
+    text = aware({"augmented": adaptive(left, **more)})
+    low, high = 100 * left - 10, 100 * left + 10
+    assert text == (
+        f"at 2/255 there is left, with the purifier at most and without it: {100 * left:.1f} % ({low:.0f}–{high:.0f})† "
+        f"and 10.0 % (0–20)† on `augmented`. **Attacked by who knows it, the purifier {said} `augmented`.**"
+    )
+
+
+def test_classifiers_of_the_same_fate_are_named_together():
+    text = aware({"a": adaptive(0.1), "b": adaptive(0.6), "c": adaptive(0.05)})
+    assert text.endswith("the purifier is defeated on `a` and `c`; holds on `b`.**")
+    assert aware({"a": [record("none"), record("mdda")]}) == ""  # where nobody knew it
+
+
+def test_the_best_of_the_other_defences_is_named_with_what_it_costs():
+    known = [*adaptive(0.1), *(record(name, "none", accuracy=0.5) for name in ("jpeg20", "noise24"))]
+    known += [record("jpeg20", "eot10x4", accuracy=0.1), record("noise24", "eot10x4", accuracy=0.4)]
+    assert others(known) == (
+        "of 2 that were attacked at 2/255 on `augmented` by who knows them, `noise24` keeps most, at most 40.0 % "
+        "(30–50)†, and reads 50.0 % (40–60)† of clean pictures. Beyond chance, 1 of 2 keep more than is read without "
+        "any defence."
+    )
+    constant = [replace(r, constant_accuracy=0.35) for r in known]
+    assert "Beyond chance, 0 of 2 keep more" in others(constant)
+    assert others(constant).endswith("and than always giving the same answer gets right.")
+    assert others(adaptive(0.1)) == ""
+
+
+def test_a_peer_is_told_on_clean_pictures_and_under_each_attack():
+    assert beside("jpeg20", balanced(0.3, -0.3)) == (
+        "on clean pictures, MDDA is ahead of it on `augmented` (+30.0); MDDA is behind it on `b` (-30.0). "
+        "Attacked at 2/255, MDDA is ahead of it on `b` (+30.0); MDDA is behind it on `augmented` (-30.0)."
+    )
+    assert beside("median7", balanced(0.3)) == ""
+
+
+def test_families_are_counted_where_most_may_be_given_up():
+    def kept(family, lead, budget=10.0, eps=2.0):
+        return record(family, eps=eps, ahead=lead, budget=budget)
+
+    records = [kept("jpeg", 0.0), kept("rof", 0.3), kept("bits", 0.3), kept("resize", -0.3), kept("rof", -0.3, 5.0)]
+    assert at_equal_cost({"augmented": records, "b": [kept("jpeg", 0.2), kept("jpeg", -0.2, eps=8.0)]}) == (
+        "each in any of its settings, at most 10 points of clean accuracy given up. Attacked at 2/255, MDDA is ahead "
+        "of 2 of 4 families on `augmented`, level with `jpeg`, behind `resize`; 1 of 1 families on `b`. Attacked at "
+        "8/255, MDDA is ahead of 0 of 1 families on `b`, behind `jpeg`."
+    )
+    assert at_equal_cost({"augmented": []}) == ""
+
+
+def test_the_alarm_is_told_beside_feature_squeezing_and_who_evades_it():
+    found = [detected(area=0.9), detected("squeezing", area=0.8), detected(area=0.99, successful=True)]
+    plain = "on `augmented` it ranks pictures attacked at 2/255 above clean ones in 90 % (80–100) of pairs (feature "
+    plain += "squeezing does in 80 % (70–90))"
+    assert alarm([found]) == f"{plain}."
+    evaded = [detected(attack="evade20x4", area=0.5), detected("squeezing", "evade20x4", area=0.1)]
+    assert alarm([found + evaded]) == f"{plain}; if their attacker evades it, in 50 % (40–60)."
+    assert alarm([]) == alarm([[detected(attack="fgsm")]]) == ""
+
+
+def test_what_is_stored_has_its_sentences():
+    titles = list(in_short(Stored.read()))
+    assert titles[:3] == ["Unaware attacker", "Clean pictures", "Aware attacker"] and "At equal cost" in titles
