@@ -159,8 +159,8 @@ and abstention threshold were chosen on validation lesions; the out-of-distribut
 
 WHAT = {
     "standard": "It saw nothing in its training that would help against an attack.",
-    "augmented": "In its training it saw purified pictures, many of them attacked before, so that purification costs it "
-    "little and it reads what is left of an attack.",
+    "augmented": "In its training it saw purified pictures, many of them attacked before, so that purification costs "
+    "it little and it reads what is left of an attack.",
     "robust": "It was trained on attacked pictures (adversarial training).",
     "surrogate": "It is another architecture than the other three: attacks made on it show what transfers.",
     "mixed": "It is `augmented` and `robust` as one: where `robust` is sure it decides, else `augmented`.",
@@ -174,9 +174,10 @@ START = {
 }
 HOW = {
     "standard": "It goes from 128 to 224 pixels a side.",
-    "augmented": "By two processes (`torchrun --nproc-per-node 2 -m purifier.cli` in place of `purifier`) of 16 pictures a "
-    "step each: half of them were attacked (PGD of two steps, 1 to 8/255), then these and another quarter were purified "
-    "with settings drawn around the default's, one to three scales and blocks. The logit adjustment had to keep the accuracy on purified validation pictures at 0.79 or come nearest to it.",
+    "augmented": "By two processes (`torchrun --nproc-per-node 2 -m purifier.cli` in place of `purifier`) of 16 pictures "
+    "a step each: half of them were attacked (PGD of two steps, 1 to 8/255), then these and another quarter were "
+    "purified with settings drawn around the default's, one to three scales and blocks. The logit adjustment had to "
+    "keep the accuracy on purified validation pictures at 0.79 or come nearest to it.",
     "robust": "Four pictures of five in each batch were attacked at 2.5/255 by a single step from a random start "
     "(Wong, Rice & Kolter, 2020), after a warm-up. Every 100 steps a guard compared that with PGD, to notice "
     "catastrophic overfitting; it raised an alarm at step 2200 of 2950, after which the attack took two smaller steps.",
