@@ -176,8 +176,8 @@ HOW = {
     "standard": "It goes from 128 to 224 pixels a side.",
     "augmented": "By two processes (`torchrun --nproc-per-node 2 -m purifier.cli` in place of `purifier`) of 16 "
     "pictures a step each: half of them were attacked (PGD of two steps, 1 to 8/255), then these and another quarter "
-    "were purified with settings drawn around the default's, one to three scales and blocks. The logit adjustment had to "
-    "keep the accuracy on purified validation pictures at 0.79 or come nearest to it.",
+    "were purified with settings drawn around the default's, one to three scales and blocks. The logit adjustment had "
+    "to keep the accuracy on purified validation pictures at 0.79 or come nearest to it.",
     "robust": "Four pictures of five in each batch were attacked at 2.5/255 by a single step from a random start "
     "(Wong, Rice & Kolter, 2020), after a warm-up. Every 100 steps a guard compared that with PGD, to notice "
     "catastrophic overfitting; it raised an alarm at step 2200 of 2950, after which the attack took two smaller steps.",
