@@ -79,6 +79,7 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         equal_cost=sections.equal_cost_tables(stored.tradeoffs.values()),
         settings_of_mdda=sections.settings_of_mdda(stored.tradeoffs.values()),
         measured_on={name: sections.measured_on(records) for name, records in stored.by_run.items()},
+        by_size=sections.measured_on(_by_size(stored)),
         sources_text=sections.sources_text(sources),
         source_table=sections.by_source(stored.sources.values()),
         masking=_masking(stored.choices),
@@ -92,6 +93,12 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         whole=sections.whole_dataset([record for records in stored.choices for record in records]),
         runs_table=sections.runs_table(stored.runs, f"{shown_as}/evaluation"),
     )
+
+
+def _by_size(stored: Stored) -> Sequence[Record]:
+    """On the default classifier, of the choices with aware attackers and without the one with more sizes of them."""
+    choices = [stored.of_kind(kind)[DEFAULT] for kind in (ADAPTIVE, BALANCED)]
+    return max(choices, key=lambda records: len({r.eps for r in records}))
 
 
 def _masking(choices: Sequence[Sequence[Record]]) -> str:
@@ -111,7 +118,7 @@ def plots(stored: Stored) -> dict[str, Figure]:
     attacks, effort = stored.by_run.get(ATTACKS), stored.by_run.get(EFFORT)
     figures = {
         "heat": plot_heat({name: heat(records) for name, records in adaptive.items()}),
-        "epsilon": plot_epsilon(adaptive[DEFAULT]),
+        "epsilon": plot_epsilon(_by_size(stored)),
         "effort": plot_convergence(adaptive[DEFAULT]),
         "effort-few-pictures": effort and plot_convergence(effort),
         "cost": plot_costs({name: balanced[name] for name in (DEFAULT, "standard") if name in balanced}),

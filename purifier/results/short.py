@@ -57,16 +57,17 @@ def clean(balanced: Runs) -> str:
     """What is read rightly where nobody attacks, without the purifier and with it."""
     ours = balanced[DEFAULT]
     plain, purified = (mark(find(ours, "none", None, defence)) for defence in ("none", "mdda"))
-    return f"of {pictures(ours)} pictures `{DEFAULT}` reads {plain}, purified {purified}. {cost(balanced)}"
+    return f"of {pictures(ours)} pictures `{DEFAULT}` reads {plain}, purified {purified}. {cost(balanced)}".strip()
 
 
 def cost(balanced: Runs) -> str:
     """Where the purifier costs right readings."""
-    return f"Of pictures that nobody attacked, {standing(leads(balanced, 'none', None, 'none'))}."
+    text = standing(leads(balanced, "none", None, "none"))
+    return text and f"Of pictures that nobody attacked, {text}."
 
 
 def sizes(choices: Iterable[Sequence[Record]]) -> list[float]:
-    """Of the unaware attack that all choices have, in 1/255."""
+    """At which the unaware attack that all choices have was made, in 1/255."""
     return sorted({r.eps for records in choices for r in records if r.attack == UNAWARE})
 
 
@@ -116,9 +117,9 @@ def aware(adaptive: Runs) -> str:
 
 
 def verdict(adaptive: Runs) -> str:
-    """Whether the purifier is defeated by who knows it."""
+    """Whether the purifier is defeated by someone who knows it."""
     fates = {name: (fate(bare, unaware, ours), "") for name, (ours, bare, unaware) in _attacked(adaptive).items()}
-    return f"Attacked by who knows it, the purifier {grouped(fates, FATES)}."
+    return f"Attacked by someone who knows it, the purifier {grouped(fates, FATES)}."
 
 
 def _attacked(adaptive: Runs) -> dict[str, tuple[Record, Record, Record]]:
@@ -141,9 +142,10 @@ def others(records: Sequence[Record]) -> str:
     best = max(peers, key=lambda r: r.accuracy.value)
     keeping = sum(keeps_more(r, nothing) for r in peers)
     constant = "" if nothing.constant_accuracy is None else " and than always giving the same answer gets right"
+    plain = mark(find(records, "none", None, best.defence))
     return (
-        f"of {len(peers)} that were attacked at {EPS:g}/255 on `{DEFAULT}` by who knows them, `{best.defence}` keeps "
-        f"most, at most {mark(best)}, and reads {mark(find(records, 'none', None, best.defence))} of clean pictures. "
+        f"of {len(peers)} that were attacked at {EPS:g}/255 on `{DEFAULT}` by someone who knows them, `{best.defence}` "
+        f"keeps most, at most {mark(best)}, and reads {plain} of clean pictures. "
         f"Beyond chance, {keeping} of {len(peers)} keep more than is read without any defence{constant}."
     )
 

@@ -1,9 +1,9 @@
 """What docs/robustness.md is written from: the runs in ``assets/evaluation`` and ``assets/detection``, by their names.
 
 A run is called by its classifier and its kind: ``augmented-balanced`` are as many pictures of each diagnosis as there
-are, attacked by who does not know the defence, ``augmented-as-they-come`` pictures drawn at random,
-``augmented-adaptive`` few, attacked by who knows it as well. Runs of other names count where they are on the pictures
-of one of these.
+are, attacked by someone who does not know the defence, ``augmented-as-they-come`` pictures drawn at random,
+``augmented-adaptive`` few, attacked by someone who knows it too. Runs of other names count where they are on the
+pictures of one of these.
 """
 
 import json

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from purifier.cli.batch import find_pictures
 from purifier.cli.main import main
 from purifier.denoiser import bundled_denoiser
 from purifier.pictures.files import read_image
-from purifier.pipeline import Purifier
+from purifier.pipeline import SUITED, Purifier
 from purifier.readings import read
 from purifier.reports import can_print
 from purifier.runs import hash_of, mean_reading, purified_picture
@@ -98,6 +99,18 @@ def test_draws_are_counted_in_the_table_and_in_the_line(folder, tmp_path, capsys
     (alone,) = read(load_classifier(), read_image(again / "b.png" / "purified.png"))
     assert rows_of(again)[0]["purified_p_NV"] == str(round(alone.probability("NV"), 4))
     assert (again / "b.png" / "purified.png").read_bytes() == (out / "b.png" / "purified.png").read_bytes()
+
+
+@pytest.mark.parametrize("denoiser", [None, *SUITED])
+def test_what_is_left_out_suits_the_denoiser(folder, tmp_path, denoiser):
+    chosen = [] if denoiser is None else ["--denoiser", denoiser]
+    usual = Purifier() if denoiser is None else Purifier(denoiser=denoiser)
+    for name, given, changed in (("none", [], {}), ("one", ["--scales", "1"], dict(scales=(1.0,)))):
+        assert (
+            main(["purify", str(folder / "b.png"), "--draws", "1", "--out", str(tmp_path / name), *chosen, *given]) == 0
+        )
+        stored = json.loads((tmp_path / name / "settings.json").read_text(encoding="utf-8"))["settings"]
+        assert Purifier.read(stored["purifier"]) == replace(usual, **changed)
 
 
 def test_the_denoiser_and_bands_can_be_chosen(folder, tmp_path, capsys):

@@ -10,7 +10,7 @@ from purifier.defences import FAMILIES
 from purifier.pipeline import Purifier
 from purifier.results.page import KINDS, plots, results_csv, robustness_page, write_robustness_page
 from purifier.results.record import EVALUATION, pooled, read_evaluations
-from purifier.results.stored import NEEDED, Stored
+from purifier.results.stored import ADAPTIVE, BALANCED, NEEDED, Stored
 from purifier.results.tables import accuracy_table, every_record, overview, purifier_text
 from tests.helpers.paths import ROOT
 from tests.helpers.records import copy_runs, detected, record, store_detection
@@ -120,7 +120,15 @@ def test_a_classifier_appears_with_its_run(assets):
     rows = {row.replace("`other`", "`augmented`") for row in page.splitlines() if row.startswith("| `other`")}
     assert len(rows) > 8 and rows < set(page.splitlines())  # the same figures
     short = " ".join(page.partition("Largest choices")[0].split())
-    assert "and `other` (" in short and "**Attacked by who knows it, the purifier " in short
+    assert "and `other` (" in short and "**Attacked by someone who knows it, the purifier " in short
+
+
+def test_the_plot_against_epsilon_is_of_the_choice_with_more_sizes(assets):
+    stored = Stored.read(assets)
+    of_both = [stored.of_kind(kind)["augmented"] for kind in (ADAPTIVE, BALANCED)]
+    more = max(of_both, key=lambda records: len({r.eps for r in records}))
+    said = re.search(r"`augmented`, (\d+) pictures, [^.]*, each defence with its default", robustness_page(assets))
+    assert int(said[1]) == more[0].n
 
 
 def test_a_run_of_other_settings_is_named(assets):

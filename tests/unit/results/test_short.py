@@ -76,7 +76,7 @@ def test_whether_an_aware_attacker_defeats_it_follows_the_records(left, more, sa
     low, high = 100 * left - 10, 100 * left + 10
     assert text == (
         f"at 2/255 there is left, with the purifier at most and without it: {100 * left:.1f} % ({low:.0f}–{high:.0f})† "
-        f"and 10.0 % (0–20)† on `augmented`. **Attacked by who knows it, the purifier {said} `augmented`.**"
+        f"and 10.0 % (0–20)† on `augmented`. **Attacked by someone who knows it, the purifier {said} `augmented`.**"
     )
 
 
@@ -90,9 +90,9 @@ def test_the_best_of_the_other_defences_is_named_with_what_it_costs():
     known = [*adaptive(0.1), *(record(name, "none", accuracy=0.5) for name in ("jpeg20", "noise24"))]
     known += [record("jpeg20", "eot10x4", accuracy=0.1), record("noise24", "eot10x4", accuracy=0.4)]
     assert others(known) == (
-        "of 2 that were attacked at 2/255 on `augmented` by who knows them, `noise24` keeps most, at most 40.0 % "
-        "(30–50)†, and reads 50.0 % (40–60)† of clean pictures. Beyond chance, 1 of 2 keep more than is read without "
-        "any defence."
+        "of 2 that were attacked at 2/255 on `augmented` by someone who knows them, `noise24` keeps most, at most "
+        "40.0 % (30–50)†, and reads 50.0 % (40–60)† of clean pictures. Beyond chance, 1 of 2 keep more than is read "
+        "without any defence."
     )
     constant = [replace(r, constant_accuracy=0.35) for r in known]
     assert "Beyond chance, 0 of 2 keep more" in others(constant)
