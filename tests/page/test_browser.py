@@ -3,6 +3,7 @@
 
 import base64
 import csv
+import json
 import re
 from html import unescape
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from purifier.pictures.files import to_batch, to_png
 from purifier.pipeline import Purifier
+from purifier.ui.drawer import strengths
 from purifier.ui.evidence.essay import all_records, claim_drawn, stored_cases
 from tests.helpers.browser import SETTLED, card, choose_example, fill, open_settings, open_tab, press
 from tests.helpers.pictures import lesion_like
@@ -296,19 +298,51 @@ def test_the_denoiser_is_chosen_and_told(page):
     choose_example(page)
     open_settings(page)
     weight = page.get_by_role("slider", name="Denoising weight")
-    assert weight.is_enabled()
-    page.get_by_role("radio", name="learned network").check()
-    page.wait_for_function("slider => slider.disabled", arg=weight.element_handle())
+    assert weight.is_disabled()
     press(page, "Purify it")
     page.get_by_text("Purified.", exact=True).wait_for()
     press(page, "Watch the purification")
-    blocks = Purifier(denoiser="learned").blocks
+    learned, rof = Purifier(denoiser="learned"), Purifier(denoiser="rof")
+    blocks = learned.blocks
     page.get_by_text(f"Block 1 of {blocks}: before.").wait_for()
     page.evaluate(SETTLED)
     page.locator(".lp-theatre").get_by_label("Step").fill("2")
     page.get_by_text(f"Block 1 of {blocks}: denoise. A network that was trained").wait_for()
-    page.get_by_role("radio", name="ROF (total variation)").check()
-    page.wait_for_function("slider => !slider.disabled", arg=weight.element_handle())
+    for denoiser, name in ((rof, "ROF (total variation)"), (learned, "learned network")):
+        page.get_by_role("radio", name=name).check()
+        wait_for_numbers(page, denoiser)
+        page.wait_for_function(
+            f"slider => slider.disabled === {json.dumps(denoiser is learned)}", arg=weight.element_handle()
+        )
+        scales = page.get_by_role("group", name="Scales").get_by_role("checkbox", checked=True)
+        assert scales.count() == len(denoiser.scales)
+
+
+def wait_for_numbers(page, purifier):
+    """The numbers of the drawer are those of the purifier."""
+    for name, value in (
+        ("Noise sigma, in 1/255", 255 * purifier.sigma), ("Noise by picture", purifier.gain), ("Blocks", purifier.blocks),
+    ):  # fmt: skip
+        field = page.get_by_label(f"number input for {name}")
+        page.wait_for_function(f"field => field.value === '{value:g}'", arg=field.element_handle())
+
+
+def test_the_words_for_the_purifier_s_strength_follow_the_denoiser(page):
+    choose_example(page)
+    open_settings(page)
+    for denoiser, name in (("rof", "ROF (total variation)"), ("learned", "learned network")):
+        page.get_by_role("radio", name=name).check()
+        wait_for_numbers(page, Purifier(denoiser=denoiser))
+        page.get_by_role("radio", name="Clinician").check()
+        assert page.get_by_role("radio", name="usual", exact=True).is_checked()
+        page.get_by_role("radio", name="strong", exact=True).check()
+        page.get_by_role("radio", name="Researcher").check()
+        sigma, gain = strengths(denoiser)["strong"]
+        wait_for_numbers(page, Purifier(denoiser=denoiser, sigma=sigma / 255, gain=gain))
+    page.get_by_label("range slider for Noise sigma").fill("2")
+    page.get_by_role("radio", name="Clinician").check()
+    words = page.get_by_role("group", name="Strength of the purifier").get_by_role("radio")
+    assert words.count() == 3 and not any(word.is_checked() for word in words.all())
 
 
 def test_a_run_can_be_stopped_and_what_was_finished_stays(page):
@@ -510,16 +544,16 @@ def test_every_defence_on_one_picture(page):
     open_tab(page, "Evidence")
     fill(page, "number input for Draws", "1")
     press(page, "Compare all")
-    page.get_by_text("Compared 14 of 14 defences, done.").wait_for()
+    page.get_by_text("Compared 15 of 15 defences, done.").wait_for()
     tiles = page.locator(".lp-evidence-tiles li")
-    assert tiles.count() == 14 == tiles.get_by_role("img").count()
+    assert tiles.count() == 15 == tiles.get_by_role("img").count()
     assert "not restored" in tiles.first.inner_text()  # the attack worked
     for name in ("nothing", "MDDA", "non-local means, h"):
         assert tiles.get_by_text(name).first.is_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the comparison as CSV").click()
     rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == 14 and rows[0]["defence"] == "nothing" and float(rows[1]["ssim"]) < 1
+    assert len(rows) == 15 and rows[0]["defence"] == "nothing" and float(rows[1]["ssim"]) < 1
     assert float(rows[0]["kept"]) == 0
 
 

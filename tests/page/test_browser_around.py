@@ -31,7 +31,7 @@ def open_lesson(page, served, number):
 
 def choose_answer(page, k):
     page.get_by_role("button", name=f"{'ABC'[k]}. ").click()
-    page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
+    page.get_by_text("The lesson is done.").wait_for(timeout=240_000)
 
 
 @pytest.mark.parametrize("number", range(len(LESSONS)))

@@ -11,7 +11,7 @@ from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.results.record import read_evaluations
 from purifier.runs import AT_ONCE, Attack, attack_steps, purified_readings
-from purifier.ui.controls import DRAWS, attack_from
+from purifier.ui.controls import DRAWS, attack_from, purifier_values
 from purifier.ui.evidence import essay as module
 from purifier.ui.evidence.essay import all_records, claim_drawn, draw_once, essay, stored_cases
 from purifier.ui.evidence.researchers import certified, spectrum_of
@@ -87,8 +87,8 @@ def test_every_tile_says_whether_the_original_s_reading_is_there(session):
     html = [html for html, _ in every_defence(session, 2, *SETTINGS)][-1]
     tiles = re.findall(r"<li>.*?</li>", html, re.DOTALL)
     back = sum("&#10003; restored" in tile for tile in tiles)
-    assert len(tiles) == 14 and back == 14 - sum("&#10007; not restored" in tile for tile in tiles)
-    assert f"{back} of 13 defences bring the original&#39;s reading back." in html
+    assert len(tiles) == 15 and back == 15 - sum("&#10007; not restored" in tile for tile in tiles)
+    assert f"{back} of 14 defences bring the original&#39;s reading back." in html
     assert sum("of 2 draws" in tile for tile in tiles) > 1  # of those that draw noise
     clean = [html for html, _ in every_defence(Session(original=session.original), 1, *SETTINGS)][-1]
     assert "&#10003; kept" in clean and "restored" not in clean
@@ -111,8 +111,12 @@ def file_in(html):
 def test_the_spectrum_is_of_what_the_attack_added_and_what_is_left(session):
     html = spectrum_of(session, 0, *SETTINGS)
     assert "<svg" in html and 0 < int(re.search(r"this attack, (\d+) % is left", html)[1])
-    html = spectrum_of(session, 0, 1, 0, 0.0, [1.0], "rof")  # a purifier that does nothing
+    html = spectrum_of(session, 0, 1, 0, 0.0, [1.0], "rof", 0)  # a purifier that does nothing
     assert "100 % is left" in html
+    # Where the attacked picture gets more noise than the original, what that does is not called left of the attack.
+    html = spectrum_of(session, 0, *purifier_values(Purifier()).values())
+    assert Purifier().strength(session.attacked) > 2 * Purifier().strength(session.original)
+    assert int(re.search(r"this attack, (\d+) % is left", html)[1]) < 100
     with pytest.raises(ValueError, match="Attack the picture"):
         spectrum_of(Session(original=session.original), 0, *SETTINGS)
 

@@ -43,7 +43,7 @@ def test_every_step_of_every_block_and_scale_has_its_picture_and_caption(session
             assert f'alt="Block {block}, scale {scale}, what denoising removed"' in html
     assert html.count("data-caption") == 2 * 4 + 1
     assert "noise of 8/255" in html and "weight 0.02" in html
-    assert f"keeps {100 * Purifier().own:.0f} % of itself" in html
+    assert f"keeps {100 * Purifier(denoiser='rof').own:.0f} % of itself" in html
     assert html.count("<figure>") == 3
 
 
@@ -51,6 +51,18 @@ def test_the_caption_is_of_the_denoiser_that_was_chosen(session, classifier):
     html = performed(session, classifier, purifier_from(*SETTINGS[:-2], "learned", 4), 0, 1)
     assert html.count("A network that was trained on dermoscopic pictures takes the noise away") == 2
     assert "Total-variation" not in html and "of weight" not in html
+    assert "finer ones count more" in html and "finer ones" not in performed(
+        session, classifier, purifier_from(*SETTINGS), 0, 1
+    )
+
+
+def test_with_the_default_settings_every_scale_is_shown_and_how_much_noise_the_picture_gets(session, classifier):
+    purifier = Purifier()
+    html = performed(session, classifier, purifier, 0, 1)
+    assert html.count("data-caption") == 4 * purifier.blocks + 1
+    assert html.count('<th scope="row">') == purifier.blocks * len(purifier.scales)
+    sigma = 255 * next(purifier.stages(session.source)).sigma.item()
+    assert sigma > 255 * purifier.sigma and f"the noisier the picture is itself: here {sigma:.3g}/255" in html
 
 
 def test_each_picture_is_wiped_against_one_that_is_there(session, classifier):
