@@ -320,8 +320,9 @@ def test_the_denoiser_is_chosen_and_told(page):
 
 def wait_for_numbers(page, purifier):
     """The numbers of the drawer are those of the purifier."""
+    sigma = 255 * purifier.sigma
     for name, value in (
-        ("Noise sigma, in 1/255", 255 * purifier.sigma), ("Noise by picture", purifier.gain), ("Blocks", purifier.blocks),
+        ("Noise sigma, in 1/255", sigma), ("Noise by picture", purifier.gain), ("Blocks", purifier.blocks),
     ):  # fmt: skip
         field = page.get_by_label(f"number input for {name}")
         page.wait_for_function(f"field => field.value === '{value:g}'", arg=field.element_handle())
