@@ -11,9 +11,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from purifier.pictures.files import to_batch, to_png
-from purifier.pipeline import Purifier
+from purifier.pipeline import ALL_SCALES, Purifier
 from purifier.ui.drawer import strengths
 from purifier.ui.evidence.essay import all_records, claim_drawn, stored_cases
+from purifier.wording.runs import scale_name
 from tests.helpers.browser import SETTLED, card, choose_example, fill, open_settings, open_tab, press
 from tests.helpers.pictures import lesion_like
 
@@ -314,16 +315,15 @@ def test_the_denoiser_is_chosen_and_told(page):
         page.wait_for_function(
             f"slider => slider.disabled === {json.dumps(denoiser is learned)}", arg=weight.element_handle()
         )
-        scales = page.get_by_role("group", name="Scales").get_by_role("checkbox", checked=True)
-        assert scales.count() == len(denoiser.scales)
+        for scale in ALL_SCALES:
+            box = page.get_by_role("checkbox", name=scale_name(scale), exact=True)
+            assert box.is_checked() == (scale in denoiser.scales)
 
 
 def wait_for_numbers(page, purifier):
     """The numbers of the drawer are those of the purifier."""
-    sigma = 255 * purifier.sigma
-    for name, value in (
-        ("Noise sigma, in 1/255", sigma), ("Noise by picture", purifier.gain), ("Blocks", purifier.blocks),
-    ):  # fmt: skip
+    numbers = {"Noise sigma, in 1/255": 255 * purifier.sigma, "Noise by picture": purifier.gain}
+    for name, value in {**numbers, "Blocks": purifier.blocks}.items():
         field = page.get_by_label(f"number input for {name}")
         page.wait_for_function(f"field => field.value === '{value:g}'", arg=field.element_handle())
 
@@ -342,8 +342,8 @@ def test_the_words_for_the_purifier_s_strength_follow_the_denoiser(page):
         wait_for_numbers(page, Purifier(denoiser=denoiser, sigma=sigma / 255, gain=gain))
     page.get_by_label("range slider for Noise sigma").fill("2")
     page.get_by_role("radio", name="Clinician").check()
-    words = page.get_by_role("group", name="Strength of the purifier").get_by_role("radio")
-    assert words.count() == 3 and not any(word.is_checked() for word in words.all())
+    for word in strengths("learned"):
+        assert not page.get_by_role("radio", name=word, exact=True).is_checked()
 
 
 def test_a_run_can_be_stopped_and_what_was_finished_stays(page):
