@@ -13,7 +13,7 @@ from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_cl
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, UNAWARE
-from purifier.results.short import JPEG, beside, verdict
+from purifier.results.short import JPEG, beside, in_short, verdict
 from purifier.results.stored import ADAPTIVE, BALANCED, Stored
 from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
@@ -89,7 +89,8 @@ def test_the_readme_s_sentences_were_measured():
     text, stored = text_of("README.md"), Stored.read()
     balanced = stored.of_kind(BALANCED)
     assert f"- {verdict(stored.of_kind(ADAPTIVE))} - Beside JPEG of quality 20 (on more pictures, in points): " in text
-    assert f": {beside(JPEG, balanced)} - Of " in text and JPEG == "jpeg20"
+    assert f": {beside(JPEG, balanced)} - At " in text and JPEG == "jpeg20"
+    assert f"At equal cost: {in_short(stored)['At equal cost']} - Of " in text
     recall = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]["recall"]["MEL"]
     (mdda,) = [r for r in balanced["augmented"] if r.clean and r.defence == "mdda"]
     of_melanomas = Score.read(recall).written(WHOLE_PERCENT)
