@@ -19,7 +19,7 @@ from purifier.ui.status import status
 from purifier.ui.updates import Update
 from purifier.ui.view import within
 from purifier.wording.language import say
-from purifier.wording.readings import agreement, change, diagnosis, facts, suspicion
+from purifier.wording.readings import agreement, can_be_evaded, change, diagnosis, facts, looks
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -90,6 +90,9 @@ def _card(
         views = _perturbation(session)
         if session.attack.classifier != session.classifier:
             notes.append(say("Made on {classifier}.", classifier=session.attack.classifier))
+    known = alarm is not None and alarm.attacked is not None
+    if known:
+        notes.append(can_be_evaded())
     return macros("results.html").card(
         name,
         titles()[name],
@@ -101,7 +104,7 @@ def _card(
         views=views,
         note=" ".join(notes),
         classifier=session.classifier,
-        alarm="" if alarm is None or alarm.attacked is None else suspicion(alarm),
+        alarm=looks(alarm) if known else "",
         heat=None if session.heat is None or x is None else _heat(titles()[name], x, session.heat[name], reading.top),
     )
 

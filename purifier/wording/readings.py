@@ -104,14 +104,20 @@ def suspicion(alarm: Alarm) -> str:
             "high with this classifier, this purifier and so many draws was not measured.",
             score=alarm.score,
         )
+    return f"{looks(alarm)} {can_be_evaded()}"
+
+
+def looks(alarm: Alarm) -> str:
+    """The first of these sentences, where the alarm's false alarms were measured."""
     percent = 100 * alarm.false_alarm_rate
     if alarm.attacked:
-        text = say("The picture looks attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent)
-    else:
-        text = say(
-            "The picture does not look attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent
-        )
-    return f"{text} " + say("An attacker who knows the alarm can evade it.")
+        return say("The picture looks attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent)
+    return say("The picture does not look attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent)
+
+
+def can_be_evaded() -> str:
+    """What to know of every alarm."""
+    return say("An attacker who knows the alarm can evade it.")
 
 
 def change(x: Tensor, z: Tensor) -> str:
