@@ -19,9 +19,8 @@ from purifier.results.record import Record, pooled, read_evaluations
 
 Runs = dict[str, list[Record]]
 BALANCED, AS_THEY_COME, ADAPTIVE = "balanced", "as-they-come", "adaptive"  # kinds of runs
-NEEDED = {  # files without which there is no page
-    f"{DEFAULT}-{BALANCED}": ("summary", "tradeoff", "sources"), f"{DEFAULT}-{ADAPTIVE}": ("summary",),
-}  # fmt: skip
+FIRST = f"{DEFAULT}-{BALANCED}"
+NEEDED = {FIRST: ("summary", "tradeoff", "sources"), f"{DEFAULT}-{ADAPTIVE}": ("summary",)}  # files of every page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class Stored:
         found = {r[0].classifier: r for name, r in self.by_run.items() if name == f"{r[0].classifier}-{kind}"}
         return dict(sorted(found.items(), key=lambda item: item[0] != DEFAULT))
 
-    def purifier(self, run: str = f"{DEFAULT}-{BALANCED}") -> dict:
+    def purifier(self, run: str = FIRST) -> dict:
         """The settings that MDDA had in a run."""
         return json.loads((self.evaluation / run / "settings.json").read_text(encoding="utf-8"))["purifier"]
 
