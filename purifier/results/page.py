@@ -18,7 +18,7 @@ from purifier.results.claims import UNAWARE
 from purifier.results.plots import plot_budgets, plot_convergence, plot_epsilon, plot_forest, plot_heat
 from purifier.results.record import Record, at_their_best, pictures, read_evaluations, strongest
 from purifier.results.short import in_short, listed, sizes
-from purifier.results.stored import ADAPTIVE, AS_THEY_COME, BALANCED, DEFAULT, Stored
+from purifier.results.stored import ADAPTIVE, AS_THEY_COME, BALANCED, DEFAULT, FIRST, Stored
 from purifier.results.tables import markdown, overview, purifier_text, table
 from purifier.templates import render_markdown
 
@@ -58,7 +58,7 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``assets``."""
     stored = Stored.read(assets)
     balanced, as_they_come, adaptive = (stored.of_kind(kind) for kind in (BALANCED, AS_THEY_COME, ADAPTIVE))
-    attacks, sources = stored.by_run.get(ATTACKS), stored.sources[f"{DEFAULT}-{BALANCED}"]
+    attacks, sources = stored.by_run.get(ATTACKS), stored.sources[FIRST]
     return render_markdown(
         "robustness.md",
         assets=shown_as,

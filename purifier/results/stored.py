@@ -19,10 +19,8 @@ from purifier.results.record import Record, pooled, read_evaluations
 
 Runs = dict[str, list[Record]]
 BALANCED, AS_THEY_COME, ADAPTIVE = "balanced", "as-they-come", "adaptive"  # kinds of runs
-FIRST = f"{DEFAULT}-{BALANCED}"  # the run that the page begins with
-NEEDED = {  # files without which there is no page
-    FIRST: ("summary", "tradeoff", "sources"), f"{DEFAULT}-{ADAPTIVE}": ("summary",),
-}  # fmt: skip
+FIRST = f"{DEFAULT}-{BALANCED}"
+NEEDED = {FIRST: ("summary", "tradeoff", "sources"), f"{DEFAULT}-{ADAPTIVE}": ("summary",)}  # files of every page
 
 
 @dataclass(frozen=True, kw_only=True)
