@@ -302,5 +302,6 @@ def test_a_missing_art_is_noticed_before_anything_runs(monkeypatch):
 
 
 def test_the_learned_denoiser_is_part_of_what_a_run_depends_on():
-    assert "denoiser" not in provenance(Grid(defences=("mdda:denoiser=rof", "jpeg30")))
-    assert provenance(Grid(defences=("mdda:denoiser=learnedx2",)))["denoiser"] == digest_of_weights()
+    assert "denoiser" not in provenance(Grid(defences=("mdda:denoiser=rof", "mdda-rof", "jpeg30")))
+    for names in (Grid.defences, ("mdda:denoiser=learnedx2",)):
+        assert provenance(Grid(defences=names))["denoiser"] == digest_of_weights()
