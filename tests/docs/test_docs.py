@@ -103,7 +103,7 @@ def test_the_tutorial_shows_what_it_says(variables):
     # Purification gives the reading back in about as many draws as it leaves it on clean pictures.
     assert v["back"]["value"] > 0.25 and v["back"]["high"] >= v["kept"]["low"]
     assert v["back_knowing"]["high"] < v["back"]["low"]  # an attacker who knows leaves less
-    assert 0.4 < sum(v["unchanged"]) / 8 < 1  # it costs something on clean pictures
+    assert 0.7 < sum(v["unchanged"]) / 8 <= 1  # it costs little on these clean pictures
     augmented, robust = v["found"]["augmented"], v["found"]["robust"]
     assert augmented["oblivious, no purifier"]["value"] < robust["oblivious, no purifier"]["value"]
     assert augmented["adaptive, MDDA"]["value"] < augmented["oblivious, MDDA"]["value"]
