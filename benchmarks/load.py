@@ -7,8 +7,6 @@ another's. It prints a report in JSON, and ends with 1 where anything failed but
 
 import argparse
 import asyncio
-import base64
-import io
 import json
 import os
 import random
@@ -19,41 +17,29 @@ import tempfile
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
 import numpy as np
-from PIL import Image
 
-from tests.helpers.pictures import lesion_like
 from tests.helpers.server import start_app
+from tests.helpers.visitor import GIVES_UP, Failure, Visitor
 
-API = "/gradio_api"
-CARDS = re.compile(r'lp-card-(original|attacked|purified)\\" src=\\"data:image/png;base64,([^\\"]+)')
-MARK = 32  # pixels a side of 224
-APART = 12  # levels that a mark may be changed by attack and purifier; marks differ by 20
 LOOK = 10  # seconds between two looks at the server
 SLOW = 0.5  # seconds that a slow reader takes for each message
-GIVES_UP = 120  # seconds without a message
 
 
-class Failure(Exception):
-    """What a visitor did not get."""
-
-
-class Visitor:
-    """A browser's tab, or a program: one session of the server's, with a picture of its own."""
+class Client(Visitor):
+    """One who comes again and again."""
 
     def __init__(self, number: int, http: httpx2.AsyncClient, config: dict, seen: dict[str, list[float]]) -> None:
-        self.http, self.seen, self.random = http, seen, random.Random(number)
-        self.mark = np.array([20 + 20 * (number % 10), 20 + 20 * (number // 10 % 10), 20 + 20 * (number // 100 % 10)])
-        self.functions = {d["api_name"]: d for d in config["dependencies"] if d["queue"]}
-        self.values = {c["id"]: c["props"].get("value") for c in config["components"]}
-        self.slow, self.session = number % 7 == 3, ""
+        super().__init__(number, http, config)
+        self.seen, self.random = seen, random.Random(number)
+        self.pause = SLOW if number % 7 == 3 else 0
 
     async def work(self, until: float, failures: Counter) -> None:
-        """Come again and again until then."""
+        """Until then."""
         while time.monotonic() < until:
             self.session = uuid.uuid4().hex
             here = asyncio.create_task(self.be_here())
@@ -66,12 +52,6 @@ class Visitor:
             finally:
                 here.cancel()
             await asyncio.sleep(self.random.uniform(0, 3))
-
-    async def be_here(self) -> None:
-        """What tells the server that the tab is open; with its end all of the visitor's goes."""
-        async with self.http.stream("GET", f"{API}/heartbeat/{self.session}", timeout=None) as beat:
-            async for _ in beat.aiter_raw():
-                pass
 
     async def as_page(self) -> None:
         """Choose a picture, attack it, purify it, watch; now and then close the tab on the way."""
@@ -90,58 +70,13 @@ class Visitor:
             given[2:] = [2, None]  # draws, and no original
         await self.ask(name, given)
 
-    def inputs(self, name: str) -> list:
-        """As the page has them at the start."""
-        return [self.values[i] for i in self.functions[name]["inputs"]]
-
-    async def upload(self) -> dict:
-        """The visitor's picture."""
-        picture, file = np.array(lesion_like(0, size=224)), io.BytesIO()
-        picture[:MARK, :MARK] = self.mark
-        Image.fromarray(picture).save(file, "PNG")
-        answer = await self.http.post(f"{API}/upload", files={"files": ("lesion.png", file.getvalue(), "image/png")})
-        return {"path": answer.raise_for_status().json()[0], "meta": {"_type": "gradio.FileData"}}
-
-    async def ask(self, name: str, given: list | None = None, leaves: bool = False) -> None:
-        """Wait for the last answer, or leave after the first; ``given`` come before the values at the start."""
-        function, data = self.functions[name], self.inputs(name)
-        data = data if given is None else given + data[len(given) :]
+    async def ask(self, name: str, given: Sequence = (), leaves: bool = False) -> dict:
+        """As a visitor; note how long it took."""
         start = time.monotonic()
-        body = dict(data=data, fn_index=function["id"], session_hash=self.session, trigger_id=None, event_data=None)
-        joined = await self.http.post(f"{API}/queue/join", json=body)
-        if joined.status_code == 503:
-            raise Failure("the queue is full")
-        if joined.status_code != 200:
-            raise Failure(f"{name}: status {joined.status_code}")
-        async for message in self.messages():
-            kind = message["msg"]
-            if kind == "process_completed" and not message["success"]:
-                raise Failure(f"{name}: {message['output'].get('error')}")
-            if kind in ("process_completed", "process_generating"):
-                self.check(name, message)
-            if kind == "process_completed" or leaves and kind == "process_generating":
-                if not leaves:
-                    self.seen[name].append(time.monotonic() - start)
-                return
-        raise Failure(f"{name}: the stream ended")
-
-    async def messages(self) -> AsyncIterator[dict]:
-        """What the server sends."""
-        query = {"session_hash": self.session}
-        async with self.http.stream("GET", f"{API}/queue/data", params=query, timeout=GIVES_UP) as stream:
-            async for line in stream.aiter_lines():
-                if line.startswith("data:"):
-                    yield json.loads(line.removeprefix("data:"))
-                    if self.slow:
-                        await asyncio.sleep(SLOW)
-
-    def check(self, name: str, message: dict) -> None:
-        """Every picture that comes back has the visitor's mark."""
-        for card, data in CARDS.findall(json.dumps(message)):
-            pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), dtype=float)
-            inner = pixels[MARK // 4 : MARK * 3 // 4, MARK // 4 : MARK * 3 // 4].mean(axis=(0, 1))
-            if np.abs(inner - self.mark).max() > APART:
-                raise Failure(f"{name}: the {card} picture is another's")
+        answer = await super().ask(name, given, leaves)
+        if not leaves:
+            self.seen[name].append(time.monotonic() - start)
+        return answer
 
 
 async def watch(http: httpx2.AsyncClient, files: Path, until: float) -> list[dict[str, float]]:
@@ -163,7 +98,7 @@ async def load(url: str, files: Path, clients: int, minutes: float) -> dict:
     limits = httpx2.Limits(max_connections=4 * clients)
     async with httpx2.AsyncClient(base_url=url, timeout=GIVES_UP, limits=limits) as http:
         config = (await http.get("/config")).json()
-        visitors = [Visitor(number, http, config, seen) for number in range(clients)]
+        visitors = [Client(number, http, config, seen) for number in range(clients)]
         looks, *_ = await asyncio.gather(watch(http, files, until), *(v.work(until, failures) for v in visitors))
     waits = {
         name: dict(count=len(of), p50=round(statistics.median(of), 1), p95=round(float(np.quantile(of, 0.95)), 1))

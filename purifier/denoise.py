@@ -60,7 +60,7 @@ def compiled() -> ModuleType | None:
     there is no numba for it."""
     try:
         from purifier import kernels
-    except (ImportError, RuntimeError):  # numba's, where it can write its cache nowhere
+    except (ImportError, RuntimeError, OSError):  # numba's, where it can write its cache nowhere, or the disk is full
         return None
     return kernels
 

@@ -53,6 +53,7 @@ class Environment(BaseSettings):
         AfterValidator(_repositories),
     ] = None  # fmt: skip
     hub_most_mb: float = Field(1000, gt=0, le=100_000)
+    hub_most_seconds: float = Field(600, gt=0, le=86_400)
     log: Literal["off", "json"] = Field(default_factory=lambda: "json" if is_public() else "off")
     frame_ancestors: Annotated[str, AfterValidator(_ancestors)] = Field(
         default_factory=lambda: HUGGING_FACE if _on_space() else "'self'"

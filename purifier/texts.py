@@ -1,5 +1,7 @@
 """English texts that keep what they were made of, so that ``wording.language.say`` can say them in another language."""
 
+import errno
+
 
 class Text(str):
     """``template`` with ``values`` in its places; a value may be a ``Text`` itself, and is then translated with it."""
@@ -12,6 +14,10 @@ class Text(str):
         made = super().__new__(cls, template.format(**values) if values else template)
         made.template, made.values = template, values
         return made
+
+
+FULL, UNWRITABLE = Text("The disk is full."), Text("The disk cannot be written to.")
+OF_DISK = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: UNWRITABLE}  # what the system's errors mean
 
 
 class Worded(Exception):

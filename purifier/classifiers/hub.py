@@ -1,6 +1,8 @@
 """The Hugging Face Hub: where classifiers are downloaded from and published to. The home of huggingface_hub."""
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +34,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
+from purifier.classifiers.hub_limits import listening, patient
 from purifier.classifiers.mixed import MIXED
 from purifier.classifiers.weights import (
     INDEX,
@@ -44,12 +47,13 @@ from purifier.classifiers.weights import (
     weight_files,
 )
 from purifier.settings import environment
-from purifier.texts import Forbidden, NotFound, Text, Unreachable, UserError
+from purifier.texts import OF_DISK, Forbidden, NotFound, Text, Unreachable, UserError
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 CARD, METRICS = "README.md", "metrics.json"
 MB = 1_000_000  # bytes
 MAX_JSON = 10 * MB  # of a config, or of an index of weights
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 LOG_IN = "set HF_TOKEN or run `hf auth login`"
 
 Progress = Callable[[int, int], None]  # bytes so far, of how many
@@ -91,15 +95,19 @@ def download(repository: str, check: Callable[[Path], Iterable[str]], progress: 
     The config comes first and ``check(folder)`` looks at it: weights that could not be used, or are too large, are not
     downloaded. It returns the names of the files that are needed besides. ``progress`` is called while the weights
     come, from any thread; never, where they are in this machine's cache. At most PURIFIER_HUB_MOST_MB are downloaded
-    of the weights, by what the Hub says of them and by what comes.
+    of the weights, by what the Hub says of them and by what comes, in at most PURIFIER_HUB_MOST_SECONDS. Of a file that
+    is not what the Hub said nothing stays, so that the next try is a new one.
     """
     repo_id, _, revision = repository.partition("@")
     try:
-        folder = _download_json(repo_id, CONFIG, revision or None).parent
-        for file in check(folder):
-            _download_json(repo_id, file, folder.name)
-        _download_weights(repo_id, repository, folder, progress)
+        with patient(repository, environment().hub_most_seconds):
+            folder = _download_json(repo_id, CONFIG, revision or None).parent
+            for file in check(folder):
+                _download_json(repo_id, file, folder.name)
+            _download_weights(repo_id, repository, folder, progress)
         return folder
+    except Unreachable:
+        raise
     except HFValidationError as error:
         raise UserError(
             "{repository} is not a repository name: write 'hf-hub:owner/name'.", repository=repr(repo_id)
@@ -183,13 +191,50 @@ def _sizes(repo_id: str, folder: Path) -> dict[str, int]:
 
 
 def _download_json(repo_id: str, file: str, revision: str | None) -> Path:
-    return _download(repo_id, file, revision, MAX_JSON)
+    path = _download(repo_id, file, revision, MAX_JSON)
+    try:
+        _as_object(path.read_bytes(), file, repo_id)
+    except UserError:
+        _drop(path)
+        raise
+    return path
 
 
 def _download(repo_id: str, file: str, revision: str | None, most: int, report: Progress | None = None) -> Path:
     """One file of at most ``most`` bytes; ``report`` is told of those that have come."""
     bar = _bar(most, _too_large(repo_id, file, most), report)
-    return Path(hf_hub_download(repo_id, file, revision=revision, tqdm_class=bar))
+    other = Unreachable(
+        "The Hub sent another {file} of {repository} than it said. Try again later, or choose a bundled classifier.",
+        file=file,
+        repository=repo_id,
+    )
+    try:
+        path = Path(hf_hub_download(repo_id, file, revision=revision, tqdm_class=bar))
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:  # the client's own, of the size
+            raise other from error
+        raise
+    if not _is_whole(path.resolve()):
+        _drop(path)
+        raise other
+    return path
+
+
+def _is_whole(blob: Path) -> bool:
+    """Whether a file of the cache has the hash that the Hub gave it, and that is its name: SHA-256, or git's SHA-1 of
+    small files. Where it has another name, as on a system without links, nobody can tell."""
+    if not DIGEST.fullmatch(blob.name):
+        return True
+    kind = hashlib.sha256 if len(blob.name) == 64 else hashlib.sha1(b"blob %d\0" % blob.stat().st_size).copy
+    with blob.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest() == blob.name
+
+
+def _drop(path: Path) -> None:
+    """From the cache, so that the next try downloads it again."""
+    blob = path.resolve()
+    path.unlink()
+    blob.unlink(missing_ok=True)
 
 
 def _too_large(repository: str, files: str, most: int) -> UserError:
@@ -208,6 +253,7 @@ def _report(progress: Progress, done: int, total: int, now: int, of: int) -> Non
 
 def _bar(most: int, refusal: UserError, report: Progress | None) -> type[tqdm]:
     """A tqdm that draws nothing, and raises ``refusal`` where more than ``most`` bytes are to come or have come."""
+    patience = listening()  # for Xet, which has connections of its own
 
     class Bar(tqdm):
         monitor_interval = 0  # no thread
@@ -224,6 +270,8 @@ def _bar(most: int, refusal: UserError, report: Progress | None) -> type[tqdm]:
         def update(self, n: float | None = 1) -> None:
             self.n += n or 0
             self.check(self.n)
+            if patience is not None:
+                patience.hear()
             if report is not None:
                 report(self.n, self.total or self.n)
 
@@ -253,8 +301,13 @@ def read_config(folder: Path, source: str, file: str = CONFIG) -> dict:
     """
     if not (folder / file).is_file():
         raise missing_file(file, source)
+    return _as_object((folder / file).read_bytes(), file, source)
+
+
+def _as_object(content: bytes, file: str, source: str) -> dict:
+    """What JSON in a file of that name at ``source`` holds."""
     try:
-        config = json.loads((folder / file).read_bytes())
+        config = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UserError(
             "The {file} of {source} is not valid JSON ({reason}).", file=file, source=source, reason=str(error)
@@ -318,7 +371,7 @@ def _failure(error: Exception, what: Text) -> UserError:
         )
     if status == 400:
         return UserError("{what} failed: {reason}", what=what, reason=str(error))
-    reason = f"{error.__cause__ or error}."
+    reason = OF_DISK.get(getattr(error, "errno", None)) or f"{error.__cause__ or error}."
     if isinstance(error, httpx2.HTTPError):
         return Unreachable("{what} failed: {reason} Check the network and try again.", what=what, reason=reason)
     return Unreachable("{what} failed: {reason}", what=what, reason=reason)

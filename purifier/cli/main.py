@@ -224,6 +224,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    from purifier.ui import folder
+
+    folder.prepare()  # before Gradio is imported
     from purifier.ui.page import LAUNCH, build_page
     from purifier.ui.serving import serve
 

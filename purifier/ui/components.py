@@ -17,6 +17,7 @@ I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
 # The page's buttons share a queue, from which ``turns`` takes one computation of a visitor after another: what one asks
 # for next begins with what came of the last. Programs' requests know nothing of each other.
 COMPUTE = dict(concurrency_id="compute", concurrency_limit=2)
+LOAD = dict(concurrency_id="load", concurrency_limit=8)  # classifiers: who waits for the Hub keeps nobody waiting
 PROGRAMS = dict(concurrency_id="programs", concurrency_limit=4)
 PRIVATE = dict(api_visibility="private", show_progress="hidden", **COMPUTE)
 

@@ -16,7 +16,7 @@ from purifier.ui.status import STOPPED, status, warn, words_of
 from purifier.ui.updates import by_component
 from purifier.wording.language import ENGLISH, say, speaking, spoken, wanted
 
-EXPECTED = (ValueError, FileNotFoundError, ConnectionError, PermissionError)  # what a visitor can do something about
+EXPECTED = (ValueError, OSError)  # what a visitor can do something about, or has to wait for
 PAUSE = 0.15  # seconds
 END = object()  # of a handler's steps
 
@@ -80,9 +80,12 @@ def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except EXPECTED as error:
-        title = say("That did not work")
-        # Not printed: the words may hold what a visitor wrote.
-        raise gr.Error(words_of(error), title=title, duration=20, print_exception=False) from error
+        raise failure(error) from error
+
+
+def failure(error: Exception) -> gr.Error:
+    """An error as Gradio shows it. Not printed: the words may hold what a visitor wrote."""
+    return gr.Error(words_of(error), title=say("That did not work"), duration=20, print_exception=False)
 
 
 def update_on(

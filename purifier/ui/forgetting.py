@@ -14,6 +14,7 @@ from gradio.state_holder import SessionState
 
 from purifier.ui.components import label
 from purifier.ui.course import Course, Hands
+from purifier.ui.folder import tidy
 from purifier.ui.memory import give_back
 from purifier.ui.session import Session
 
@@ -58,12 +59,13 @@ def forget_idle(page: gr.Blocks) -> None:
 
 @asynccontextmanager
 async def forgetting(app: FastAPI) -> AsyncIterator[None]:
-    """While the server runs, ``forget_idle`` every ``LOOK`` seconds, and give back the memory."""
+    """While the server runs, ``forget_idle`` and ``tidy`` every ``LOOK`` seconds, and give back the memory."""
 
     async def look() -> None:
         while True:
             await asyncio.sleep(LOOK)
             forget_idle(app.get_blocks())
+            await asyncio.to_thread(tidy, IDLE)
             await asyncio.to_thread(give_back)  # so that nobody's answer waits for it
 
     looking = asyncio.create_task(look())

@@ -12,7 +12,7 @@ from purifier.ui.components import I18N, STATIC, label
 from purifier.ui.drawer import Drawer
 from purifier.ui.endpoints import add_endpoints
 from purifier.ui.forgetting import IDLE, LOOK, add_forgetting
-from purifier.ui.serving import app_settings
+from purifier.ui.serving import app_settings, tell_of_files
 from purifier.ui.session import Session
 from purifier.ui.tabs.about import add_about
 from purifier.ui.tabs.evidence import add_evidence
@@ -102,6 +102,7 @@ def build_page() -> gr.Blocks:
         add_forgetting(page)
         gr.HTML(f'<p class="lp-notice"><strong>{label(NOTICE)}</strong></p>', elem_classes="lp-always")
     take_turns(page)
+    tell_of_files(page)
     page.launch = functools.partial(page.launch, app_kwargs=app_settings())
     return page
 

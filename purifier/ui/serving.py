@@ -1,5 +1,6 @@
 """How the page is served: with which headers, what it tells those who watch over it, and how it ends."""
 
+import functools
 import os
 import signal
 import threading
@@ -8,11 +9,12 @@ from collections.abc import Callable
 
 import gradio as gr
 import torch
+from gradio.exceptions import ComponentProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,9 +22,12 @@ from purifier import __version__
 from purifier.denoise import compiled
 from purifier.files import bundled_digests, check_bundled
 from purifier.settings import environment
+from purifier.ui.events import failure
 from purifier.ui.forgetting import forgetting
 from purifier.ui.memory import share_arena
 from purifier.ui.observed import LOG, RUNNING, VERSION, WAITING, log_to_stderr
+from purifier.ui.status import words_of
+from purifier.wording.language import speaking, wanted
 
 # Gradio's page runs scripts and styles that stand in it, and compiles some.
 POLICY = {
@@ -47,7 +52,8 @@ LINGER = 3.0  # seconds in which the last answers' pictures are fetched
 def app_settings() -> dict[str, object]:
     """What FastAPI is given, once for each launch: Gradio changes it."""
     routes = [Route("/health", health), Route("/metrics", metrics)]
-    return dict(routes=routes, middleware=[Middleware(Headers), Middleware(LastCall)], lifespan=forgetting)
+    middleware = [Middleware(Headers), Middleware(LastCall)]
+    return dict(routes=routes, middleware=middleware, lifespan=forgetting, exception_handlers={OSError: not_stored})
 
 
 class Headers:
@@ -90,6 +96,31 @@ class LastCall:
             )
             return await refusal(scope, receive, send)
         await self.app(scope, receive, send)
+
+
+async def not_stored(request: Request, error: OSError) -> PlainTextResponse:
+    """What an upload is answered for which there is no room."""
+    with speaking(wanted(request.headers.get("accept-language"))):
+        return PlainTextResponse(words_of(error), 507)
+
+
+def tell_of_files(page: gr.Blocks) -> None:
+    """Say in words what keeps Gradio from reading a request's pictures or storing its answer's."""
+    process = page.process_api
+
+    @functools.wraps(process)
+    async def told(*args: object, request: gr.Request | None = None, **settings: object) -> dict:
+        try:
+            return await process(*args, request=request, **settings)
+        except (OSError, ComponentProcessingError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            headers = {} if request is None else dict(request.headers)
+            with speaking(wanted(headers.get("accept-language"))):
+                raise failure(cause) from error
+
+    page.process_api = told
 
 
 def is_ending(app: ASGIApp) -> bool:

@@ -57,7 +57,9 @@ class Session:
 def need_picture(session: Session) -> None:
     """Raises ``ValueError`` where none was chosen yet."""
     if session.original is None:
-        raise UserError("Choose a picture first; after ten minutes without use, pictures are deleted.")
+        raise UserError(
+            "Choose a picture first. Pictures are deleted after ten minutes without use, and when the server restarts."
+        )
 
 
 def classifier_for_page(name: str, progress: Progress | None = None) -> Classifier:

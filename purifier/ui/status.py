@@ -1,12 +1,14 @@
 """The line that says what is being done, how long it still takes, and what went wrong."""
 
+import os
 import re
 import time
 
 import gradio as gr
 
 from purifier.templates import Markup
-from purifier.texts import Worded
+from purifier.texts import OF_DISK, Worded
+from purifier.ui.observed import LOG
 from purifier.wording.language import say
 
 FOLDERS = re.compile(r"(?<![\w.:/])(?:/|[A-Z]:\\)(?:[^\s/\\'\"]+[/\\])+")  # of a path, from its root
@@ -21,8 +23,11 @@ def status(text: str) -> Markup:
 
 def words_of(error: Exception) -> str:
     """What a visitor is told of an error, in the language spoken: nothing of where the server's files lie, nor of other
-    machines, as the system's own errors name them."""
+    machines, as the system's own errors name them. Those go to the log."""
     if isinstance(error, OSError) and not isinstance(error, Worded):
+        LOG.error("system error: %s", os.strerror(error.errno) if error.errno else type(error).__name__)
+        if reason := OF_DISK.get(error.errno):
+            return say("The server could not store a file: {reason} Try again later.", reason=reason)
         return say("The server could not open a file. Try again, or tell those who run it.")
     text = FOLDERS.sub("", say(str(error)))
     return text if len(text) <= MOST else f"{text[:MOST]} ..."

@@ -9,10 +9,11 @@ import fastapi
 import gradio as gr
 from gradio.queueing import Event, Queue
 
-from purifier.ui.components import COMPUTE
+from purifier.ui.components import COMPUTE, LOAD
 
 MOST_WAITING = 20  # requests of one visitor
 MOST_WAITING_OF_ALL = 200
+OF_THE_PAGE = {COMPUTE["concurrency_id"], LOAD["concurrency_id"]}  # queues
 
 
 class FairQueue(Queue):
@@ -22,16 +23,16 @@ class FairQueue(Queue):
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
         """The request that is computed next, whether it is a batch (never), and in which queue it waited."""
-        of_the_page, running = COMPUTE["concurrency_id"], [event for job in self.active_jobs if job for event in job]
+        running = [event for job in self.active_jobs if job for event in job]
         here = {event.session_hash for event in [*self.waiting(), *running]}
         self.served = [visitor for visitor in self.served if visitor in here]
-        busy = {event.session_hash for event in running if event.concurrency_id == of_the_page}
+        busy = {event.session_hash for event in running if event.concurrency_id in OF_THE_PAGE}
         for name, queue in self.event_queue_per_concurrency_id.items():
             if queue.concurrency_limit is not None and queue.current_concurrency >= queue.concurrency_limit:
                 continue
             queue.queue.sort(key=self._turn)  # by which visitors are told their place
             for event in queue.queue:
-                if name != of_the_page or event.session_hash not in busy:
+                if name not in OF_THE_PAGE or event.session_hash not in busy:
                     queue.queue.remove(event)
                     self.served = [visitor for visitor in self.served if visitor != event.session_hash]
                     self.served.append(event.session_hash)

@@ -8,11 +8,15 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 KINDS = (["models"], ["spaces"])  # of repositories, in the paths of the API
+GB = 1_000_000_000  # bytes
+ZEROS = bytes(1_000_000)
+Fault = Callable[[BaseHTTPRequestHandler, int, dict[str, str], bytes], None]
 
 
 class Hub:
@@ -28,11 +32,13 @@ class Hub:
         writers: dict[str, str] | None = None,
         storage: Path | None = None,
     ) -> None:
-        self.repositories, self.gated, self.requests = repositories, gated, []
+        self.repositories, self.gated, self.requests, self.tokens = repositories, gated, [], set()
         self.writers, self.storage, self.private = writers or {}, storage, set()
         self.spaces: dict[str, str] = {}  # repositories that are Spaces, with their SDK
         self.said: dict[str, int] = {}  # files whose size is another than the Hub says
         self.large: dict[str, bytes] = {}  # what was uploaded by the protocol for large files, by SHA-256
+        self.faults: dict[str, Fault] = {}  # how requests are answered with this in their path
+        self.ended = threading.Event()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,6 +46,7 @@ class Hub:
 
             def do_GET(self):
                 hub.requests.append(self.path)
+                hub.tokens.add(self.token())
                 self.answer(*hub.answer(urlsplit(self.path).path, self.token()))
 
             def do_POST(self):
@@ -52,10 +59,14 @@ class Hub:
                 return self.headers.get("Authorization", "").removeprefix("Bearer ")
 
             def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
+                fault = next((fault for part, fault in hub.faults.items() if part in self.path), Handler.send)
+                try:
+                    fault(self, status, headers, body)
+                except ConnectionError:  # the client has left
+                    self.close_connection = True
+
+            def send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+                _begin(self, status, headers, len(body))
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
@@ -63,6 +74,7 @@ class Hub:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.ended = self.ended
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def __enter__(self) -> "Hub":
@@ -70,6 +82,7 @@ class Hub:
         return self
 
     def __exit__(self, *_) -> None:
+        self.ended.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -183,6 +196,95 @@ class Hub:
         said = {"X-Linked-Size": str(self.said[file])} if file in self.said else {}
         headers = {"ETag": etag, "X-Repo-Commit": commit(folder), "Content-Type": "application/octet-stream"}
         return 200, {**headers, **said}, body
+
+
+# What may go wrong with an answer: ``Fault``s.
+
+
+def silent(handler, status, headers, body):
+    """Takes the request, and answers nothing."""
+    handler.server.ended.wait()
+
+
+def held(until):
+    """Waits with the answer for an event."""
+
+    def fault(handler, status, headers, body):
+        until.wait()
+        handler.send(status, headers, body)
+
+    return fault
+
+
+def stuck(handler, status, headers, body):
+    """Sends the half, and nothing more."""
+    _send_half(handler, status, headers, body)
+    if handler.command != "HEAD":
+        handler.server.ended.wait()
+
+
+def broken_off(handler, status, headers, body):
+    """Sends the half and hangs up, however often it is asked."""
+    _send_half(handler, status, headers, body)
+    handler.close_connection = handler.command != "HEAD"
+
+
+def slow(handler, status, headers, body):
+    """A byte, and after a while another."""
+    _begin(handler, status, headers, len(body))
+    for i in range(0 if handler.command == "HEAD" else len(body)):
+        handler.wfile.write(body[i : i + 1])
+        if handler.server.ended.wait(0.1):
+            return
+
+
+def endless(handler, status, headers, body):
+    """Says no size, and sends 5 GB."""
+    _begin(handler, status, headers, None)
+    handler.close_connection = handler.command != "HEAD"
+    for _ in range(0 if handler.command == "HEAD" else 5 * GB // len(ZEROS)):
+        handler.wfile.write(ZEROS)
+
+
+def portal(handler, status, headers, body):
+    """What a network says that wants a login first."""
+    handler.send(200, {"Content-Type": "text/html"}, b"<!DOCTYPE html><title>Welcome to the guests' network</title>")
+
+
+def busy(handler, status, headers, body):
+    """Asks to be asked again in an hour."""
+    handler.send(429, {"Retry-After": "3600", "RateLimit": '"api";r=0;t=3600'}, b"")
+
+
+def with_body(other):
+    """Has the file's headers, and the body that ``other`` makes of its own."""
+
+    def fault(handler, status, headers, body):
+        handler.send(status, headers, body if handler.command == "HEAD" else other(body))
+
+    return fault
+
+
+def redirected(server):
+    """Sends to the same path at another server."""
+
+    def fault(handler, status, headers, body):
+        handler.send(302, {**headers, "Location": server + handler.path}, b"")
+
+    return fault
+
+
+def _begin(handler, status, headers, size):
+    handler.send_response(status)
+    for name, value in {**headers, **({} if size is None else {"Content-Length": str(size)})}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+
+
+def _send_half(handler, status, headers, body):
+    _begin(handler, status, headers, len(body))
+    if handler.command != "HEAD":
+        handler.wfile.write(body[: len(body) // 2])
 
 
 def commit(folder: Path) -> str:

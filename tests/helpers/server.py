@@ -28,16 +28,22 @@ def serving(demo: gr.Blocks) -> Iterator[str]:
         gc.collect()  # the server's loops and sockets go here, where their warnings are expected, not in a later test
 
 
-def start_app(log: Path) -> tuple[subprocess.Popen, str]:
-    """``python app.py`` on a free port, and its first answer. Raises ``RuntimeError`` with what it wrote to ``log``
-    where it ends, or is silent for two minutes."""
+def free_port() -> int:
+    """One of this machine's that nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    with log.open("w", encoding="utf-8") as file:
+        return free.getsockname()[1]
+
+
+def start_app(log: Path, port: int | None = None, **environment: str) -> tuple[subprocess.Popen, str]:
+    """``python app.py`` on that port, or a free one, and its first answer. Raises ``RuntimeError`` with what it wrote
+    to ``log`` where it ends, or is silent for five minutes."""
+    port = port or free_port()
+    address = {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    env = {**os.environ, **environment, **address}
+    with log.open("a", encoding="utf-8") as file:
         server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=file, stderr=file)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while server.poll() is None and time.monotonic() < until:
         try:
             return server, urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).read().decode()

@@ -23,6 +23,7 @@ from purifier.texts import NotFound, UserError
 from purifier.ui import forgetting
 from purifier.ui.actions import choose
 from purifier.ui.course import Course, Hands
+from purifier.ui.folder import NAME, prepare
 from purifier.ui.page import build_page
 from purifier.ui.session import Session
 from purifier.ui.status import words_of
@@ -90,9 +91,14 @@ def test_who_closes_the_page_is_forgotten(page, own):
     assert kept is None or not kept.state_data
 
 
-def test_who_asks_for_nothing_is_forgotten(own, monkeypatch):
+def test_who_asks_for_nothing_is_forgotten(own, tmp_path, monkeypatch):
     monkeypatch.setattr(forgetting, "LOOK", 0.2)
     monkeypatch.setattr(forgetting, "IDLE", 1.5)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temp"))
+    prepare()
+    left = tmp_path / "temp" / NAME / "hash" / "lesion.png"  # by a server that was killed
+    left.parent.mkdir()
+    left.touch()
     demo = build_page()
     with serving(demo):
         visit(demo, "idle", own)
@@ -102,6 +108,7 @@ def test_who_asks_for_nothing_is_forgotten(own, monkeypatch):
             assert "busy" in demo.state_holder
             time.sleep(0.2)
         assert eventually(lambda: "idle" not in demo.state_holder) and not own.exists()
+        assert eventually(lambda: not left.exists())
 
 
 def test_what_a_class_predicted_is_kept_while_it_talks(page, own, monkeypatch):
@@ -215,7 +222,7 @@ def test_files_lie_in_one_folder_and_go_with_the_server(tmp_path, own, monkeypat
         client = Client(url, verbose=False, download_files=tmp_path / "downloads")
         client.predict(handle_file(own), steps=1, api_name="/attack")
         assert any("Erika" in name for name in files_in(temp))
-        assert all(name.startswith("gradio/") for name in files_in(temp))
+        assert all(name.startswith("lesion-purifier/") for name in files_in(temp))
         assert files_in(ROOT) == before
         assert all(name.startswith(".cache/matplotlib/") for name in files_in(home))  # its list of the fonts
     finally:

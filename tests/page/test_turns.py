@@ -12,7 +12,7 @@ from gradio_client import Client
 from gradio_client.utils import QueueError
 
 from purifier.ui import turns
-from purifier.ui.components import COMPUTE
+from purifier.ui.components import COMPUTE, LOAD
 from purifier.ui.turns import FairQueue, take_turns
 from tests.helpers.server import serving
 
@@ -44,10 +44,11 @@ def work():
 
 @pytest.fixture
 def ask(work):
-    """A new visitor, who asks for something by these names, one after another."""
+    """A new visitor, who asks for something by these names, one after another: for work, or "a1 loads"."""
     with gr.Blocks() as page:
         text = gr.Textbox()
         gr.Button().click(work, text, text, api_name="work", **COMPUTE)
+        gr.Button().click(work, text, text, api_name="load", **LOAD)
     take_turns(page)
 
     with serving(page) as url:
@@ -56,12 +57,23 @@ def ask(work):
             client, jobs = Client(url, verbose=False), []
             for name in names:
                 count, until = page._queue.events_recorded, time.monotonic() + LONG
-                jobs.append(client.submit(name, api_name="/work"))
+                jobs.append(client.submit(name, api_name="/load" if name.endswith("loads") else "/work"))
                 while page._queue.events_recorded == count and not jobs[-1].done() and time.monotonic() < until:
                     time.sleep(0.02)
             return jobs
 
         yield asked
+
+
+def test_who_loads_takes_no_turn_from_others_and_waits_for_work_of_one_s_own(ask, work):
+    jobs = ask("a1", "a2 loads") + ask("b1 loads") + ask("c1 loads") + ask("d1 loads") + ask("e1")
+    until = time.monotonic() + LONG
+    while len(work.begun) < 5 and time.monotonic() < until:
+        time.sleep(0.02)
+    assert sorted(work.begun) == ["a1", "b1 loads", "c1 loads", "d1 loads", "e1"]
+    work.go.set()
+    assert [job.result() for job in jobs] == ["a1", "a2 loads", "b1 loads", "c1 loads", "d1 loads", "e1"]
+    assert ("a1", "a2 loads") not in work.beside
 
 
 def test_one_visitor_after_another_and_of_each_one_thing_after_another(ask, work):

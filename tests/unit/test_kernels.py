@@ -1,3 +1,6 @@
+import builtins
+import errno
+import os
 import sys
 
 import pytest
@@ -73,6 +76,18 @@ def test_without_numba_torch_iterates(monkeypatch):
     by_kernel = rof(y, 0.06, 8)
     monkeypatch.setattr(denoise, "compiled", lambda: None)
     assert_close(rof(y, 0.06, 8), by_kernel, rtol=0, atol=1e-6)
+
+
+def test_without_room_for_numba_s_cache_torch_iterates(monkeypatch):
+    load = builtins.__import__
+
+    def no_room(name, *how):
+        if name == "purifier" and "kernels" in how[2]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as numba does on a full disk
+        return load(name, *how)
+
+    monkeypatch.setattr(builtins, "__import__", no_room)
+    assert denoise.compiled.__wrapped__() is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

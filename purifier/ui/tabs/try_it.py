@@ -13,7 +13,7 @@ from torch import Tensor
 from purifier.classifiers.classifier import load_classifier
 from purifier.templates import macros
 from purifier.ui.actions import attack, change_classifier, choose, purify, set_truth
-from purifier.ui.components import PRIVATE, STATIC, label, unopened
+from purifier.ui.components import LOAD, PRIVATE, STATIC, label, unopened
 from purifier.ui.controls import UNKNOWN, truth_choices
 from purifier.ui.drawer import QUIET, Drawer
 from purifier.ui.events import redraw, restart_on, stop_on, update_on
@@ -40,6 +40,10 @@ DRAWN = '<p class="lp-note">The examples were drawn by a generative model: they 
 NO_PROOF = (
     "<p>A heat map shows where the network's last features spoke for a reading, not why, and not that "
     "the reading is right: for a wrong one it can look the same.</p>"
+)
+LOST = (
+    "The server does not answer. When it does again, this page begins anew, without your pictures; if it does not "
+    "within a few minutes, reload it."
 )
 NO_CLIPBOARD = "The browser hands over no picture from the clipboard. Press Ctrl+V, or drop a file on the page."
 
@@ -155,7 +159,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     update_on(truth.input, set_truth, [truth, session], shown, **PRIVATE)
     changed = dict(target=target, classifier=controls["classifier"], **shown)
     changing = update_on(
-        controls["classifier"].input, change_classifier, [controls["classifier"], session], changed, **PRIVATE
+        controls["classifier"].input, change_classifier, [controls["classifier"], session], changed, **PRIVATE | LOAD
     )
     further.wire(chosen, running)
     take_away.wire(controls | chosen)
@@ -164,6 +168,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     others = [control.change for name, control in controls.items() if name != "classifier"]
     for event in (*others, *(done.then for done in (attacking, purifying, following, changing))):
         update_on(event, mark, settings, marks, **QUIET)
+    page.load(None, None, None, js=_told("lost.js", lambda: say(LOST), str), api_visibility="private")
     redraw(page.load, lambda: _gallery(examples), [], gallery)
     return TryIt(drawer.purifier, controls | chosen)
 
@@ -176,10 +181,10 @@ def _script(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def _told(script: str, text: Callable[[], str]) -> str:
-    """JavaScript: ``script``, given a status line in every language."""
+def _told(script: str, text: Callable[[], str], made: Callable[[str], str] = status) -> str:
+    """JavaScript: ``script``, given what is ``made`` of a text in every language: a status line."""
     said = {}
     for code in languages():
         with speaking(code):
-            said[code] = status(text())
+            said[code] = made(text())
     return f"() => ({_script(script)})({json.dumps(said)})"
