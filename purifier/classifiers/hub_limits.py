@@ -11,7 +11,7 @@ from huggingface_hub import get_session, set_client_factory
 
 from purifier.texts import Unreachable
 
-SILENT = 15.0  # seconds in which a Hub says something
+SILENT = 30.0  # seconds in which a Hub says something; its client asks one that is not there for 15
 
 
 class Patience:

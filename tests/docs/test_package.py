@@ -13,10 +13,8 @@ from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_cl
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, UNAWARE
-from purifier.results.record import find, pictures, read_evaluations
 from purifier.results.short import JPEG, beside, in_short, verdict
 from purifier.results.stored import ADAPTIVE, BALANCED, Stored
-from purifier.results.strength import FOLDER as STRENGTH
 from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
 from purifier.training.recipes import read_recipe, recipe_names
@@ -92,7 +90,7 @@ def test_the_readme_s_sentences_were_measured():
     balanced = stored.of_kind(BALANCED)
     assert f"- {verdict(stored.of_kind(ADAPTIVE))} - Beside JPEG of quality 20 (on more pictures, in points): " in text
     assert f": {beside(JPEG, balanced)} - At " in text and JPEG == "jpeg20"
-    assert f"At equal cost: {in_short(stored)['At equal cost']} - On " in text
+    assert f"At equal cost: {in_short(stored)['At equal cost']} - Of " in text
     recall = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]["recall"]["MEL"]
     (mdda,) = [r for r in balanced["augmented"] if r.clean and r.defence == "mdda"]
     of_melanomas = Score.read(recall).written(WHOLE_PERCENT)
@@ -115,20 +113,6 @@ def test_no_document_names_one_that_is_not_there():
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
         assert not [link for link in links if not (path.parent / link).exists()], path.name
-
-
-def test_what_the_readme_says_of_an_ordinary_classifier_was_measured():
-    records = read_evaluations(STRENGTH)["standard"]
-    shares = [
-        find(records, attack, eps, defence).accuracy.written(WHOLE_PERCENT)
-        for attack, eps in (("none", None), (UNAWARE, 2.0), (UNAWARE, 8.0))
-        for defence in ("mdda", "jpeg40")
-    ]
-    told = "not attacked {} and {}, attacked at 2/255 {} and {}, at 8/255 {} and {}".format(*shares)
-    assert (
-        f"of {pictures(records)} validation pictures, purified and as JPEG of quality 40, it reads {told}"
-        in text_of("README.md")
-    )
 
 
 def test_the_weights_are_small_enough():
