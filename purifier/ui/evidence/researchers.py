@@ -64,8 +64,9 @@ def spectrum_of(session: Session, seed: int, *settings) -> Markup:
     if session.attacked is None:
         raise UserError("Attack the picture of Try first.")
     purifier, seed = purifier_from(*settings), SEED.check(seed)
-    original, clean = _purified_alike(purifier, session.original, session.attacked, seed)
-    added, left = session.attacked - session.original, clean - original
+    alike, clean = _purified_alike(purifier, session.original, session.attacked, seed)
+    added, left = session.attacked - session.original, clean - alike
+    original = purified_picture(purifier, session.original, seed=seed)
     figure = plot_spectrum(
         {
             say("the attack's perturbation"): added,
