@@ -19,7 +19,7 @@ from purifier.evaluation.settings import Detection
 from purifier.evaluation.squeezing import SQUEEZERS, squeezing_score
 from purifier.pictures.files import quantise, read_image, to_batch
 from purifier.pipeline import Purifier
-from purifier.results.detection import detection_rate, summarise, threshold
+from purifier.results.detection import detection_rate, read_detections, summarise, threshold, write_detection
 from purifier.runs import mean_reading
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import lesion_like
@@ -158,6 +158,13 @@ def test_scores_are_what_was_built_in():
     blind = found["pgd20", "squeezing", False]
     assert blind.auroc.low < 0.5 < blind.auroc.high and blind.detected.low < 0.1 and blind.called is None
     assert found["none", "alarm", False].called.value == 0 and found["none", "alarm", False].auroc is None
+
+
+def test_what_is_written_of_a_run_is_read_again(tmp_path):
+    (tmp_path / "run").mkdir()
+    found = write_detection(made_up(), tmp_path / "run")
+    (tmp_path / "run" / "settings.json").write_text('{"draws": 4}', encoding="utf-8")
+    assert read_detections(tmp_path) == {"run": [replace(one, draws=4) for one in found]}
 
 
 def test_the_area_and_the_threshold_are_those_of_others(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from purifier.evaluation.attackers import examples, get_attacker
 from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.results.plots import plot_convergence, plot_epsilon
-from purifier.results.record import read_evaluations
+from purifier.results.record import Record, read_evaluations
 from purifier.runs import Attack, Settings, attack_steps
 from purifier.texts import Text
 from purifier.ui import api
@@ -27,6 +28,7 @@ from purifier.ui.plots import plot_spectrum
 from purifier.ui.session import classifier_for_page
 from purifier.wording.language import catalogue, languages, say, speaking
 from tests.helpers.pictures import lesion_like
+from tests.helpers.records import record
 from tests.helpers.texts import PROPER
 
 
@@ -162,9 +164,21 @@ def is_translated(text: str) -> bool:
     return all(is_translated(value) for value in text.values.values() if isinstance(value, Text))
 
 
+def every_defence_attacked() -> list[Record]:
+    """By who does not know it, and by who does with so many steps and samples that these are plotted."""
+    efforts = [f"eot{steps}x{samples}" for steps in (5, 10, 20) for samples in (1, 2, 4)]
+    conditions = [("none", None), *((attack, eps) for attack in ("pgd20", *efforts) for eps in (2.0, 8.0))]
+    return [
+        replace(record(name, attack, eps), attacker=get_attacker(attack), defence_title=get_defence(name).title)
+        for name in ("none", "mdda", "mdda-rof", *(f"{name}{family.default:g}" for name, family in FAMILIES.items()))
+        for attack, eps in conditions
+    ]
+
+
 def words_of_plots() -> list[str]:
     figures = [plot_spectrum({"Unterschied 差": torch.ones(1, 3, 16, 16).tril()})]
-    figures += [plot(records) for records in read_evaluations().values() for plot in (plot_epsilon, plot_convergence)]
+    runs = [every_defence_attacked(), *read_evaluations().values()]
+    figures += [plot(records) for records in runs for plot in (plot_epsilon, plot_convergence)]
     found = []
     for figure in (figure for figure in figures if figure is not None):
         legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes)]
