@@ -150,7 +150,7 @@ def test_the_words_of_plots_are_translated(language):
     with speaking(language):
         said = words_of_plots()
     same = {word for word, again in zip(english, said, strict=True) if word == again}
-    assert len(set(english)) > 15 and same <= {"MDDA", "bilateral, 80/255"}
+    assert len(set(english)) > 20 and same <= {"MDDA", "bilateral, 80/255"}
 
 
 def is_translated(text: str) -> bool:
