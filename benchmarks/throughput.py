@@ -111,8 +111,9 @@ def rows() -> Iterator[Row]:
     pixels = (255 * torch.rand(KEPT, 3, super_resolution.SIDE, super_resolution.SIDE)).to(torch.uint8)
     y = torch.arange(KEPT) % len(LABELS)
 
-    def chosen(count: int) -> Tensor:
-        return torch.randint(KEPT, (count,), generator=random)
+    def labelled(x: Tensor, count: int, change: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        chosen = torch.randint(KEPT, (count,), generator=random)
+        return *change(x[chosen].float() / 127.5 - 1), y[chosen], torch.zeros_like(chosen)
 
     def crops() -> tuple[Tensor, Tensor, Tensor]:
         x = denoiser.crops(pixels, random)
@@ -127,28 +128,19 @@ def rows() -> Iterator[Row]:
     )
     small = pixels[..., : generator.SIDE, : generator.SIDE]
 
-    def thumbnails() -> tuple[Tensor, Tensor, Tensor]:
-        of_these = chosen(32)
-        return turned(small[of_these].float() / 127.5 - 1, random), y[of_these], torch.zeros_like(of_these)
-
     yield of_loss(
         f"generator, {generator.SIDE} px",
         32,
         generator.Generator().to(**of),
-        thumbnails,
+        lambda: labelled(small, 32, lambda x: (turned(x, random),)),
         lambda model, *batch: generator.loss_of(model, *batch, random),
     )
-
-    def patches() -> tuple[Tensor, ...]:
-        of_these = chosen(16)
-        found = super_resolution.patches(pixels[of_these].float() / 127.5 - 1, random)
-        return *found, y[of_these], torch.zeros_like(of_these)
 
     yield of_loss(
         f"super-resolution, patches of {super_resolution.PATCH} px",
         16,
         super_resolution.SuperResolution().to(**of),
-        patches,
+        lambda: labelled(pixels, 16, lambda x: super_resolution.patches(x, random)),
         lambda model, *batch: super_resolution.loss_of(model, *batch, random),
     )
 

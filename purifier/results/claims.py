@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from purifier.alarm import FALSE_ALARMS
 from purifier.classifiers.classifier import DEFAULT
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
-from purifier.results.detection import Detected, among
+from purifier.results.detection import Detected, among, evading
 from purifier.results.plots import Dots
 from purifier.results.record import ENOUGH, Record, at_their_best, find, pictures, pooled, strongest
 from purifier.results.tables import side
@@ -276,15 +276,14 @@ def noticed(case: Case) -> Claim | None:
     if plain is None:
         return None
     shown = [d for d in case.detected if d.eps == case.eps and d.source is None and not d.successful]
-    known = [d for d in shown if d.detector == "alarm" and d.evaded]
-    evading = min(known, key=lambda d: d.auroc.value, default=None)
+    hardest = evading(case.detected, case.eps)
     if plain.auroc.low <= CHANCE:
         title = say("Whether it helps to see that a picture was attacked, these pictures cannot tell")
-    elif evading is None:
+    elif hardest is None:
         title = say("It helps to see that a picture was attacked")
-    elif evading.auroc.low <= CHANCE:
+    elif hardest.auroc.low <= CHANCE:
         title = say("It helps to see that a picture was attacked, but not where the attacker knows the alarm")
-    elif above(plain.auroc, evading.auroc):
+    elif above(plain.auroc, hardest.auroc):
         title = say("It helps to see that a picture was attacked, less well where the attacker knows the alarm")
     else:
         title = say("It helps to see that a picture was attacked, even where the attacker knows the alarm")
@@ -297,12 +296,12 @@ def noticed(case: Case) -> Claim | None:
         ranked=share(plain.auroc),
         detected=share(plain.detected),
     )
-    if evading is not None:
+    if hardest is not None:
         text += Markup(" ") + say_html(
             "Of those whose attacker knows the alarm and evades it, it detects {detected}, and ranks them above clean "
             "ones in {ranked} of pairs.",
-            detected=share(evading.detected),
-            ranked=share(evading.auroc),
+            detected=share(hardest.detected),
+            ranked=share(hardest.auroc),
         )
     beside = among(case.detected, UNAWARE, case.eps, "squeezing")
     if beside is not None:

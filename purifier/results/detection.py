@@ -80,6 +80,14 @@ def among(
     return next((d for d in found if (d.attack, d.eps, d.detector, d.successful, d.source) == wanted), None)
 
 
+def evading(found: Iterable[Detected], eps: float | None) -> Detected | None:
+    """Of the attackers of this size who know the alarm the one whose pictures it ranks worst, if there is one; on
+    pictures of all sources."""
+    known = [d for d in found if d.detector == "alarm" and d.evaded and d.eps == eps]
+    known = [d for d in known if d.source is None and not d.successful]
+    return min(known, key=lambda d: d.auroc.value, default=None)
+
+
 def write_detection(rows: pd.DataFrame, out: Path) -> list[Detected]:
     """Write ``summary.json`` and ``table.md`` of a run's rows to ``out``; the scores."""
     found = summarise(rows)

@@ -7,7 +7,7 @@ from purifier.classifiers.classifier import DEFAULT
 from purifier.defences import FAMILIES
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, UNAWARE, fate, keeps_more
-from purifier.results.detection import Detected, among
+from purifier.results.detection import Detected, among, evading
 from purifier.results.record import Record, find, pictures, strongest
 from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
 from purifier.results.tables import mark, side
@@ -198,12 +198,10 @@ def _ranked(found: Sequence[Detected]) -> Iterator[str]:
         plain = among(found, UNAWARE, eps)
         if plain is None:
             continue
-        evading = [d for d in found if d.detector == "alarm" and d.evaded and d.eps == eps]
-        evading = [d for d in evading if d.source is None and not d.successful]
         others = among(found, UNAWARE, eps, "squeezing")
         beside = f" (feature squeezing does in {others.auroc.written(WHOLE_PERCENT)})" if others else ""
-        least = min((d.auroc for d in evading), key=lambda score: score.value, default=None)
-        known = f"; if their attacker evades it, in {least.written(WHOLE_PERCENT)}" if least else ""
+        hardest = evading(found, eps)
+        known = f"; if their attacker evades it, in {hardest.auroc.written(WHOLE_PERCENT)}" if hardest else ""
         yield (
             f"on `{plain.classifier}` it ranks pictures attacked at {eps:g}/255 above clean ones in "
             f"{plain.auroc.written(WHOLE_PERCENT)} of pairs{beside}{known}."
