@@ -12,7 +12,6 @@ class Course:
 
     predicted: Mapping[int, int] = field(default_factory=dict)
     happened: Mapping[int, int] = field(default_factory=dict)
-    language: str = ""  # in which the page shows it
 
     def predict(self, lesson: int, choice: int) -> "Course":
         """The first choice counts; a later one changes nothing."""

@@ -92,6 +92,13 @@ def test_lessons_are_turned_like_pages_and_the_address_keeps_the_place(page, ser
     page.get_by_text("Score: 1 of 1").wait_for()
 
 
+@pytest.mark.parametrize("named", ["-1", "0", "99", "1.5", "x"])
+def test_an_address_without_a_lesson_of_that_number_opens_the_first(page, served, named):
+    page.goto(f"{served}?lesson={named}")
+    page.get_by_text(f"Lesson 1 of {len(LESSONS)}").wait_for()
+    assert page.get_by_role("button", name="A. ").is_enabled()
+
+
 def test_a_class_is_counted_and_shown_large(page, served):
     open_lesson(page, served, 4)
     assert not page.get_by_role("button", name="+ A").is_visible()

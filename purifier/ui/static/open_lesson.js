@@ -1,5 +1,5 @@
 // The lesson that the address names, else the one that is chosen.
-(i, ...others) => {
-  const named = new URLSearchParams(location.search).get("lesson");
-  return [named === null ? i : Number(named) - 1, ...others];
+i => {
+  const named = Number(new URLSearchParams(location.search).get("lesson")) - 1;
+  return Number.isInteger(named) && named >= 0 && named <= %d ? named : i;
 }

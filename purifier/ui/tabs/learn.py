@@ -1,11 +1,12 @@
 """The tab 'Learn': lessons that let predict, then set the controls of 'Try', run and reveal, and then say why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from purifier.lessons import LESSONS, Lesson, is_fooled, noise_like, seen_by
 from purifier.pictures.files import quantise, read_image
@@ -41,8 +42,8 @@ INTRO = (
 class LearnUpdate(Update):
     """And what the tab 'Learn' shows of its own."""
 
-    which: int = stays()
     course: Course = stays()
+    shown: tuple[int, str] = stays()  # the lesson and its language
     intro: str = stays()
     prediction: str = stays()
     choice_0: gr.Button = stays()
@@ -62,9 +63,10 @@ class LearnUpdate(Update):
     lesson_status: str = stays()
 
 
-def add_learn(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
-    """``outputs`` are those of 'Try', by the names of ``Update``'s fields."""
-    course, counts = gr.State(Course()), gr.State(Hands())
+def add_learn(outputs: Mapping[str, Component], before: Sequence[Dependency], tab: gr.Tab) -> None:
+    """``outputs`` are those of 'Try', by the names of ``Update``'s fields; what still runs there from ``before`` ends
+    when a lesson begins."""
+    course, counts, shown = gr.State(Course()), gr.State(Hands()), gr.State(None)
     with gr.Column(elem_classes="lp-learn"):
         with gr.Row(elem_classes="lp-lessons"):
             with gr.Row(elem_classes="lp-steps"):
@@ -103,24 +105,25 @@ def add_learn(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
             printing, links = gr.HTML(status("")), gr.HTML()
         gr.HTML(label(INTRO))
     own = dict(
-        which=which, course=course, intro=intro, prediction=prediction, tally=tally, pictures=pictures, look=look,
+        course=course, shown=shown, intro=intro, prediction=prediction, tally=tally, pictures=pictures, look=look,
         why=why, score=score, back=back, next=forward, again=again, lesson_status=said,
     )  # fmt: skip
     own |= {f"choice_{k}": button for k, button in enumerate(choices)}
     own |= {f"hands_{k}": number for k, number in enumerate(hands)}
-    everything = dict(outputs, **own)
-    running = []
-    for k, button in enumerate(choices):
-        chosen = update_on(button.click, partial(predict, k), [which, course], own, **QUIET)
-        running.append(update_on(chosen.then, run_lesson, [which, course, outputs["session"]], everything, **PRIVATE))
-    running.append(update_on(again.click, run_lesson, [which, course, outputs["session"]], everything, **PRIVATE))
+    given, everything, running = [which, course, outputs["session"]], dict(outputs, **own), []
+    for k, button in enumerate((*choices, again)):
+        # The page's opening, say, would else draw its example over the lesson's.
+        ended = button.click(pause, None, None, cancels=list(before), **QUIET)
+        if button is not again:
+            ended = update_on(ended.then, partial(predict, k), [which, course], own, **QUIET)
+        running.append(update_on(ended.then, run_lesson, given, everything, **PRIVATE))
     for done in running:  # what came true stands beside what the class said
         done.then(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally], **QUIET)
     stop_on(stop.click, running, [said, outputs["status"]])
     # Out of the queue, whose stream may be that of the page's opening and be closed meanwhile.
     ended = which.change(pause, None, None, cancels=running, **QUIET)
-    shown = dict(own, status=outputs["status"])
-    update_on(ended.then, switch, [which, course, counts], shown, trigger_mode="always_last", **QUIET)
+    known, drawn_anew = [which, course, counts, shown], dict(own, status=outputs["status"])
+    update_on(ended.then, switch, known, drawn_anew, trigger_mode="always_last", **QUIET)
     which.change(None, which, None, js=_script("lesson.js"), **QUIET)
     for button, step in ((back, -1), (forward, 1)):
         button.click(None, which, which, js=GO % step, **QUIET)
@@ -131,7 +134,9 @@ def add_learn(outputs: Mapping[str, Component], tab: gr.Tab) -> None:
     for box, name in ((counting, "class"), (projector, "projector")):
         box.change(None, box, None, js=SWITCH % name, **QUIET)
     print_it.click(errors_as_messages(make_handouts), None, [printing, links], **PRIVATE)
-    update_on(tab.select, begin, [which, course, counts], own, js=_script("open_lesson.js"), **QUIET)
+    # The lesson is chosen before it is drawn: a choice that changed later would end a run begun meanwhile.
+    opened = tab.select(None, which, which, js=_script("open_lesson.js") % LAST, **QUIET)
+    update_on(opened.then, begin, known, own, **QUIET)
     tab.select(errors_as_messages(teacher_page), None, teacher, **QUIET)
 
 
@@ -151,22 +156,22 @@ def _script(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def begin(i: int, course: Course, counts: Hands) -> LearnUpdate:
-    """The tab is opened, at lesson ``i`` or the first; what is there in the language spoken stays."""
-    if course.language == spoken():
+def begin(i: int, course: Course, counts: Hands, shown: tuple[int, str] | None) -> LearnUpdate:
+    """The tab is opened at lesson ``i``; what 'Try' says stays."""
+    return replace(switch(i, course, counts, shown), status=gr.skip())
+
+
+def switch(i: int, course: Course, counts: Hands, shown: tuple[int, str] | None) -> LearnUpdate:
+    """Lesson ``i`` before its run, or with what was predicted and came true when it was run; nothing where it is what
+    is ``shown`` already."""
+    if shown == (i, spoken()):
         return LearnUpdate()
-    i = i if i in range(len(LESSONS)) else 0
-    course = replace(course, language=spoken())
-    return replace(switch(i, course, counts), which=i, course=course, status=gr.skip())
-
-
-def switch(i: int, course: Course, counts: Hands) -> LearnUpdate:
-    """Lesson ``i`` before its run, or with what was predicted and came true when it was run."""
     lesson, parts = LESSONS[i], macros("learn.html")
     happened, hands = course.happened.get(i), counts.get(i, (0, 0, 0))
     path, name = BUNDLED / lesson.example, lesson.settings.classifier
     session = Session(original=quantise(read_image(path)), truth=truth_of(path), classifier=name)
     return LearnUpdate(
+        shown=(i, spoken()),
         intro=parts.intro(lesson, i + 1, len(LESSONS)),
         prediction=parts.prediction(lesson),
         pictures=_pictures(lesson, drawn(session, classifier_for_page(name)), say("Predict first.")),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 from torch import Tensor
 
 from purifier.classifiers.classifier import load_classifier
@@ -54,6 +55,7 @@ class TryIt:
 
     purifier: list[Component]  # blocks, sigma, weight, scales, denoiser, gain
     outputs: dict[str, Component]  # the controls and what handlers draw, by the names of Update's fields
+    running: list[Dependency]  # what may still draw
 
 
 def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
@@ -170,7 +172,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         update_on(event, mark, settings, marks, **QUIET)
     page.load(None, None, None, js=_told("lost.js", lambda: say(LOST), str), api_visibility="private")
     redraw(page.load, lambda: _gallery(examples), [], gallery)
-    return TryIt(drawer.purifier, controls | chosen)
+    return TryIt(drawer.purifier, controls | chosen, running)
 
 
 def _gallery(examples: Sequence[tuple[Tensor, Path]]) -> str:
