@@ -12,7 +12,7 @@ from pathlib import Path
 from purifier.classifiers.classifier import DEFAULT, SURROGATE, default_device, find_device
 from purifier.cli.pictures import add_picture_commands
 from purifier.defences import FAMILIES, OURS
-from purifier.evaluation.attackers import examples
+from purifier.evaluation.attackers import KINDS, examples
 from purifier.evaluation.settings import BATCH, EPS, OF_OTHERS, TRIALS, Detection, Grid
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
@@ -264,9 +264,10 @@ def _device_option(command: argparse.ArgumentParser) -> None:
 
 
 def _kinds() -> str:
+    aware = ", ".join(kind for kind, usual in KINDS.items() if usual.adaptive)
     return (
-        f"{', '.join(examples())}; numbers are steps or queries, and after x samples of the defence's noise. eot, "
-        "bpda, fixed, stand-in and defended-square know the defence"
+        f"{', '.join(examples())}; numbers are steps or queries, and after x samples of the defence's noise. These "
+        f"know the defence: {aware}"
     )
 
 

@@ -182,6 +182,24 @@ def _in_coarse_shapes(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor
     return attacked(grid)
 
 
+def _in_grey(
+    model_of: Callable[[Task], Model],
+) -> Callable[[Attacker, Task, Tensor, Tensor], Tensor]:
+    """PGD that changes brightness alone, and not the colours whose noise the purifier's own goes by
+    (``Purifier.gain``); within epsilon."""
+
+    def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
+        model, samples = model_of(task), how.samples if how.samples and task.defence.random else 1
+
+        def grey(z: Tensor) -> Tensor:
+            return (x + (z - x).mean(dim=1, keepdim=True)).clamp(0, 1)
+
+        settings = AttackSettings(eps=task.eps, steps=how.steps, samples=samples)
+        return grey(settings(lambda z: model(grey(z)), x, y, generator=task.generator()))
+
+    return attack
+
+
 def apart(one: Tensor, other: Tensor) -> Tensor:
     """Jeffreys' divergence between two logits (B, K), (B,): the alarm's score without its floor, and with a gradient
     where that of feature squeezing vanishes, between two readings that are each sure of another diagnosis. It goes to
@@ -250,6 +268,7 @@ KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
         kind="transfer", words="PGD ({steps}) on another network",
         attack=_by_gradient(lambda task: task.surrogate), steps=20,
     ),
+    Attacker(kind="grey", words="PGD in grey ({steps})", attack=_in_grey(_undefended), steps=20),
     Attacker(kind="square", words="Square ({steps} queries)", attack=_by_art, steps=300),
     Attacker(kind="cw", words="Carlini & Wagner L2 ({steps})", attack=_by_art, steps=20, bounded=False, cost=3),
     Attacker(kind="deepfool", words="DeepFool ({steps})", attack=_by_art, steps=50, bounded=False),
@@ -265,6 +284,10 @@ KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
     Attacker(
         kind="coarse", words="coarse shapes through the defence ({steps} steps of {samples} samples)",
         attack=_in_coarse_shapes, steps=20, samples=8, adaptive=True, cost=3,
+    ),
+    Attacker(
+        kind="grey-eot", words="PGD in grey through the defence ({steps} steps of {samples} samples)",
+        attack=_in_grey(lambda task: task.model()), steps=20, samples=8, adaptive=True, cost=3,
     ),
     Attacker(  # with the identity's
         kind="bpda", words="BPDA through the defence ({steps} steps of {samples} samples)",

@@ -5,6 +5,7 @@ from torch.testing import assert_close
 from purifier.attacks import AttackSettings, pgd, pgd_step
 from purifier.classifiers.classifier import load_classifier
 from purifier.defences import get_defence
+from purifier.diffusion import noise_level
 from purifier.evaluation.attackers import KINDS, Task, examples, get_attacker
 from purifier.evaluation.settings import find_defence
 from tests.helpers.classifiers import Brightness, fake_classifier
@@ -40,7 +41,7 @@ def test_every_attacker_fools_what_can_be_fooled(batch, name):
 
 def test_an_oblivious_attacker_does_not_look_at_the_defence(batch, classifier):
     x, y = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
-    for name in ("fgsm", "pgd2", "transfer2"):
+    for name in ("fgsm", "pgd2", "grey2", "transfer2"):
         attacker = get_attacker(name)
         assert attacker.threat == "oblivious"
         one, two = (attacker.run(task(classifier, defence), x, y) for defence in ("none", "mdda"))
@@ -49,7 +50,7 @@ def test_an_oblivious_attacker_does_not_look_at_the_defence(batch, classifier):
 
 def test_an_adaptive_attacker_goes_through_the_defence(classifier):
     x, y = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])
-    for name in ("eot2x2", "apgd2x2", "coarse2x2", "bpda2x2", "fixed2"):
+    for name in ("eot2x2", "apgd2x2", "coarse2x2", "grey-eot2x2", "bpda2x2", "fixed2"):
         attacker = get_attacker(name)
         assert attacker.threat == "adaptive"
         one, two = (attacker.run(task(classifier, defence), x, y) for defence in ("none", "mdda"))
@@ -142,6 +143,15 @@ def test_coarse_shapes_survive_smoothing():
     change = adv - x
     smooth = get_defence("gaussian2")(adv) - get_defence("gaussian2")(x)
     assert smooth.norm() > 0.9 * change.norm() > 0
+
+
+@pytest.mark.parametrize("name", ["grey4", "grey-eot4x1"])
+def test_a_grey_change_leaves_the_noise_of_the_colours_as_it_was(classifier, name):
+    x = torch.linspace(0.2, 0.8, 64).expand(1, 3, 64, 64)
+    changed, coloured = (get_attacker(kind).run(task(classifier), x, torch.tensor([1])) for kind in (name, "pgd4"))
+    assert_close(changed - x, (changed - x)[:, :1].expand_as(x), atol=1e-6, rtol=0)
+    assert (changed - x).abs().max() > EPS / 2
+    assert noise_level(changed) < 1e-6 < EPS / 4 < noise_level(coloured)
 
 
 @pytest.mark.parametrize("name", ["art-median3", "art-tvm0.3"])
