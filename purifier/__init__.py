@@ -6,7 +6,7 @@ from purifier.denoise import rof
 from purifier.pictures.files import read_image, to_picture
 from purifier.pipeline import Purifier, Stage
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Classifier",

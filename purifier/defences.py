@@ -310,7 +310,8 @@ def _one(
             purifier, title = changed(purifier, settings), Text("MDDA, {settings}", settings=settings)
         elif number is not None:
             sigma = number / 255
-            purifier = replace(purifier, sigma=sigma, weight=purifier.weight * sigma / purifier.sigma)
+            weight = purifier.weight * sigma / purifier.sigma if purifier.denoiser == "rof" else purifier.weight
+            purifier = replace(purifier, sigma=sigma, weight=weight)
             title = Text("{defence}, noise {number}/255", defence=title, number=f"{number:g}")
         return Defence(name=name, family=kind, number=number, title=title, function=purifier, random=purifier.sigma > 0)
     if kind not in families:

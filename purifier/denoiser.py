@@ -1,4 +1,4 @@
-"""A learned denoiser of dermoscopy, which may take ROF's place. Images are (B, 3, H, W)."""
+"""A learned denoiser of dermoscopy, the purifier's default in the place of the paper's ROF. Images are (B, 3, H, W)."""
 
 import functools
 import json

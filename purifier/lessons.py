@@ -406,8 +406,8 @@ LESSONS = (
         settings=Settings(attack=Attack(settings=OBLIVIOUS)),
         readers=("standard", "robust", SURROGATE),
         intro=(
-            "An attack is made on one classifier, and its picture shown to three others: one trained in the same way, "
-            "one trained on attacked pictures, and one of another architecture."
+            "An attack is made on one classifier, and its picture shown to three others: the one from which it was "
+            "trained further, one trained on attacked pictures, and one of another architecture."
         ),
         prediction="How many of the three others will be fooled?",
         choices=(
@@ -417,7 +417,7 @@ LESSONS = (
         ),
         outcome=_how_many_others,
         look=(
-            "The classifier that was trained in the same way is fooled as well, though the attack never saw it.",
+            "The classifier from which it was trained further is fooled as well, though the attack never saw it.",
             "The one trained on attacked pictures, and the one of another architecture, read as before.",
             "It is one small attack on one picture. Stronger ones, or made on several classifiers, transfer further.",
         ),

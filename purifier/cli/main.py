@@ -17,6 +17,7 @@ from purifier.evaluation.settings import BATCH, EPS, OF_OTHERS, TRIALS, Detectio
 from purifier.runs import MAX_SEED
 from purifier.training.recipes import read_recipe, recipe_names
 
+FOLDERS = {"--data": "ISIC2019", "--out": "DIR"}  # options, and what stands for their folders in a command that is kept
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
 ALARM_PICTURES = 400  # that an alarm is calibrated on
 # What each number may be, in the unit in which it is given; None: anything above.
@@ -356,10 +357,15 @@ def _alarm(options: argparse.Namespace) -> None:
 
 
 def _keep_command(options: argparse.Namespace) -> None:
-    """Write the command, without this machine's folders, beside its results."""
-    names = {str(options.data): "ISIC2019", str(options.out): "DIR"}
-    typed = shlex.join(["purifier", *(names.get(argument, argument) for argument in options.arguments)])
-    (options.out / "command.txt").write_text(f"{typed}\n", encoding="utf-8")
+    """Write the command, without the folders of data and results, beside these."""
+    typed = ["purifier"]
+    for argument in options.arguments:
+        flag, equals, _ = argument.partition("=")
+        if flag in FOLDERS and equals:
+            typed.append(f"{flag}={FOLDERS[flag]}")
+        else:
+            typed.append(FOLDERS.get(typed[-1], argument))
+    (options.out / "command.txt").write_text(f"{shlex.join(typed)}\n", encoding="utf-8")
 
 
 def _tune(options: argparse.Namespace) -> None:

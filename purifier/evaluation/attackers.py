@@ -182,9 +182,7 @@ def _in_coarse_shapes(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor
     return attacked(grid)
 
 
-def _in_grey(
-    model_of: Callable[[Task], Model],
-) -> Callable[[Attacker, Task, Tensor, Tensor], Tensor]:
+def _in_grey(model_of: Callable[[Task], Model]) -> Callable[[Attacker, Task, Tensor, Tensor], Tensor]:
     """PGD that changes brightness alone, and not the colours whose noise the purifier's own goes by
     (``Purifier.gain``); within epsilon."""
 

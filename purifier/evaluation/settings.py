@@ -97,7 +97,6 @@ class Detection(Grid):
     attacks: tuple[str, ...] = ("fgsm", "pgd20", "evade20x4", "evade-squeezing20")
     defences: tuple[str, ...] = ("mdda",)
     draws: int = Settings.draws
-    detectors: tuple[str, ...] = DETECTORS
 
     def __post_init__(self) -> None:
         super().__post_init__()

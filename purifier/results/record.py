@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from purifier.defences import FAMILIES, split_name
+from purifier.defences import FAMILIES, OF_MDDA, split_name
 from purifier.evaluation.attackers import Attacker, get_attacker
 from purifier.evaluation.intervals import Score
 from purifier.evaluation.settings import find_defence
@@ -88,9 +88,8 @@ class Record:
 
     @property
     def is_peer(self) -> bool:
-        """Whether the defence is listed beside MDDA where single settings are compared: all but none, and MDDA weaker
-        or stronger. MDDA at one scale is, though in ``OF_MDDA``: it has a tuned setting of its own."""
-        return self.family not in ("none", "mdda")
+        """Whether the defence is another than MDDA with any settings (``OF_MDDA``), and not none."""
+        return self.family not in ("none", *OF_MDDA)
 
     def row(self) -> dict:
         """All of it flat, of each score three columns: as it is stored and tabled."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from purifier.classifiers.classifier import load_classifier
 from purifier.defences import FAMILIES, OF_MDDA
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score, written
 from purifier.evaluation.settings import DETECTORS
@@ -166,13 +167,15 @@ def masking(records: Sequence[Record]) -> list[dict[str, str]]:
         exact = sorted(of_kind("eot"), key=lambda r: (r.attacker.passes, r.attacker.steps))
         by_stand_in, checks = of_kind("stand-in"), of_kind(*GRADIENT_FREE)
         others = of_kind(*GRADIENT_FREE, "pgd")  # which was made with no defence in view, and is no check
-        if not exact or not (len(exact) > 1 or by_stand_in or checks):
+        if not exact:
             continue
         hardest = min([*exact, *by_stand_in], key=lambda r: r.accuracy.value)
         if len(exact) > 3:  # the others are in the plot
             exact = [exact[0], max(exact, key=lambda r: r.attacker.steps), min(exact, key=lambda r: r.accuracy.value)]
         better = [r.attack for r in others if r.accuracy.value < hardest.accuracy.value]
-        verdict = f"; **better**: {', '.join(better)}" if better else "; none does better" if checks else ""
+        verdict = (
+            f"; **better**: {', '.join(better)}" if better else "; none does better" if checks else "; no other tried"
+        )
         lines.append(
             {
                 "behind": f"{hardest.classifier}, {defence}",
@@ -240,6 +243,8 @@ def tuning(folder: Path) -> dict[str, object] | None:
     return {
         "images": len(settings["images"]),
         "classifier": settings["classifier"],
+        "is_of_now": settings.get("weights") == load_classifier(settings["classifier"]).digest(),
+        "varied": "`mdda-rof`" if "mdda" in best else "MDDA",  # before its denoisers were searched apart
         "conditions": ", ".join(dict.fromkeys(name for choice in best.values() for name in choice["accuracy"])),
         "worst": ", ".join(f"of {worst.count(name)} that of {name}" for name in dict.fromkeys(worst)),
         "table": markdown(body),

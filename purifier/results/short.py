@@ -12,7 +12,7 @@ from purifier.results.record import Record, find, pictures, strongest
 from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
 from purifier.results.tables import mark, side
 
-JPEG = f"jpeg{FAMILIES['jpeg'].default:g}"
+JPEGS = (FAMILIES["jpeg"].default, 40)  # the setting that tuning found, and one that costs about as much as MDDA
 FATES = {  # of MDDA under an attacker who knows it, see ``fate``
     (True, False): "is defeated on",
     (True, True): "loses much of its effect, but not all, on",
@@ -30,7 +30,7 @@ def in_short(stored: Stored) -> dict[str, str]:
         "Clean pictures": clean(balanced),
         "Aware attacker": aware(adaptive),
         "Other defences, aware attacker": others(adaptive[DEFAULT]),
-        f"JPEG of quality {FAMILIES['jpeg'].default:g}": beside(JPEG, balanced),
+        **{f"JPEG of quality {quality:g}": beside(f"jpeg{quality:g}", balanced) for quality in JPEGS},
         "At equal cost": at_equal_cost(tradeoffs),
         "The alarm": alarm(stored.detections.values()),
     }
@@ -112,7 +112,13 @@ def aware(adaptive: Runs) -> str:
     left = [f"{mark(ours)} and {mark(bare)} on `{name}`" for name, (ours, bare, _) in _attacked(adaptive).items()]
     if not left:
         return ""
-    start = f"at {EPS:g}/255 there is left, with the purifier at most and without it: "
+    tried = dict.fromkeys(
+        r.attack for records in adaptive.values() for r in records if r.adaptive and (r.eps, r.defence) == (EPS, "mdda")
+    )
+    start = (
+        f"at {EPS:g}/255 there is left, with the purifier at most (tried: {', '.join(f'`{name}`' for name in tried)}) "
+        "and without it: "
+    )
     return f"{start}{'; '.join(left)}. **{verdict(adaptive)}**"
 
 
@@ -172,7 +178,8 @@ def at_equal_cost(tradeoffs: Runs) -> str:
     if not parts:
         return ""
     most = max(r.budget for records in tradeoffs.values() for r in records)
-    return f"each in any of its settings, at most {most:g} points of clean accuracy given up. {' '.join(parts)}"
+    limit = f"each in any of the settings that were run, at most {most:g} points of clean accuracy given up."
+    return f"{limit} {' '.join(parts)}"
 
 
 def _kept(name: str, records: Sequence[Record], eps: float) -> str:

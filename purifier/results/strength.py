@@ -18,7 +18,7 @@ from purifier.strict import built, strict
 
 TEMPLATE = Path(__file__).with_name("strength.md")
 FOLDER = ASSETS / "strength"
-CONDITIONS = {"clean": ("none", None), "2/255": ("pgd20", 2.0), "8/255": ("pgd20", 8.0), "aware, 2/255": ("", 2.0)}
+CONDITIONS = {"clean": ("none", None), "2/255": ("pgd20", 2.0), "8/255": ("pgd20", 8.0)}
 
 
 @strict
@@ -50,7 +50,7 @@ def strength_page(folder: Path = FOLDER) -> str:
     return TEMPLATE.read_text(encoding="utf-8").format(
         attempts="\n\n".join(_section(number, one, runs) for number, one in enumerate(attempts, 1)),
         hours=f"{sum(one.hours for one in attempts):.0f}",
-        commands="\n".join((folder / run / "command.txt").read_text(encoding="utf-8").strip() for run in runs),
+        commands="\n".join(f"    {(folder / run / 'command.txt').read_text(encoding='utf-8').strip()}" for run in runs),
     )
 
 
@@ -66,12 +66,6 @@ def _section(number: int, attempt: Attempt, runs: dict[str, list[Record]]) -> st
 def _row(records: Sequence[Record], defence: str) -> dict[str, str]:
     found = {"classifier": f"`{records[0].classifier}`", "defence": f"`{defence}`", "pictures": str(pictures(records))}
     for title, (attack, eps) in CONDITIONS.items():
-        record = find(records, attack, eps, defence) if attack else _aware(records, eps, defence)
+        record = find(records, attack, eps, defence)
         found[title] = written(record and record.accuracy, WHOLE_PERCENT)
     return found
-
-
-def _aware(records: Sequence[Record], eps: float, defence: str) -> Record | None:
-    """The attack of those who know the defence that leaves least."""
-    among = [r for r in records if r.adaptive and (r.eps, r.defence) == (eps, defence)]
-    return min(among, key=lambda r: r.accuracy.value, default=None)

@@ -7,7 +7,7 @@ import pandas as pd
 from purifier.classifiers.classifier import DEFAULT
 from purifier.evaluation.intervals import FRACTION, PERCENT, Score, written
 from purifier.evaluation.settings import COARSE
-from purifier.pipeline import Purifier
+from purifier.pipeline import MOST_NOISE, USUAL_NOISE, Purifier
 from purifier.results.record import ENOUGH, Record, find, frame, pictures, strongest
 from purifier.wording.language import say
 
@@ -223,7 +223,12 @@ def purifier_text(settings: dict) -> str:
     scales = ", ".join(f"{scale:g}" for scale in purifier.scales)
     denoiser = f"weight {purifier.weight:g}" if purifier.denoiser == "rof" else f"{purifier.denoiser} denoiser"
     bands = "; coarser scales' low frequencies only" if purifier.bands else ""
-    by_picture = f" and {purifier.gain:g} times the picture's own noise" if purifier.gain else ""
+    by_picture = (
+        f" and {purifier.gain:g} times what the picture has beyond {255 * USUAL_NOISE:g}/255, at most "
+        f"{255 * MOST_NOISE:g}/255 in all"
+        if purifier.gain
+        else ""
+    )
     noise = f"sigma {255 * purifier.sigma:g}/255{by_picture}; {denoiser}"
     tilt = f"; tilt {purifier.tilt:g}" if purifier.tilt else ""
     return f"scales {scales}; {purifier.blocks} blocks; {noise}; own {purifier.own:g}{tilt}{bands}"

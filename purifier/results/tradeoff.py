@@ -5,7 +5,8 @@ But each picture may be given to one of two settings by the toss of a coin, so t
 can be had as well (Provost & Fawcett, 2001, of ROC curves), and doing nothing is a setting of every family. So every
 family keeps something for each number of points of clean accuracy that one is ready to give up. The settings are
 chosen on the pictures that they are scored on, MDDA's and its peers' alike, and anew for each of the choices of
-pictures that the intervals are over. MDDA's settings are those of any scales, of one alone too (``OF_MDDA``).
+pictures that the intervals are over. MDDA's settings are those of any scales, of one alone too (``OF_MDDA``); a peer of
+which a run has one setting alone had no choice, and is left out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +49,7 @@ def at_equal_cost(rows: pd.DataFrame, budgets: Sequence[float] = BUDGETS) -> lis
     if len(families.get("mdda", [])) < 2:
         return []
     families["mdda"] = [name for family in OF_MDDA for name in families.get(family, [])]
+    families = {family: names for family, names in families.items() if len(names) > 1 or family in OF_MDDA}
     right = rows.assign(right=(rows.predicted == rows.label).astype(float))
     clean = right[right.attack == "none"].pivot_table("right", "image", "defence")
     lesions = right.drop_duplicates("image").set_index("image").lesion

@@ -52,9 +52,9 @@ def set_truth(truth: str, session: Session) -> Update:
 
 
 def change_classifier(name: str, session: Session) -> Iterator[Update]:
-    """Read the same pictures with another classifier; an attack made on the last one stays, to see it transfer.
+    """Load another classifier, which ``use_classifier`` then takes; meanwhile the status says how far its download is.
 
-    While it loads, the status says how far its download is. One that cannot be loaded is refused, and the last stays.
+    One that cannot be loaded is refused, and the last stays.
     """
     received: list[tuple[int, int]] = []  # bytes so far, of how many
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -62,17 +62,22 @@ def change_classifier(name: str, session: Session) -> Iterator[Update]:
         while not wait([loading], timeout=REFRESH).done:
             yield Update(status=status(_loading_text(name, received)))
     try:
-        classifier = loading.result()
+        source = loading.result().source
     except EXPECTED as error:
         yield Update(classifier=session.classifier, status=warn(error))
         return
-    if name == session.classifier:  # a menu was opened and left
-        yield Update(classifier=name, status=status(""))
-        return
-    session = session.read_by(name)
+    is_other = name != session.classifier  # else a menu was opened and left
+    yield Update(classifier=name, status=status(_loaded_text(name, source, received) if is_other else ""))
+
+
+def use_classifier(name: str, session: Session) -> Update:
+    """Read the pictures that are there now with a classifier that is loaded; an attack made on the last one stays, to
+    see it transfer."""
+    if name == session.classifier:
+        return Update()
+    classifier = classifier_for_page(name)
     menu = gr.Dropdown(choices=target_choices(classifier.labels), value=ANY)
-    text = _loaded_text(name, classifier.source, received)
-    yield replace(drawn(session, classifier), target=menu, classifier=name, status=status(text))
+    return replace(drawn(session.read_by(name), classifier), target=menu)
 
 
 def _loading_text(name: str, received: list[tuple[int, int]]) -> str:

@@ -109,9 +109,11 @@ def purifier_from(
     if not isinstance(scales, list) or not all(_is_number(scale) for scale in scales):
         raise UserError("scales must be a list of numbers, and are {scales}.", scales=scales)
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
-    sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
+    sigma, weight, gain = SIGMA.check(sigma) / 255, WEIGHT.check(weight), GAIN.check(gain)
+    if gain and not sigma:
+        raise UserError("Noise by picture multiplies the noise sigma: give that more than 0, or the other 0.")
     return Purifier(
-        blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen, denoiser=denoiser, gain=GAIN.check(gain)
+        blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen, denoiser=denoiser, gain=gain
     )
 
 

@@ -5,13 +5,12 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from types import SimpleNamespace
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from purifier.ui.observed import observed
+from purifier.ui.observed import Refusal, observed
 from purifier.ui.status import STOPPED, status, warn, words_of
 from purifier.ui.updates import by_component
 from purifier.wording.language import ENGLISH, say, speaking, spoken, wanted
@@ -45,10 +44,10 @@ def in_language(
         @functools.wraps(handler)
         def wrapped(*args):
             language, rest = split(args)
-            with observed(handler), closing(handler(*rest)) as steps:
+            with observed(handler) as noticed, closing(handler(*rest)) as steps:
                 while True:
                     with speaking(language), around():  # around each step: Gradio takes them in threads of their own
-                        step = next(steps, END)
+                        step = noticed(next(steps, END))
                     if step is END:
                         return
                     yield answer(step)
@@ -58,8 +57,8 @@ def in_language(
         @functools.wraps(handler)
         def wrapped(*args):
             language, rest = split(args)
-            with observed(handler), speaking(language), around():
-                return answer(handler(*rest))
+            with observed(handler) as noticed, speaking(language), around():
+                return answer(noticed(handler(*rest)))
 
     # Gradio looks for the request in the signature, which functools.wraps takes from the handler.
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
@@ -117,7 +116,7 @@ def _errors_on(lines: Sequence[str], handler: Callable) -> Callable:
             else:
                 yield given
         except EXPECTED as error:
-            yield SimpleNamespace(**dict.fromkeys(lines, warn(error)))
+            yield Refusal(**dict.fromkeys(lines, warn(error)))
 
     return wrapped
 
@@ -146,6 +145,16 @@ def stop_on(event: Callable, running: Sequence[Dependency], lines: Sequence[Comp
     quiet = dict(api_visibility="private", show_progress="hidden", queue=False)
     ended = event(pause, None, None, cancels=list(running), **quiet)
     ended.then(in_language(lambda: dict.fromkeys(lines, status(say(STOPPED)))), None, list(lines), **quiet)
+
+
+def empty_on(events: Sequence[Callable], running: Sequence[Dependency], outputs: Sequence[Component]) -> None:
+    """At any of ``events`` end what is ``running``, and leave nothing in ``outputs``."""
+    nothing = f"() => {[''] * len(outputs)}"
+    for event in events:
+        event(
+            None, None, list(outputs), js=nothing, cancels=list(running), api_visibility="private",
+            show_progress="hidden", queue=False,
+        )  # fmt: skip
 
 
 def pause() -> None:

@@ -1,7 +1,7 @@
 """Further ways to a picture in 'Try': a DICOM file, and the ISIC Archive by id where it can be reached."""
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import gradio as gr
@@ -43,12 +43,18 @@ class MorePictures:
                 self.source = gr.HTML()
             self.unreachable = gr.HTML(label(UNREACHABLE), visible=False)
 
+    @property
+    def events(self) -> list[Callable]:
+        """Those that bring a picture."""
+        return [self.dicom.upload, self.fetch.click]
+
     def wire(self, outputs: Mapping[str, Component], running: Sequence[Dependency]) -> None:
         """``outputs`` is what ``choose`` draws, by the names of ``Update``'s fields; ``running`` what a new picture
         ends."""
         session = outputs["session"]
-        restart_on(self.dicom.upload, running, choose, [self.dicom, session], outputs)
-        restart_on(self.fetch.click, running, from_archive, [self.isic_id, session], outputs)
+        uploaded, fetched = self.events
+        restart_on(uploaded, running, choose, [self.dicom, session], outputs)
+        restart_on(fetched, running, from_archive, [self.isic_id, session], outputs)
         self.folded.expand(  # nobody is asked before
             look, None, [self.archive, self.unreachable], api_visibility="private", show_progress="hidden", queue=False
         )

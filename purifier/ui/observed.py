@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import gradio as gr
 from prometheus_client import Gauge, Histogram
@@ -22,15 +23,26 @@ RUNNING = Gauge("purifier_requests_running", "That are computed.")
 VERSION = Gauge("purifier_info", "Always 1.", ("version",))
 
 
+class Refusal(SimpleNamespace):
+    """A step that says on the page why what was asked for is not done."""
+
+
 @contextmanager
-def observed(handler: Callable) -> Iterator[None]:
-    """Count and log what runs within, by the name of its handler."""
+def observed(handler: Callable) -> Iterator[Callable[[object], object]]:
+    """Count and log what runs within, by the name of its handler. Gives a function that every step goes through."""
     module = getattr(handler, "__module__", "").rpartition(".")[2]
-    endpoint, outcome = f"{module}.{getattr(handler, '__name__', 'unnamed')}", "failed"
+    endpoint, outcome, usual = f"{module}.{getattr(handler, '__name__', 'unnamed')}", "failed", "done"
     start = time.monotonic()
+
+    def noticed(step: object) -> object:
+        nonlocal usual
+        if isinstance(step, Refusal):
+            usual = "refused"
+        return step
+
     try:
-        yield
-        outcome = "done"
+        yield noticed
+        outcome = usual
     except gr.Error:
         outcome = "refused"
         raise

@@ -91,9 +91,9 @@ def build_page() -> gr.Blocks:
         with gr.Tab(label("Try"), elem_id="try") as first:
             try_it = add_try_it(page, session, drawer)
         with gr.Tab(label("Learn"), elem_id="learn") as learn:
-            add_learn(try_it.outputs, try_it.running, learn)
+            add_learn(try_it, learn)
         with gr.Tab(label("Evidence"), elem_id="evidence") as evidence:
-            add_evidence(session, try_it.purifier, drawer.controls["seed"], evidence)
+            add_evidence(session, try_it, drawer.controls["seed"], evidence)
         with gr.Tab(label("About"), elem_id="about") as about:
             add_about(page)
         _remember(page, level, (first, learn, evidence, about))

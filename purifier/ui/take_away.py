@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from purifier.reports import NEEDS_PANGO, can_print, html_report, pdf_report, record, stages_zip
 from purifier.runs import Settings, purify_run
 from purifier.templates import macros
-from purifier.ui.components import PRIVATE, label
+from purifier.ui.components import LOAD, PRIVATE, label
 from purifier.ui.controls import control_values
 from purifier.ui.events import update_on
 from purifier.ui.results import drawn
@@ -38,12 +39,14 @@ class TakeAway:
                 )
             self.said, self.links = gr.HTML(status("")), gr.HTML()
 
-    def wire(self, outputs: Mapping[str, Component]) -> None:
-        """``outputs`` are the controls and what is drawn of a session, by the names of ``Update``'s fields."""
+    def wire(self, outputs: Mapping[str, Component]) -> Dependency:
+        """``outputs`` are the controls and what is drawn of a session, by the names of ``Update``'s fields. Returns
+        what makes the report."""
         links = dict(report=self.links, report_status=self.said)
         session = outputs["session"]
-        update_on(self.make.click, report_links, session, links, **PRIVATE)
-        update_on(self.bring.upload, load_settings, [self.bring, session], links | dict(outputs), **PRIVATE)
+        # The settings may name a classifier of the Hub.
+        update_on(self.bring.upload, load_settings, [self.bring, session], links | dict(outputs), **PRIVATE | LOAD)
+        return update_on(self.make.click, report_links, session, links, **PRIVATE)
 
 
 def report_links(session: Session) -> Iterator[Update]:

@@ -100,6 +100,10 @@ def _caption(purifier: Purifier, sigma: float, block: int, step: int) -> Markup:
             **place,
             weight=purifier.weight,
         )
+    if len(purifier.scales) == 1:
+        return say_html(
+            "<b>Block {block} of {blocks}: aggregate.</b> There is one scale alone, which stays as it is.", **place
+        )
     return say_html(
         "<b>Block {block} of {blocks}: aggregate.</b> Each scale keeps {percent:.0f} % of itself and takes the rest "
         "from its neighbours.",

@@ -13,7 +13,7 @@ from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_cl
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, UNAWARE
-from purifier.results.short import JPEG, beside, in_short, verdict
+from purifier.results.short import JPEGS, beside, in_short, verdict
 from purifier.results.stored import ADAPTIVE, BALANCED, Stored
 from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
@@ -88,15 +88,23 @@ def test_the_documents_hold_what_was_measured():
 def test_the_readme_s_sentences_were_measured():
     text, stored = text_of("README.md"), Stored.read()
     balanced = stored.of_kind(BALANCED)
-    assert f"- {verdict(stored.of_kind(ADAPTIVE))} - Beside JPEG of quality 20 (on more pictures, in points): " in text
-    assert f": {beside(JPEG, balanced)} - At " in text and JPEG == "jpeg20"
+    assert f"- {verdict(stored.of_kind(ADAPTIVE))} - The rest is of more pictures, " in text
+    assert f"- Beside JPEG of quality 40: {beside('jpeg40', balanced)} - " in text and 40 in JPEGS
     assert f"At equal cost: {in_short(stored)['At equal cost']} - Of " in text
+    records = [r for found in balanced.values() for r in found if r.defence == "mdda"]
+    assert {r.n for r in records} == {503} and "of more pictures, 503, and in points" in text
+    records += [r for found in stored.of_kind(ADAPTIVE).values() for r in found if r.defence == "mdda"]
+    assert {r.draws for r in records} == {2}
+    assert "Purified figures are means of two runs" in text
+    aware = [r.attacker for found in stored.of_kind(ADAPTIVE).values() for r in found if r.adaptive]
+    (tried,) = {a for a in aware if a.kind == "eot"}
+    assert f"who knows it takes {tried.steps} of {tried.samples} samples of its noise each" in text
     recall = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]["recall"]["MEL"]
     (mdda,) = [r for r in balanced["augmented"] if r.clean and r.defence == "mdda"]
     of_melanomas = Score.read(recall).written(WHOLE_PERCENT)
     assert f"Of {recall['images']} melanomas that nobody attacked, `augmented` recognises {of_melanomas}" in text
     cost = [score.written(PERCENT) for score in (mdda.broken, mdda.melanoma_made_benign)]
-    assert f"On {mdda.n} other pictures, purification makes {cost[0]} of its right readings wrong" in text
+    assert f"On {mdda.n} of the test pictures, purification makes {cost[0]} of its right readings wrong" in text
     assert f"and {cost[1]} of the melanomas that it recognised benign" in text
 
 

@@ -11,7 +11,7 @@ from purifier.pipeline import Purifier
 from purifier.readings import mean_of, read
 from purifier.runs import ANY, Attack
 from purifier.texts import UserError
-from purifier.ui.actions import attack, change_classifier, choose, purify, set_truth
+from purifier.ui.actions import attack, choose, purify, set_truth, use_classifier
 from purifier.ui.heat import look
 from purifier.ui.results import drawn
 from purifier.ui.session import Session
@@ -97,7 +97,7 @@ AFTER = {
     "an attack": new_attack,
     "a purification, begun": lambda session: next(purify(session, *SETTINGS, seed=0, draws=1)),
     "a purification": lambda session: list(purify(session, *SETTINGS, seed=0, draws=1))[-1],
-    "another classifier": lambda session: list(change_classifier("standard", session))[-1],
+    "another classifier": lambda session: use_classifier("standard", session),
     "loaded settings": lambda session: load_settings(session.run.settings.to_json().encode(), session),
 }
 

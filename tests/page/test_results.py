@@ -13,7 +13,7 @@ from purifier.pipeline import Purifier
 from purifier.readings import Reading, read
 from purifier.reports import record
 from purifier.runs import ANY, Attack, attack_steps, mean_reading, purify_run
-from purifier.ui.actions import attack, change_classifier, purify, set_truth
+from purifier.ui.actions import attack, change_classifier, purify, set_truth, use_classifier
 from purifier.ui.controls import DRAW_CHOICES, attack_from, purifier_from
 from purifier.ui.results import NOT_MEASURED, drawn
 from purifier.ui.session import Session
@@ -188,7 +188,7 @@ def test_purify_reads_the_mean_of_the_draws_and_says_so(session, classifier):
 
 def test_a_change_drops_the_mean_reading_with_the_picture(session, classifier):
     *_, update = purify(session, *SETTINGS, seed=3, draws=4)
-    *_, changed = change_classifier("standard", update.session)
+    changed = use_classifier("standard", update.session)
     attacked = next(attack(update.session, "pgd", 2, 5, ANY, 0, False))
     begun = next(purify(update.session, *SETTINGS, seed=3, draws=4))
     for after in (changed.session, attacked.session, begun.session):

@@ -2,7 +2,7 @@
 radius."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import gradio as gr
@@ -17,7 +17,7 @@ from purifier.templates import Markup, macros, say_html
 from purifier.texts import UserError
 from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import CERTIFY_SAMPLES, SEED, SMOOTHING, purifier_from
-from purifier.ui.events import errors_as_messages, stop_on
+from purifier.ui.events import empty_on, errors_as_messages, stop_on
 from purifier.ui.plots import plot_spectrum
 from purifier.ui.session import Session, classifier_for_page, need_picture
 from purifier.ui.status import status, with_time_left
@@ -38,8 +38,11 @@ ABOUT_RADIUS = (
 )
 
 
-def add_for_researchers(session: gr.State, purifier: list[Component], seed: Component) -> None:
-    """Add the components and events to the page that is being built; ``seed`` is of the purifier's noise."""
+def add_for_researchers(
+    session: gr.State, purifier: list[Component], seed: Component, outdating: Sequence[Callable]
+) -> None:
+    """Add the components and events to the page that is being built; ``seed`` is of the purifier's noise. After the
+    events ``outdating`` nothing is left of what was drawn."""
     with gr.Accordion(label("For researchers"), open=False, elem_classes="lp-evidence-more"):
         gr.HTML(label(ABOUT_SPECTRUM))
         draw = gr.Button(label("Draw the spectrum"), variant="primary", elem_classes="lp-evidence-one")
@@ -51,11 +54,12 @@ def add_for_researchers(session: gr.State, purifier: list[Component], seed: Comp
             certify = gr.Button(label("Certify"), variant="primary", min_width=160)
             stop = gr.Button(label("Stop"), min_width=70)
         said, radius = gr.HTML(status("")), gr.HTML()
-    draw.click(errors_as_messages(spectrum_of), [session, seed, *purifier], spectrum, **PRIVATE)
+    drawing_it = draw.click(errors_as_messages(spectrum_of), [session, seed, *purifier], spectrum, **PRIVATE)
     certifying = certify.click(
         errors_as_messages(certified), [session, smoothing, samples, *purifier], [radius, said], **PRIVATE
     )
     stop_on(stop.click, [certifying], [said])
+    empty_on(outdating, [drawing_it, certifying], [spectrum, radius, said])
 
 
 def spectrum_of(session: Session, seed: int, *settings) -> Markup:

@@ -20,7 +20,7 @@ from purifier.templates import Markup, macros, say_html
 from purifier.ui.comparison import Row, all_defences, defend
 from purifier.ui.components import PRIVATE, label, slider
 from purifier.ui.controls import COMPARE_DRAWS, DRAWS, purifier_from
-from purifier.ui.events import errors_as_messages, stop_on
+from purifier.ui.events import empty_on, errors_as_messages, stop_on
 from purifier.ui.examples import THUMBNAIL
 from purifier.ui.session import Session, classifier_for_page, need_picture
 from purifier.ui.status import status, with_time_left
@@ -39,27 +39,31 @@ COMPARED = (
 )
 
 
-def add_this_picture(session: gr.State, purifier: list[Component]) -> None:
-    """Add the components and events to the page that is being built."""
+def add_this_picture(session: gr.State, purifier: list[Component], outdating: Sequence[Callable]) -> None:
+    """Add the components and events to the page that is being built; after those ``outdating`` nothing is left of what
+    was drawn."""
     gr.HTML(label(DRAWN))
     with gr.Row(elem_classes="lp-run"):
         draws = slider(DRAWS, 50)
         start = gr.Button(label("Purify many times"), variant="primary", min_width=160)
         stop = gr.Button(label("Stop"), min_width=70)
-    _wire(many_draws, [session, draws, *purifier], start, stop)
+    _wire(many_draws, [session, draws, *purifier], start, stop, outdating)
     gr.HTML(label(COMPARED))
     with gr.Row(elem_classes="lp-run"):
         draws = slider(COMPARE_DRAWS, 20, "Of each defence that draws noise.")
         start = gr.Button(label("Compare all"), variant="primary", min_width=160)
         stop = gr.Button(label("Stop"), min_width=70)
-    _wire(every_defence, [session, draws, *purifier], start, stop)
+    _wire(every_defence, [session, draws, *purifier], start, stop, outdating)
 
 
-def _wire(handler: Callable, inputs: Sequence[Component], start: gr.Button, stop: gr.Button) -> None:
+def _wire(
+    handler: Callable, inputs: Sequence[Component], start: gr.Button, stop: gr.Button, outdating: Sequence[Callable]
+) -> None:
     """Show below what ``handler`` gives: a result and a status."""
     said, result = gr.HTML(status("")), gr.HTML()
     running = start.click(errors_as_messages(handler), inputs, [result, said], **PRIVATE)
     stop_on(stop.click, [running], [said])
+    empty_on(outdating, [running], [result, said])
 
 
 def many_draws(session: Session, draws: int, *settings) -> Iterator[tuple[str, str]]:

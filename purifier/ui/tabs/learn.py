@@ -1,12 +1,10 @@
 """The tab 'Learn': lessons that let predict, then set the controls of 'Try', run and reveal, and then say why."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
 import gradio as gr
-from gradio.components import Component
-from gradio.events import Dependency
 
 from purifier.lessons import LESSONS, Lesson, is_fooled, noise_like, seen_by
 from purifier.pictures.files import quantise, read_image
@@ -23,6 +21,7 @@ from purifier.ui.handouts import handouts
 from purifier.ui.results import drawn, titles
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
+from purifier.ui.tabs.try_it import TryIt
 from purifier.ui.updates import Update, stays
 from purifier.ui.view import CARDS
 from purifier.wording.language import say, spoken
@@ -63,9 +62,10 @@ class LearnUpdate(Update):
     lesson_status: str = stays()
 
 
-def add_learn(outputs: Mapping[str, Component], before: Sequence[Dependency], tab: gr.Tab) -> None:
-    """``outputs`` are those of 'Try', by the names of ``Update``'s fields; what still runs there from ``before`` ends
-    when a lesson begins."""
+def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
+    """Lay out the tab and wire it. What still runs in 'Try' ends when a lesson begins, and a lesson's run when another
+    picture is chosen there."""
+    outputs = try_it.outputs
     course, counts, shown = gr.State(Course()), gr.State(Hands()), gr.State(None)
     with gr.Column(elem_classes="lp-learn"):
         with gr.Row(elem_classes="lp-lessons"):
@@ -113,13 +113,15 @@ def add_learn(outputs: Mapping[str, Component], before: Sequence[Dependency], ta
     given, everything, running = [which, course, outputs["session"]], dict(outputs, **own), []
     for k, button in enumerate((*choices, again)):
         # The page's opening, say, would else draw its example over the lesson's.
-        ended = button.click(pause, None, None, cancels=list(before), **QUIET)
+        ended = button.click(pause, None, None, cancels=list(try_it.running), **QUIET)
         if button is not again:
             ended = update_on(ended.then, partial(predict, k), [which, course], own, **QUIET)
         running.append(update_on(ended.then, run_lesson, given, everything, **PRIVATE))
     for done in running:  # what came true stands beside what the class said
         done.then(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally], **QUIET)
     stop_on(stop.click, running, [said, outputs["status"]])
+    for event in try_it.anew:
+        event(None, None, None, cancels=running, **QUIET)
     # Out of the queue, whose stream may be that of the page's opening and be closed meanwhile.
     ended = which.change(pause, None, None, cancels=running, **QUIET)
     known, drawn_anew = [which, course, counts, shown], dict(own, status=outputs["status"])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from purifier.classifiers.classifier import load_classifier
 from purifier.templates import macros
-from purifier.ui.actions import attack, change_classifier, choose, purify, set_truth
+from purifier.ui.actions import attack, change_classifier, choose, purify, set_truth, use_classifier
 from purifier.ui.components import LOAD, PRIVATE, STATIC, label, unopened
 from purifier.ui.controls import UNKNOWN, truth_choices
 from purifier.ui.drawer import QUIET, Drawer
@@ -56,6 +56,8 @@ class TryIt:
     purifier: list[Component]  # blocks, sigma, weight, scales, denoiser, gain
     outputs: dict[str, Component]  # the controls and what handlers draw, by the names of Update's fields
     running: list[Dependency]  # what may still draw
+    anew: list[Callable]  # the events that bring another picture, and the one that stops
+    outdating: list[Callable]  # those after which what was made of the picture elsewhere is old
 
 
 def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
@@ -146,7 +148,8 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     )
     running = [attacking, purifying, following, watching, opening]
     stop_on(cancel.click, running, [said])
-    running = [*running, heating]
+    # And what is made of the picture that was there.
+    running = [*running, heating, take_away.wire(controls | chosen)]
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
     restart_on(picture.upload, running, choose, [picture, session], chosen)
     paste.click(None, None, said, js=_told("paste.js", lambda: say(NO_CLIPBOARD)), api_visibility="private")
@@ -160,11 +163,10 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         restart_on(button.click, running, partial(set_up, preset), [session], dict(target=target, **chosen))
     update_on(truth.input, set_truth, [truth, session], shown, **PRIVATE)
     changed = dict(target=target, classifier=controls["classifier"], **shown)
-    changing = update_on(
-        controls["classifier"].input, change_classifier, [controls["classifier"], session], changed, **PRIVATE | LOAD
-    )
+    wanted = [controls["classifier"], session]
+    loaded = update_on(controls["classifier"].input, change_classifier, wanted, changed, **PRIVATE | LOAD)
+    changing = update_on(loaded.then, use_classifier, wanted, changed, **PRIVATE)
     further.wire(chosen, running)
-    take_away.wire(controls | chosen)
     settings = [session, drawer.is_live, *drawer.attack, *drawer.purifier, controls["seed"], controls["draws"]]
     marks = {name: shown[name] for name in ("attacked_old", "purified_old", "theatre", "report", "report_status")}
     others = [control.change for name, control in controls.items() if name != "classifier"]
@@ -172,7 +174,9 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         update_on(event, mark, settings, marks, **QUIET)
     page.load(None, None, None, js=_told("lost.js", lambda: say(LOST), str), api_visibility="private")
     redraw(page.load, lambda: _gallery(examples), [], gallery)
-    return TryIt(drawer.purifier, controls | chosen, running)
+    anew = [picture.upload, gallery.click, *further.events, *(button.click for button in drawer.presets)]
+    outdating = [*anew, start_attack.click, *(control.change for control in controls.values())]
+    return TryIt(drawer.purifier, controls | chosen, running, [*anew, cancel.click], outdating)
 
 
 def _gallery(examples: Sequence[tuple[Tensor, Path]]) -> str:

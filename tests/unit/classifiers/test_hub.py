@@ -647,5 +647,6 @@ def test_a_running_download_shows_how_far_it_is(monkeypatch, classifier):
     assert "Downloading owner/&lt;b&gt;name: 12 of 340 MB" in next(run).status
     shown.set()
     *_, last = run
-    assert last.session.classifier == "hf-hub:owner/<b>name" and "(downloaded)" in last.status
+    assert last.classifier == "hf-hub:owner/<b>name" and "(downloaded)" in last.status
+    assert actions.use_classifier(last.classifier, Session()).session.classifier == last.classifier
     assert set(classifier.labels) == set(DIAGNOSES)

@@ -173,14 +173,17 @@ def test_a_search_says_which_of_its_choices_ship(tmp_path):
         for name in ("jpeg", "nlm")
     }
     (tmp_path / "best.json").write_text(json.dumps(best), encoding="utf-8")
-    (tmp_path / "settings.json").write_text(json.dumps({"images": ["a", "b"], "classifier": "c"}), encoding="utf-8")
+    (tmp_path / "settings.json").write_text(
+        json.dumps({"images": ["a", "b"], "classifier": "standard"}), encoding="utf-8"
+    )
     (tmp_path / "tradeoff-pgd-2.png").touch()
     found = tuning(tmp_path)
     rows = [row.split(" | ") for row in found["table"].splitlines()[2:]]
     assert {row[0].strip("| "): row[2] for row in rows} == {
         "mdda-learned": "yes", "mdda-rof": "as `mdda-rof`", "mdda": "no", "jpeg20": "yes", "nlm20": "no",
     }  # fmt: skip
-    assert (found["images"], found["classifier"], found["conditions"]) == (2, "c", "clean, PGD 2/255")
+    assert (found["images"], found["classifier"], found["conditions"]) == (2, "standard", "clean, PGD 2/255")
+    assert not found["is_of_now"] and found["varied"] == "`mdda-rof`"
     assert found["worst"] == "of 3 that of PGD 2/255, of 2 that of clean"
     assert "`median7`" in found["not_searched"] and "jpeg" not in found["not_searched"]
     assert found["plots"] == {"tradeoff-pgd-2.png": "2/255"} and not found["sensitivity"]

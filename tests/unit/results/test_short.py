@@ -114,9 +114,9 @@ def test_families_are_counted_where_most_may_be_given_up():
 
     records = [kept("jpeg", 0.0), kept("rof", 0.3), kept("bits", 0.3), kept("resize", -0.3), kept("rof", -0.3, 5.0)]
     assert at_equal_cost({"augmented": records, "b": [kept("jpeg", 0.2), kept("jpeg", -0.2, eps=8.0)]}) == (
-        "each in any of its settings, at most 10 points of clean accuracy given up. Attacked at 2/255, MDDA is ahead "
-        "of 2 of 4 families on `augmented`, level with `jpeg`, behind `resize`; 1 of 1 families on `b`. Attacked at "
-        "8/255, MDDA is ahead of 0 of 1 families on `b`, behind `jpeg`."
+        "each in any of the settings that were run, at most 10 points of clean accuracy given up. Attacked at 2/255, "
+        "MDDA is ahead of 2 of 4 families on `augmented`, level with `jpeg`, behind `resize`; 1 of 1 families on `b`. "
+        "Attacked at 8/255, MDDA is ahead of 0 of 1 families on `b`, behind `jpeg`."
     )
     assert at_equal_cost({"augmented": []}) == ""
 
