@@ -54,10 +54,20 @@ def made_up(shares: dict[str, tuple[float, float]], count=400) -> pd.DataFrame:
 
 def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_truth():
     rows = made_up(
-        {"none": NOTHING, "mdda": (0.8, 0.7), "mdda8": (0.85, 0.5), "jpeg20": (0.85, 0.3), "rof0.08": (0.8, 0.7)}
+        {
+            "none": NOTHING,
+            "mdda": (0.8, 0.7),
+            "mdda8": (0.85, 0.5),
+            "jpeg20": (0.85, 0.3),
+            "jpeg5": (0.1, 0.1),
+            "rof0.08": (0.8, 0.7),
+            "rof0.3": (0.1, 0.1),
+            "bits1": (0.85, 0.8),
+        }
     )
     records = at_equal_cost(rows, budgets=(5.0, 20.0))
     found = {(r.budget, r.defence): r for r in records}
+    assert (5.0, "bits") not in found, "it had no choice"
     assert found[5.0, "mdda"].settings == ["mdda", "mdda8"] and found[5.0, "mdda"].mdda_ahead_by is None
     for (budget, family), truth in {
         (5.0, "mdda"): 0.5,
@@ -71,7 +81,7 @@ def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_tru
     assert found[20.0, "jpeg"].mdda_ahead_by.low > 0.2
     assert found[20.0, "rof"].mdda_ahead_by.low < 0 < found[20.0, "rof"].mdda_ahead_by.high
     table = at_equal_cost_table(records)
-    assert "| jpeg | jpeg20 | 0." in table and "at most 20 points given up" in table
+    assert "| jpeg | jpeg20, jpeg5 | 0." in table and "at most 20 points given up" in table
 
 
 def test_mdda_at_one_scale_is_mdda_too():
