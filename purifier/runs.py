@@ -258,14 +258,21 @@ def mean_reading(classifier: Classifier, purifier: Purifier, x: Tensor, *, draws
 def purified_readings(
     classifier: Classifier, purifier: Purifier, x: Tensor, *, draws: int, seed: int = 0
 ) -> Iterator[list[Reading]]:
-    """The reading of each of ``draws`` purified pictures of one, at most ``AT_ONCE`` at a time. The first picture is
-    what ``purified_picture`` gives for the same seed."""
+    """The reading of each of ``draws`` purified pictures of one, at most ``AT_ONCE`` at a time."""
+    return (readings for _, readings in purified_draws(classifier, purifier, x, draws=draws, seed=seed))
+
+
+def purified_draws(
+    classifier: Classifier, purifier: Purifier, x: Tensor, *, draws: int, seed: int = 0
+) -> Iterator[tuple[Tensor, list[Reading]]]:
+    """``draws`` purified pictures of one, (N, 3, H, W) of at most ``AT_ONCE`` at a time, each with its reading. The
+    first picture is what ``purified_picture`` gives for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     for done in range(0, draws, AT_ONCE):
         many = x.to(classifier.mean.device).expand(min(AT_ONCE, draws - done), -1, -1, -1)
         with torch.no_grad():
             clean = quantise(purifier(many, generator))
-        yield read(classifier, clean)
+        yield clean.cpu(), read(classifier, clean)
 
 
 def merged_picture(purifier: Purifier, last_block: list[Stage], x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from purifier.pictures.files import quantise, read_image
 from purifier.readings import mean_of, read
-from purifier.runs import ANY, Attack, attack_steps, purified_picture, purified_readings
+from purifier.runs import ANY, Attack, attack_steps, purified_draws
 from purifier.texts import UserError
 from purifier.ui.controls import MEAN_DRAWS, SEED, UNKNOWN, attack_from, purifier_from, target_choices
 from purifier.ui.events import EXPECTED
@@ -140,9 +140,9 @@ def purify(
     session = session.unpurified()
     text = status(say("Purify: draw {n} of {count}.", n=1, count=draws))
     yield replace(drawn(session, classifier), attacked_old=gr.skip(), status=text)  # the last run's picture goes
-    purified = purified_picture(purifier, session.source, seed=seed)
-    readings = []
-    for some in purified_readings(classifier, purifier, session.source, draws=draws, seed=seed):
+    purified, readings = None, []
+    for pictures, some in purified_draws(classifier, purifier, session.source, draws=draws, seed=seed):
+        purified = pictures[:1] if purified is None else purified
         readings += some
         yield Update(status=status(say("Purify: draw {n} of {count}.", n=len(readings), count=draws)))
     mean = mean_of(readings)

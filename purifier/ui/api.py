@@ -23,8 +23,8 @@ from purifier.classifiers.classifier import Classifier, measured_scores
 from purifier.classifiers.taxonomy import full_name
 from purifier.pictures.files import quantise, read_image, to_picture
 from purifier.pipeline import Purifier
-from purifier.readings import Reading, is_out_of_distribution, read
-from purifier.runs import Attack, Settings, attack_steps, mean_reading, purified_picture
+from purifier.readings import Reading, is_out_of_distribution, mean_of, read
+from purifier.runs import Attack, Settings, attack_steps, purified_draws
 from purifier.texts import UserError
 from purifier.ui.comparison import all_defences, defend
 from purifier.ui.controls import COMPARE_DRAWS, MEAN_DRAWS, SEED, attack_from, purifier_from, purifier_values
@@ -140,8 +140,8 @@ def purify(
     x, loaded = _batch(picture), _classifier(classifier)
     purifier = _purifier(denoiser, weight, blocks=blocks, sigma=sigma, scales=scales, gain=gain)
     seed = SEED.check(seed)
-    reading = mean_reading(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed)
-    clean = purified_picture(purifier, x, seed=seed)
+    made = list(purified_draws(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed))
+    clean, reading = made[0][0][:1], mean_of([one for _, some in made for one in some])
     alarm = alarm_of(loaded, read(loaded, x)[0], reading, purifier)
     told = {**_told(loaded, clean, reading, classifier), "alarm": {**asdict(alarm), "attacked": alarm.attacked}}
     return to_picture(clean), told

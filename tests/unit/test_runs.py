@@ -17,6 +17,7 @@ from purifier.runs import (
     Settings,
     hash_of,
     mean_reading,
+    purified_draws,
     purified_picture,
     purified_readings,
     run,
@@ -117,6 +118,8 @@ def test_the_picture_shown_is_the_first_draw(classifier, picture):
     first = Purifier()(done.source.expand(4, -1, -1, -1), torch.Generator().manual_seed(3))[:1]
     assert torch.equal(done.purified, quantise(first))
     assert torch.equal(done.purified, purified_picture(Purifier(), done.source, seed=3))
+    drawn, readings = next(purified_draws(classifier, Purifier(), done.source, draws=6, seed=3))
+    assert torch.equal(done.purified, drawn[:1]) and len(drawn) == len(readings) == AT_ONCE
     (alone,) = read(classifier, done.purified)
     one = mean_reading(classifier, Purifier(), done.source, draws=1, seed=3)
     assert torch.equal(one.probabilities, alone.probabilities) and (one.draws, one.agreeing) == (1, 1)
