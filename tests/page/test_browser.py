@@ -527,6 +527,11 @@ def test_how_often_the_reading_returns_and_what_can_be_proved(page):
     page.get_by_text("Done.", exact=True).wait_for()
     text = page.get_by_text("confidence 99.9 %").inner_text()
     assert "it abstains" in text or "within an L2 radius of 0." in text
+    open_tab(page, "Try")
+    choose_example(page)
+    open_tab(page, "Evidence")
+    assert page.get_by_role("region", name="The attacked picture").count() == 0, "it was another picture"
+    assert not page.get_by_text("of 16 times").or_(page.get_by_text("confidence 99.9 %")).is_visible()
 
 
 def test_many_draws_can_be_stopped_and_what_was_drawn_stays(page):

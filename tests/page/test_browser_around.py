@@ -92,6 +92,20 @@ def test_lessons_are_turned_like_pages_and_the_address_keeps_the_place(page, ser
     page.get_by_text("Score: 1 of 1").wait_for()
 
 
+def test_a_picture_chosen_meanwhile_ends_the_lesson_s_run(page, served):
+    attacks = [lesson.settings.attack for lesson in LESSONS]
+    open_lesson(page, served, next(i for i, attack in enumerate(attacks) if attack and attack.known))  # takes seconds
+    page.get_by_role("button", name="A. ").click()
+    page.locator(".lp-learn").get_by_text("Attack: step").wait_for()
+    open_tab(page, "Try")
+    choose_example(page)
+    before = readings_so_far(page)
+    page.wait_for_timeout(3000)
+    assert readings_so_far(page) == before and len(before) == 1
+    open_tab(page, "Learn")
+    assert not page.get_by_text("The lesson is done.").is_visible()
+
+
 @pytest.mark.parametrize("named", ["-1", "0", "99", "1.5", "x"])
 def test_an_address_without_a_lesson_of_that_number_opens_the_first(page, served, named):
     page.goto(f"{served}?lesson={named}")
