@@ -106,7 +106,7 @@ def rows() -> Iterator[Row]:
     """Each made when it is measured."""
     yield evaluation()
     yield of_classifier("standard")
-    yield of_classifier("robust96")
+    yield of_classifier("robust")
     random, of = torch.Generator().manual_seed(0), dict(memory_format=torch.channels_last)
     pixels = (255 * torch.rand(KEPT, 3, super_resolution.SIDE, super_resolution.SIDE)).to(torch.uint8)
     y = torch.arange(KEPT) % len(LABELS)

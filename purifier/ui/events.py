@@ -1,10 +1,13 @@
 """How the page's events are wired: handlers that speak the visitor's language, errors as messages, and new starts."""
 
+import asyncio
+import contextvars
 import functools
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import gradio as gr
 from gradio.components import Component
@@ -18,6 +21,7 @@ from purifier.wording.language import ENGLISH, say, speaking, spoken, wanted
 EXPECTED = (ValueError, OSError)  # what a visitor can do something about, or has to wait for
 PAUSE = 0.15  # seconds
 END = object()  # of a handler's steps
+THREADS = ThreadPoolExecutor(64, "handler")  # more than all queues compute at once
 
 
 def as_given(answer: object) -> object:
@@ -40,17 +44,31 @@ def in_language(
         return spoken(), args
 
     if inspect.isgeneratorfunction(handler):
-
+        # Asynchronous, so that what is ended is ended at once, though its step goes on for seconds: Gradio's page
+        # forgets what is begun before the end of the last is known.
         @functools.wraps(handler)
-        def wrapped(*args):
+        async def wrapped(*args):
             language, rest = split(args)
-            with observed(handler) as noticed, closing(handler(*rest)) as steps:
-                while True:
-                    with speaking(language), around():  # around each step: Gradio takes them in threads of their own
-                        step = noticed(next(steps, END))
-                    if step is END:
-                        return
-                    yield answer(step)
+            steps, is_ended = handler(*rest), False
+
+            def step() -> object:
+                try:
+                    with speaking(language), around():  # around each step, which may have a thread of its own
+                        return next(steps, END)
+                finally:
+                    if is_ended:
+                        steps.close()
+
+            with observed(handler) as noticed:
+                try:
+                    while (made := noticed(await _in_a_thread(step))) is not END:
+                        with speaking(language), around():
+                            given = answer(made)
+                        yield given
+                finally:
+                    is_ended = True
+                    with suppress(ValueError):  # its step goes on, and closes it then
+                        steps.close()
 
     else:
 
@@ -66,6 +84,11 @@ def in_language(
     wrapped.__signature__ = plain.replace(parameters=[request, *plain.parameters.values()])
     wrapped.__annotations__ = {**inspect.get_annotations(handler), "request": gr.Request}
     return wrapped
+
+
+async def _in_a_thread(step: Callable) -> object:
+    """What ``step`` gives; whoever is cancelled does not wait for its end."""
+    return await asyncio.get_running_loop().run_in_executor(THREADS, contextvars.copy_context().run, step)
 
 
 def errors_as_messages(handler: Callable, answer: Callable = as_given) -> Callable:

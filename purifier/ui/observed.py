@@ -1,6 +1,7 @@
 """What the server counts and logs of each request that it computes: never whose it was, nor what was in it. The home of
 prometheus_client."""
 
+import asyncio
 import json
 import logging
 import time
@@ -46,7 +47,7 @@ def observed(handler: Callable) -> Iterator[Callable[[object], object]]:
     except gr.Error:
         outcome = "refused"
         raise
-    except GeneratorExit:
+    except (GeneratorExit, asyncio.CancelledError):
         outcome = "stopped"
         raise
     finally:

@@ -12,7 +12,7 @@ from purifier.evaluation.intervals import WHOLE_PERCENT, Score
 from purifier.figures import heat_colours
 from purifier.pictures.files import quantise
 from purifier.readings import Reading, is_out_of_distribution, is_right, read
-from purifier.runs import amplified
+from purifier.runs import Attack, amplified
 from purifier.templates import Markup, macros, say_html
 from purifier.ui.session import Session
 from purifier.ui.status import status
@@ -41,7 +41,7 @@ def drawn(session: Session, classifier: Classifier) -> Update:
         alarm = session.run.alarm(classifier, readings)
     return Update(
         session=session,
-        verdict=_verdict(readings, session.truth),
+        verdict=_verdict(readings, session.truth, session.attack),
         original_card=_card("original", session.original, readings, session, say("Choose a picture.")),
         attacked_card=_card("attacked", session.attacked, readings, session, say("Press Attack it.")),
         purified_card=_card("purified", session.purified, readings, session, say("Press Purify it."), alarm),
@@ -64,11 +64,15 @@ def with_original_read(session: Session, classifier: Classifier) -> Session:
     return replace(session, original_reading=replace(reading, out_of_distribution=unlike))
 
 
-def _verdict(readings: dict[str, Reading | None], truth: str | None) -> Markup:
+def _verdict(readings: dict[str, Reading | None], truth: str | None, attack: Attack | None) -> Markup:
     sentences = facts(*readings.values(), truth)
     if not sentences and (said := agreement(*readings.values())):
         tops = {reading.top for reading in readings.values() if reading is not None}
         sentences = [(len(tops) == 1, said)]
+    if attack is not None and attack.stopped_after is not None and sentences:  # it goes on, or was stopped
+        (is_good, first), *rest = sentences
+        steps = say("After {done} of {steps} steps:", done=attack.stopped_after, steps=attack.settings.steps)
+        sentences = [(is_good, f"{steps} {first}"), *rest]
     return macros("results.html").verdict(sentences)
 
 

@@ -5,6 +5,7 @@ import base64
 import csv
 import json
 import re
+import time
 from html import unescape
 
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image, ImageDraw
 
 from purifier.pictures.files import to_batch, to_png
 from purifier.pipeline import ALL_SCALES, Purifier
+from purifier.runs import attack_steps
+from purifier.ui import actions
 from purifier.ui.drawer import strengths
 from purifier.ui.evidence.essay import all_records, claim_drawn, stored_cases
 from purifier.wording.runs import scale_name
@@ -532,6 +535,24 @@ def test_how_often_the_reading_returns_and_what_can_be_proved(page):
     open_tab(page, "Evidence")
     assert page.get_by_role("region", name="The attacked picture").count() == 0, "it was another picture"
     assert not page.get_by_text("of 16 times").or_(page.get_by_text("confidence 99.9 %")).is_visible()
+
+
+def test_what_is_begun_right_after_a_long_step_was_ended_is_done(page, monkeypatch):
+    def slowly(*args):
+        for adv in attack_steps(*args):
+            time.sleep(2.5)
+            yield adv
+
+    story(page)
+    with monkeypatch.context() as slow:
+        slow.setattr(actions, "attack_steps", slowly)
+        press(page, "Attack it")
+        page.get_by_text("Attack: step 2 of 20").wait_for()
+        assert "After 2 of 20 steps:" in page.locator("#lp-verdict").inner_text()
+    choose_example(page)
+    press(page, "Attack it")
+    page.get_by_text("Attack: step 20 of 20, done.").wait_for()
+    assert "After" not in page.locator("#lp-verdict").inner_text()
 
 
 def test_many_draws_can_be_stopped_and_what_was_drawn_stays(page):

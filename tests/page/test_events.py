@@ -1,5 +1,6 @@
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
 from functools import partial
+from threading import Event
 
 import gradio as gr
 import pytest
@@ -43,12 +44,13 @@ def test_every_step_speaks_it_in_whatever_thread_and_between_steps_no_one_does()
         for i in range(count):
             yield i, say("Done.")
 
-    running = called(in_language(steps), 2)
-    for i in range(2):
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            assert thread.submit(next, running).result() == (i, "Fertig.")
-        assert spoken() == "en"
-    assert next(running, None) is None
+    async def run():
+        found = []
+        async for step in called(in_language(steps), 2):
+            found.append((step, spoken()))
+        return found
+
+    assert asyncio.run(run()) == [((0, "Fertig."), "en"), ((1, "Fertig."), "en")]
 
 
 def test_a_run_that_is_stopped_is_closed():
@@ -60,10 +62,38 @@ def test_a_run_that_is_stopped_is_closed():
         finally:
             closed.append(True)
 
-    running = called(errors_as_messages(steps))
-    next(running)
-    running.close()
+    async def run():
+        running = called(errors_as_messages(steps))
+        await anext(running)
+        await running.aclose()
+
+    asyncio.run(run())
     assert closed == [True]
+
+
+def test_a_run_that_is_ended_in_a_long_step_is_ended_at_once_and_closed_after_it():
+    begun, goes_on, closed = Event(), Event(), Event()
+
+    def steps():
+        try:
+            begun.set()
+            goes_on.wait(20)
+            yield 1
+        finally:
+            closed.set()
+
+    async def run():
+        step = asyncio.ensure_future(anext(called(errors_as_messages(steps))))
+        await asyncio.to_thread(begun.wait, 20)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(step, 5)
+        assert not closed.is_set()
+        goes_on.set()
+        await asyncio.to_thread(closed.wait, 20)
+
+    asyncio.run(run())
+    assert closed.is_set()
 
 
 def test_events_are_still_handed_over():
@@ -90,7 +120,7 @@ def test_errors_are_said_in_the_visitor_s_language(is_generator):
 
     with pytest.raises(gr.Error) as found:
         result = called(errors_as_messages(fail_later if is_generator else fail), "/x.png")
-        next(result)
+        asyncio.run(anext(result))
     assert found.value.message == "Kein Bild unter /x.png." and found.value.title == "Das ging nicht"
     with pytest.raises(gr.Error, match="There is no picture at /x.png."):
         errors_as_messages(fail)("/x.png")

@@ -172,11 +172,12 @@ def switch(i: int, course: Course, counts: Hands, shown: tuple[int, str] | None)
     happened, hands = course.happened.get(i), counts.get(i, (0, 0, 0))
     path, name = BUNDLED / lesson.example, lesson.settings.classifier
     session = Session(original=quantise(read_image(path)), truth=truth_of(path), classifier=name)
+    hint = say("Predict first.") if i not in course.predicted else say("Press Run it again.")
     return LearnUpdate(
         shown=(i, spoken()),
         intro=parts.intro(lesson, i + 1, len(LESSONS)),
         prediction=parts.prediction(lesson),
-        pictures=_pictures(lesson, drawn(session, classifier_for_page(name)), say("Predict first.")),
+        pictures=_pictures(lesson, drawn(session, classifier_for_page(name)), hint),
         why="" if happened is None else parts.why(lesson),
         back=gr.Button(interactive=i > 0),
         next=gr.Button(interactive=i < LAST),
@@ -222,7 +223,7 @@ def run_lesson(i: int, course: Course, session: Session) -> Iterator[LearnUpdate
     values = control_values(settings, classifier.labels)
     session = replace(session, classifier=settings.classifier)
     chosen = choose(str(BUNDLED / lesson.example), session, is_own=False)
-    yield replace(_here(lesson, chosen), **values)
+    yield replace(_here(lesson, chosen), lesson_status=status(""), **values)
     session, how = chosen.session, settings.attack
     if how is not None:
         target, epsilon, knows = how.target, round(255 * how.settings.eps), how.known is not None
