@@ -7,7 +7,7 @@ from gradio.components import Component
 from purifier.ui.evidence.essay import add_essay, add_records
 from purifier.ui.evidence.researchers import add_for_researchers
 from purifier.ui.evidence.this_picture import add_this_picture
-from purifier.ui.tabs.try_it import TryIt
+from purifier.ui.parts import TryIt
 
 
 def add_evidence(session: gr.State, try_it: TryIt, seed: Component, tab: gr.Tab) -> None:

@@ -18,10 +18,10 @@ from purifier.ui.drawer import QUIET
 from purifier.ui.events import errors_as_messages, pause, stop_on, update_on
 from purifier.ui.examples import BUNDLED, truth_of
 from purifier.ui.handouts import handouts
+from purifier.ui.parts import TryIt
 from purifier.ui.results import drawn, titles
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
-from purifier.ui.tabs.try_it import TryIt
 from purifier.ui.updates import Update, stays
 from purifier.ui.view import CARDS
 from purifier.wording.language import say, spoken

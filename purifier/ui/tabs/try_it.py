@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
-from gradio.components import Component
-from gradio.events import Dependency
 from torch import Tensor
 
 from purifier.classifiers.classifier import load_classifier
@@ -21,6 +18,7 @@ from purifier.ui.events import redraw, restart_on, stop_on, update_on
 from purifier.ui.examples import are_bundled, caption, example_gallery
 from purifier.ui.heat import look
 from purifier.ui.more_pictures import MorePictures
+from purifier.ui.parts import TryIt
 from purifier.ui.presets import PRESETS, live, set_up
 from purifier.ui.results import drawn
 from purifier.ui.session import Session
@@ -47,17 +45,6 @@ LOST = (
     "within a few minutes, reload it."
 )
 NO_CLIPBOARD = "The browser hands over no picture from the clipboard. Press Ctrl+V, or drop a file on the page."
-
-
-@dataclass(frozen=True)
-class TryIt:
-    """What other tabs use of this one."""
-
-    purifier: list[Component]  # blocks, sigma, weight, scales, denoiser, gain
-    outputs: dict[str, Component]  # the controls and what handlers draw, by the names of Update's fields
-    running: list[Dependency]  # what may still draw
-    anew: list[Callable]  # the events that bring another picture, and the one that stops
-    outdating: list[Callable]  # those after which what was made of the picture elsewhere is old
 
 
 def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:

@@ -636,7 +636,9 @@ def test_the_page_loads_from_the_hub_what_its_setting_allows(monkeypatch, enviro
 def test_a_running_download_shows_how_far_it_is(monkeypatch, classifier):
     shown = threading.Event()
 
-    def load(name, progress):
+    def load(name, progress=None):
+        if progress is None:  # it is there
+            return classifier
         progress(12_000_000, 340_000_000)
         assert shown.wait(timeout=20)
         return classifier
