@@ -13,6 +13,7 @@ from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
 from purifier.results.tables import mark, side
 
 JPEGS = (FAMILIES["jpeg"].default, 40)  # the setting that tuning found, and one that costs about as much as MDDA
+GREY = "grey20"
 FATES = {  # of MDDA under an attacker who knows it, see ``fate``
     (True, False): "is defeated on",
     (True, True): "loses much of its effect, but not all, on",
@@ -27,6 +28,7 @@ def in_short(stored: Stored) -> dict[str, str]:
     tradeoffs = {name: stored.tradeoffs.get(f"{name}-{BALANCED}", []) for name in balanced}
     found = {
         "Unaware attacker": unaware(balanced),
+        "Unaware attacker, brightness alone": in_grey(adaptive),
         "Clean pictures": clean(balanced),
         "Aware attacker": aware(adaptive),
         "Other defences, aware attacker": others(adaptive[DEFAULT]),
@@ -45,6 +47,17 @@ def unaware(balanced: Runs) -> str:
         bare, purified = (mark(find(ours, UNAWARE, eps, defence)) for defence in ("none", "mdda"))
         parts.append(f"Attacked at {eps:g}/255 it reads {bare}, attacked and purified {purified}.")
     return " ".join([*parts, *gains(balanced)])
+
+
+def in_grey(few: Runs) -> str:
+    """What is left of an unaware attack on brightness alone, which the purifier's noise by picture does not go by."""
+    parts = []
+    for name, records in few.items():
+        ours, peer = (find(records, GREY, EPS, defence) for defence in ("mdda", f"jpeg{JPEGS[-1]}"))
+        if ours is not None and peer is not None:
+            parts.append(f"{mark(ours)} on `{name}`, where JPEG of quality {JPEGS[-1]} leaves {mark(peer)}")
+    size = f"an attack of {EPS:g}/255 that changes brightness alone, by someone who does not know the purifier, leaves "
+    return f"{size}{'; '.join(parts)}." if parts else ""
 
 
 def gains(balanced: Runs) -> list[str]:
@@ -113,7 +126,7 @@ def aware(adaptive: Runs) -> str:
     if not left:
         return ""
     tried = dict.fromkeys(
-        r.attack for records in adaptive.values() for r in records if r.adaptive and (r.eps, r.defence) == (EPS, "mdda")
+        r.attack for records in adaptive.values() for r in records if (r.eps, r.defence) == (EPS, "mdda")
     )
     start = (
         f"at {EPS:g}/255 there is left, with the purifier at most (tried: {', '.join(f'`{name}`' for name in tried)}) "

@@ -13,7 +13,7 @@ from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_cl
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, UNAWARE
-from purifier.results.short import JPEGS, beside, in_short, verdict
+from purifier.results.short import JPEGS, beside, in_grey, in_short, verdict
 from purifier.results.stored import ADAPTIVE, BALANCED, Stored
 from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
@@ -88,7 +88,12 @@ def test_the_documents_hold_what_was_measured():
 def test_the_readme_s_sentences_were_measured():
     text, stored = text_of("README.md"), Stored.read()
     balanced = stored.of_kind(BALANCED)
-    assert f"- {verdict(stored.of_kind(ADAPTIVE))} - The rest is of more pictures, " in text
+    grey = in_grey(stored.of_kind(ADAPTIVE))
+    assert (
+        f"- **A{grey[1:].removesuffix('.')}**: its noise goes by noise in the colours. - The rest is of more pictures, "
+        in text
+    )
+    assert f"- {verdict(stored.of_kind(ADAPTIVE))} - **A" in text
     assert f"- Beside JPEG of quality 40: {beside('jpeg40', balanced)} - " in text and 40 in JPEGS
     assert f"At equal cost: {in_short(stored)['At equal cost']} - Of " in text
     records = [r for found in balanced.values() for r in found if r.defence == "mdda"]

@@ -75,7 +75,7 @@ def test_whether_an_aware_attacker_defeats_it_follows_the_records(left, more, sa
     text = aware({"augmented": adaptive(left, **more)})
     low, high = 100 * left - 10, 100 * left + 10
     assert text == (
-        f"at 2/255 there is left, with the purifier at most (tried: `eot10x4`, `eot10x16`) and without it: "
+        f"at 2/255 there is left, with the purifier at most (tried: `pgd20`, `eot10x4`, `eot10x16`) and without it: "
         f"{100 * left:.1f} % ({low:.0f}–{high:.0f})† and 10.0 % (0–20)† on `augmented`. "
         f"**Attacked by someone who knows it, the purifier {said} `augmented`.**"
     )
@@ -134,4 +134,7 @@ def test_the_alarm_is_told_beside_feature_squeezing_and_who_evades_it():
 
 def test_what_is_stored_has_its_sentences():
     titles = list(in_short(Stored.read()))
-    assert titles[:3] == ["Unaware attacker", "Clean pictures", "Aware attacker"] and "At equal cost" in titles
+    assert (
+        titles[:3] == ["Unaware attacker", "Unaware attacker, brightness alone", "Clean pictures"]
+        and "At equal cost" in titles
+    )
