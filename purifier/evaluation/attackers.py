@@ -73,6 +73,10 @@ class Attacker:
         """The attacked batch."""
         return self.attack(self, task, x, y)
 
+    def samples_for(self, task: Task) -> int:
+        """Of the defence's noise at each step; 1 where there is none to average over."""
+        return self.samples if self.samples and task.defence.random else 1
+
     @property
     def numbers(self) -> str:
         """As they stand in its name."""
@@ -120,7 +124,7 @@ def _by_gradient(
     """One of the page's attacks on what ``model`` makes of a task."""
 
     def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
-        samples = how.samples if how.samples and task.defence.random else 1
+        samples = how.samples_for(task)
         settings = AttackSettings(method=method, eps=task.eps, steps=how.steps or 1, samples=samples)
         goal = y if how.target is None else torch.full_like(y, task.classifier.labels.index(how.target))
         return settings(model(task), x, goal, targeted=how.target is not None, generator=task.generator())
@@ -161,14 +165,14 @@ def _by_autoattack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
     if not how.adaptive:
         classes = len(task.classifier.labels)
         return autoattack.auto_attack(task.classifier, x, y, classes=classes, eps=task.eps, seed=task.seed)
-    samples = how.samples if task.defence.random else 1
+    samples = how.samples_for(task)
     return autoattack.apgd(task.model(), x, y, eps=task.eps, steps=how.steps, samples=samples, seed=task.seed)
 
 
 def _in_coarse_shapes(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
     """PGD through the defence whose perturbation is interpolated from a coarse grid, so that no smoothing takes it
     away; within epsilon."""
-    model, samples = task.model(), how.samples if task.defence.random else 1
+    model, samples = task.model(), how.samples_for(task)
     size, generator = x.shape[-2:], task.generator()
     grid = torch.zeros(len(x), x.shape[1], *(side // COARSENESS for side in size), device=x.device)
     grid += task.eps * (2 * torch.rand(grid.shape, generator=generator).to(x) - 1)
@@ -187,7 +191,7 @@ def _in_grey(model_of: Callable[[Task], Model]) -> Callable[[Attacker, Task, Ten
     (``Purifier.gain``); within epsilon."""
 
     def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
-        model, samples = model_of(task), how.samples if how.samples and task.defence.random else 1
+        model, samples = model_of(task), how.samples_for(task)
 
         def grey(z: Tensor) -> Tensor:
             return (x + (z - x).mean(dim=1, keepdim=True)).clamp(0, 1)
@@ -220,7 +224,7 @@ def _evading(score_of: Callable[[Task, torch.Generator], Model]) -> Callable[[At
 
     def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
         score = score_of(task, torch.Generator(x.device).manual_seed(task.seed + 1))
-        samples = how.samples if how.samples and task.defence.random else 1
+        samples = how.samples_for(task)
 
         def both(z: Tensor) -> Tensor:  # the logits, and in a last column the score
             return torch.cat([task.classifier(z), score(z)[:, None]], dim=1)

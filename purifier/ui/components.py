@@ -19,6 +19,7 @@ I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
 COMPUTE = dict(concurrency_id="compute", concurrency_limit=2)
 LOAD = dict(concurrency_id="load", concurrency_limit=8)  # classifiers: who waits for the Hub keeps nobody waiting
 PROGRAMS = dict(concurrency_id="programs", concurrency_limit=4)
+QUIET = dict(api_visibility="private", show_progress="hidden", queue=False)  # at once, and out of every queue
 PRIVATE = dict(api_visibility="private", show_progress="hidden", **COMPUTE)
 
 

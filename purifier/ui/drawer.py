@@ -12,7 +12,7 @@ from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
 from purifier.pipeline import ALL_SCALES, MAX_GAIN, SUITED, Purifier
 from purifier.runs import ANY, Settings
-from purifier.ui.components import label, slider
+from purifier.ui.components import QUIET, label, slider
 from purifier.ui.controls import (
     ATTACK_STEPS,
     BLOCKS,
@@ -35,7 +35,6 @@ DENOISER = (
     "the paper's and needs no training."
 )
 SUITING = ("blocks", "sigma", "scales", "gain")  # what choosing a denoiser sets
-QUIET = dict(api_visibility="private", show_progress="hidden", queue=False)
 
 
 def suiting(denoiser: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from purifier.ui.components import QUIET
 from purifier.ui.observed import Refusal, observed
 from purifier.ui.status import STOPPED, status, warn, words_of
 from purifier.ui.updates import by_component
@@ -54,16 +55,15 @@ def in_language(
             def step() -> object:
                 try:
                     with speaking(language), around():  # around each step, which may have a thread of its own
-                        return next(steps, END)
+                        made = noticed(next(steps, END))
+                        return made if made is END else answer(made)
                 finally:
                     if is_ended:
                         steps.close()
 
             with observed(handler) as noticed:
                 try:
-                    while (made := noticed(await _in_a_thread(step))) is not END:
-                        with speaking(language), around():
-                            given = answer(made)
+                    while (given := await _in_a_thread(step)) is not END:
                         yield given
                 finally:
                     is_ended = True
@@ -157,27 +157,22 @@ def restart_on(
 
     ``kept`` is given the index that the event tells.
     """
-    quiet = dict(api_visibility="private", show_progress="hidden")
     first = pause if kept is None else clicked_index
-    ended = event(first, None, kept, cancels=list(running), queue=False, **quiet)
-    update_on(ended.then, handler, list(inputs), outputs, concurrency_id="read", **quiet)
+    ended = event(first, None, kept, cancels=list(running), **QUIET)
+    update_on(ended.then, handler, list(inputs), outputs, **QUIET | dict(concurrency_id="read", queue=True))
 
 
 def stop_on(event: Callable, running: Sequence[Dependency], lines: Sequence[Component]) -> None:
     """At ``event`` end what is ``running``, and say on the status ``lines`` that it is."""
-    quiet = dict(api_visibility="private", show_progress="hidden", queue=False)
-    ended = event(pause, None, None, cancels=list(running), **quiet)
-    ended.then(in_language(lambda: dict.fromkeys(lines, status(say(STOPPED)))), None, list(lines), **quiet)
+    ended = event(pause, None, None, cancels=list(running), **QUIET)
+    ended.then(in_language(lambda: dict.fromkeys(lines, status(say(STOPPED)))), None, list(lines), **QUIET)
 
 
 def empty_on(events: Sequence[Callable], running: Sequence[Dependency], outputs: Sequence[Component]) -> None:
     """At any of ``events`` end what is ``running``, and leave nothing in ``outputs``."""
     nothing = f"() => {[''] * len(outputs)}"
     for event in events:
-        event(
-            None, None, list(outputs), js=nothing, cancels=list(running), api_visibility="private",
-            show_progress="hidden", queue=False,
-        )  # fmt: skip
+        event(None, None, list(outputs), js=nothing, cancels=list(running), **QUIET)
 
 
 def pause() -> None:
@@ -202,4 +197,4 @@ def redraw(
     def drawn(*args):
         return gr.skip() if spoken() == ENGLISH else draw(*args)
 
-    event(in_language(drawn), inputs, outputs, api_visibility="private", show_progress="hidden", queue=False)
+    event(in_language(drawn), inputs, outputs, **QUIET)

@@ -11,10 +11,9 @@ from purifier.pictures.files import quantise, read_image
 from purifier.readings import Reading, is_right, read
 from purifier.templates import Markup, macros
 from purifier.ui.actions import attack, choose, purify
-from purifier.ui.components import PRIVATE, STATIC, label
+from purifier.ui.components import PRIVATE, QUIET, STATIC, label
 from purifier.ui.controls import classifier_choices, control_values, purifier_values
 from purifier.ui.course import Course, Hands
-from purifier.ui.drawer import QUIET
 from purifier.ui.events import errors_as_messages, pause, stop_on, update_on
 from purifier.ui.examples import BUNDLED, truth_of
 from purifier.ui.handouts import handouts

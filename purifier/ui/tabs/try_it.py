@@ -11,9 +11,9 @@ from torch import Tensor
 from purifier.classifiers.classifier import load_classifier
 from purifier.templates import macros
 from purifier.ui.actions import attack, change_classifier, choose, purify, set_truth, use_classifier
-from purifier.ui.components import LOAD, PRIVATE, STATIC, label, unopened
+from purifier.ui.components import LOAD, PRIVATE, QUIET, STATIC, label, unopened
 from purifier.ui.controls import UNKNOWN, truth_choices
-from purifier.ui.drawer import QUIET, Drawer
+from purifier.ui.drawer import Drawer
 from purifier.ui.events import redraw, restart_on, stop_on, update_on
 from purifier.ui.examples import are_bundled, caption, example_gallery
 from purifier.ui.heat import look
