@@ -320,8 +320,7 @@ LESSONS = (
         answer=(
             "The perturbation works because every pixel moves in exactly the direction that matters. Noise of several "
             "times its size makes that pattern a small part of a random one, and the denoiser, which keeps what looks "
-            "like skin, removes both. The lesion's coarse shapes are much larger than either, and stay. Here a picture "
-            "gets the more noise the noisier it is: one that nobody attacked hardly any."
+            "like skin, removes both. The lesion's coarse shapes are much larger than either, and stay."
         ),
         sources=(MDDA, NIE),
         claim=_returns,
@@ -363,7 +362,7 @@ LESSONS = (
             "lines and dots are what smoothing takes away. Whether that is worth it depends on how likely attacks are, "
             "and should be decided with figures on both sides of the balance, not by the developer alone. A classifier "
             "that has seen purified pictures in its training pays less, and so does a denoiser that has learned from "
-            "such pictures and hardly touches what shows no sign of an attack, as that of lesson 4."
+            "such pictures, as that of lesson 4."
         ),
         sources=(TSIPRAS, MDDA),
         claim=_costs,

@@ -35,7 +35,7 @@ MOST_NOISE = 12 / 255  # of a picture, however noisy it is
 # one's as docs/strength.md tells.
 SUITED = {
     "rof": dict(scales=(1.0, 0.5), blocks=2, sigma=14 / 255, own=0.6, tilt=0.0, bands=False, gain=0.0),
-    "learned": dict(scales=(1.0, 0.5, 0.25), blocks=3, sigma=1 / 255, own=0.95, tilt=4.0, bands=True, gain=24.0),
+    "learned": dict(scales=(1.0, 0.5, 0.25), blocks=3, sigma=12 / 255, own=0.95, tilt=4.0, bands=True, gain=0.0),
 }
 ONLY_ROF = {"denoiser": "rof"}  # what stored settings mean that name no denoiser
 

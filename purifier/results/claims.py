@@ -20,6 +20,7 @@ from purifier.templates import Markup, say_html
 from purifier.wording.language import say
 
 UNAWARE = "pgd20"  # the attack without knowledge of the defence that was made on every choice of pictures
+GREY = "grey20"  # the same in brightness alone, which leaves no noise in the colours
 EPS = 2.0  # in 1/255, at which all classifiers were attacked
 WIDTH = 30  # letters of a row's name
 CHANCE = 0.5  # area under the ROC curve of what knows nothing
@@ -75,11 +76,13 @@ def helps(case: Case) -> Claim | None:
     if None in (clean, nothing, ours) or nothing.mdda_ahead_by is None or "mdda" not in aware:
         return None
     lead = nothing.mdda_ahead_by
+    grey, bare = case.of(GREY, "mdda"), case.of(GREY, "none")
+    leads = [lead] + ([bare.mdda_ahead_by] if grey is not None and bare is not None and bare.mdda_ahead_by else [])
     title = {
         1: say("It helps against an attacker who does not know it"),
         0: say("Whether it helps against an attacker who does not know it, these pictures cannot tell"),
         -1: say("It does harm, even against an attacker who does not know it"),
-    }[side(lead)]
+    }[min(map(side, leads))]
     text = say_html(
         "Of pictures that nobody attacked {clean} are read rightly. Someone who knows the classifier, but no defence, "
         "leaves {nothing}. Purified by MDDA it is <b>{ours}</b>: on the same pictures {lead:+.0f} points "
@@ -91,6 +94,12 @@ def helps(case: Case) -> Claim | None:
         low=100 * lead.low,
         high=100 * lead.high,
     )
+    if len(leads) > 1:
+        text += Markup(" ") + say_html(
+            "If the attack changes brightness alone, {nothing} are left, and purified {ours}.",
+            nothing=share(bare.accuracy),
+            ours=share(grey.accuracy),
+        )
     unaware = case.by_defence(UNAWARE)
     aware["none"] = nothing  # who attacks the bare classifier knows all that there is to know
     names = [name for name in unaware if name in aware and name in case.by_defence("none")]
@@ -102,8 +111,8 @@ def helps(case: Case) -> Claim | None:
     series = {title: {name: found[name] for name in names} for title, found in attackers.items()}
     shown = [r for found in series.values() for r in found.values()]
     knows = say(
-        "Attack: PGD within {eps:g}/255; where the attacker knows the defence, the strongest attack through it that "
-        "was tried, so that it leaves at most what is shown.",
+        "Attack: PGD within {eps:g}/255; where the attacker knows the defence, the strongest attack that was tried, so "
+        "that it leaves at most what is shown.",
         eps=case.eps,
     )
     dots = Dots(series=_accuracies(series), strong=say(ours.defence_title), label=say("read rightly, in per cent"))
@@ -192,9 +201,12 @@ def costs(case: Case) -> Claim | None:
     peers = sorted((name for name in found if found[name].is_peer), key=lambda name: lost[name].value)
     fewer = [name for name in peers if above(lost["mdda"], lost[name])]
     more = [name for name in peers if above(lost[name], lost["mdda"])]
-    title = say("Whether it costs melanomas, these pictures cannot tell")
-    if above(lost["mdda"], lost["none"]):
+    if above(nothing.melanoma_sensitivity, ours.melanoma_sensitivity):
         title = say("It costs melanomas")
+    elif lost["mdda"].low > 0:
+        title = say("It hides some melanomas; whether more than it finds, these pictures cannot tell")
+    else:
+        title = say("Whether it costs melanomas, these pictures cannot tell")
     text = say_html(
         "Of the melanomas that are recognised on clean pictures, MDDA makes <b>{lost}</b> read as benign. The "
         "classifier then finds {after} of all melanomas, where it found {before}; of all right readings {broken} "
@@ -239,10 +251,12 @@ def defeated(case: Case) -> Claim | None:
         (False, False): say("Whether an attacker who knows it defeats it, these pictures cannot tell"),
     }[fate(nothing, unaware, aware)]
     text = say_html(
-        "An attacker who does not know MDDA leaves {unaware}. The strongest who attacks through it leaves "
-        "<b>{aware}</b>; without any defence it is {nothing}.",
+        "Someone who attacks the classifier and does not know MDDA leaves {unaware} (PGD in all colours). The "
+        "strongest attack that was tried by someone who knows it leaves <b>{aware}</b> ({attack}); without any defence "
+        "it is {nothing}.",
         unaware=share(unaware.accuracy),
         aware=share(aware.accuracy),
+        attack=say(aware.attacker.title),
         nothing=share(nothing.accuracy),
     )
     others = [r for r in hardest.values() if r.is_peer]

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from purifier.classifiers.classifier import DEFAULT
 from purifier.defences import FAMILIES
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
-from purifier.results.claims import EPS, UNAWARE, fate, keeps_more
+from purifier.results.claims import EPS, GREY, UNAWARE, fate, keeps_more
 from purifier.results.detection import Detected, among, evading
 from purifier.results.record import Record, find, pictures, strongest
 from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
 from purifier.results.tables import mark, side
 
 JPEGS = (FAMILIES["jpeg"].default, 40)  # the setting that tuning found, and one that costs about as much as MDDA
-GREY = "grey20"
 FATES = {  # of MDDA under an attacker who knows it, see ``fate``
     (True, False): "is defeated on",
     (True, True): "loses much of its effect, but not all, on",
@@ -28,7 +27,7 @@ def in_short(stored: Stored) -> dict[str, str]:
     tradeoffs = {name: stored.tradeoffs.get(f"{name}-{BALANCED}", []) for name in balanced}
     found = {
         "Unaware attacker": unaware(balanced),
-        "Unaware attacker, brightness alone": in_grey(adaptive),
+        "Unaware attacker, brightness alone": in_grey(balanced),
         "Clean pictures": clean(balanced),
         "Aware attacker": aware(adaptive),
         "Other defences, aware attacker": others(adaptive[DEFAULT]),
@@ -49,10 +48,10 @@ def unaware(balanced: Runs) -> str:
     return " ".join([*parts, *gains(balanced)])
 
 
-def in_grey(few: Runs) -> str:
-    """What is left of an unaware attack on brightness alone, which the purifier's noise by picture does not go by."""
+def in_grey(balanced: Runs) -> str:
+    """What is left of an unaware attack on brightness alone, which leaves no noise in the colours."""
     parts = []
-    for name, records in few.items():
+    for name, records in balanced.items():
         ours, peer = (find(records, GREY, EPS, defence) for defence in ("mdda", f"jpeg{JPEGS[-1]}"))
         if ours is not None and peer is not None:
             parts.append(f"{mark(ours)} on `{name}`, where JPEG of quality {JPEGS[-1]} leaves {mark(peer)}")

@@ -18,7 +18,13 @@ from purifier.strict import built, strict
 
 TEMPLATE = Path(__file__).with_name("strength.md")
 FOLDER = ASSETS / "strength"
-CONDITIONS = {"clean": ("none", None), "2/255": ("pgd20", 2.0), "8/255": ("pgd20", 8.0)}
+CONDITIONS = {
+    "clean": ("none", None),
+    "2/255": ("pgd20", 2.0),
+    "8/255": ("pgd20", 8.0),
+    "2/255, brightness alone": ("grey20", 2.0),
+    "8/255, brightness alone": ("grey20", 8.0),
+}
 
 
 @strict

@@ -78,8 +78,8 @@ def _stretch(side: int, count: int, generator: torch.Generator) -> Tensor:
 
 
 def purified(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch as a purifier leaves it whose settings are drawn around the default's: noise of 0.5 to 3/255, one to
-    three blocks, one to three scales."""
+    """The batch as a purifier leaves it with noise by picture: of 0.5 to 3/255 and more for those that were attacked,
+    in one to three blocks, at one to three scales."""
     sigma, gain, own, tilt = torch.rand(4, generator=generator).tolist()
     scales, blocks = (1 + int(torch.randint(n, (), generator=generator)) for n in (3, MOST_BLOCKS))
     settings = dict(sigma=(0.5 + 2.5 * sigma) / 255, gain=12 + 18 * gain, own=0.85 + 0.15 * own, tilt=2 + 2 * tilt)

@@ -128,7 +128,7 @@ def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, objec
     if attack is not None:
         how = attack.settings
         epsilon = round(255 * how.eps)
-        if attack_from(how.method, epsilon, how.steps) != how or attack.stopped_after is not None:
+        if attack_from(how.method, epsilon, how.steps) != how:
             raise UserError(ELSEWHERE)
         if attack.target != ANY and attack.target not in labels:
             raise UserError(

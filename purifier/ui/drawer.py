@@ -10,7 +10,7 @@ from gradio.i18n import I18nData
 
 from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
-from purifier.pipeline import ALL_SCALES, MAX_GAIN, SUITED, Purifier
+from purifier.pipeline import ALL_SCALES, SUITED, Purifier
 from purifier.runs import ANY, Settings
 from purifier.ui.components import QUIET, label, slider
 from purifier.ui.controls import (
@@ -45,7 +45,7 @@ def suiting(denoiser: str) -> dict[str, object]:
 
 def strengths(denoiser: str) -> dict[str, tuple[float, float]]:
     """What the words for the purifier's strength mean with a denoiser: sigma, in 1/255, and gain."""
-    gentle, strong = {"learned": ((0.5, 12), (3, MAX_GAIN)), "rof": ((8, 0), (20, 0))}[denoiser]
+    gentle, strong = {"learned": ((6, 0), (18, 0)), "rof": ((8, 0), (20, 0))}[denoiser]
     usual = suiting(denoiser)
     return {"gentle": gentle, "usual": (usual["sigma"], usual["gain"]), "strong": strong}
 

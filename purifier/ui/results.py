@@ -12,7 +12,7 @@ from purifier.evaluation.intervals import WHOLE_PERCENT, Score
 from purifier.figures import heat_colours
 from purifier.pictures.files import quantise
 from purifier.readings import Reading, is_out_of_distribution, is_right, read
-from purifier.runs import Attack, amplified
+from purifier.runs import Attack, amplification, perturbation
 from purifier.templates import Markup, macros, say_html
 from purifier.ui.session import Session
 from purifier.ui.status import status
@@ -149,12 +149,11 @@ def _heat(title: str, x: Tensor, found: Tensor, label: str) -> Heat:
 
 def _perturbation(session: Session) -> list[tuple[str, str, Tensor]]:
     """What the attack added, alone on grey and on the lesion in grey, so much stronger that its structure shows."""
-    x, adv = session.original, session.attacked
-    factor = max(1, round(0.3 / session.attack.settings.eps))
-    alone = amplified(x, adv, factor)
+    x = session.original
+    alone = perturbation(session.run)
     lesion = x.mean(dim=1, keepdim=True).expand_as(x)
     return [
-        ("alone", say("Change × {factor}", factor=factor), alone),
+        ("alone", say("Change × {factor}", factor=amplification(session.run)), alone),
         ("on-lesion", say("on lesion"), quantise((lesion + alone) / 2)),
     ]
 

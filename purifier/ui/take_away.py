@@ -84,6 +84,13 @@ def load_settings(content: bytes, session: Session) -> Update:
             "The settings are loaded. Press Attack it; then choose the classifier {classifier} and press Purify it.",
             classifier=settings.classifier,
         )
+    if attack is not None and attack.stopped_after is not None:
+        stopped = say(
+            "The attack was stopped after {done} of {steps} steps; here it takes all of them unless you stop it.",
+            done=attack.stopped_after,
+            steps=attack.settings.steps,
+        )
+        text = f"{text} {stopped}"
     classifier = classifier_for_page(made_on)
     session = replace(session.read_by(made_on), attacked=None, attack=None)
     return replace(

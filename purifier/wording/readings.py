@@ -4,9 +4,9 @@ from torch import Tensor
 
 from purifier.alarm import Alarm
 from purifier.classifiers.classifier import measured_scores
-from purifier.classifiers.taxonomy import full_name
+from purifier.classifiers.taxonomy import code_of, full_name
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
-from purifier.readings import Reading, distance, is_right
+from purifier.readings import Reading, distance, is_malignant, is_right
 from purifier.wording.language import say
 
 
@@ -48,7 +48,7 @@ def facts(
     found = []
     if hidden is None and back is None:
         found.append((True, say("The classifier reads it rightly.")))
-    if hidden is False and truth == "MEL":
+    if hidden is False and truth == "MEL" and not is_malignant(code_of(attacked.top)):
         found.append((False, say("The attack hid a melanoma.")))
     elif hidden is False:
         found.append((False, say("The attack hid the right reading: {diagnosis}.", diagnosis=diagnosis(truth))))
@@ -81,7 +81,7 @@ def recognition(classifier: str, reading: Reading) -> str:
     if scores is None or reading.top not in ("MEL", "NV"):
         return ""
     share = Score.read(scores["recall"]["MEL"]).written(WHOLE_PERCENT)
-    return say("It recognises {share} of melanomas.", share=share)
+    return say("It recognises {share} of melanomas that nobody attacked.", share=share)
 
 
 def of_draws(reading: Reading) -> str:

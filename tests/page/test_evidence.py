@@ -114,8 +114,9 @@ def test_the_spectrum_is_of_what_the_attack_added_and_what_is_left(session):
     html = spectrum_of(session, 0, 1, 0, 0.0, [1.0], "rof", 0)  # a purifier that does nothing
     assert "100 % is left" in html
     # Where the attacked picture gets more noise than the original, what that does is not called left of the attack.
-    html = spectrum_of(session, 0, *purifier_values(Purifier()).values())
-    assert Purifier().strength(session.attacked) > 2 * Purifier().strength(session.original)
+    by_picture = Purifier(sigma=1 / 255, gain=24.0)
+    html = spectrum_of(session, 0, *purifier_values(by_picture).values())
+    assert by_picture.strength(session.attacked) > 2 * by_picture.strength(session.original)
     assert int(re.search(r"this attack, (\d+) % is left", html)[1]) < 100
     with pytest.raises(ValueError, match="Attack the picture"):
         spectrum_of(Session(original=session.original), 0, *SETTINGS)

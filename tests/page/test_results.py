@@ -10,7 +10,7 @@ import torch
 from purifier.classifiers.classifier import MODELS, AlarmCalibration
 from purifier.pictures.files import quantise, read_image
 from purifier.pipeline import Purifier
-from purifier.readings import Reading, read
+from purifier.readings import Reading, is_malignant, read
 from purifier.reports import record
 from purifier.runs import ANY, Attack, attack_steps, mean_reading, purify_run
 from purifier.ui.actions import attack, change_classifier, purify, set_truth, use_classifier
@@ -111,7 +111,9 @@ def test_a_melanoma_that_was_hidden_is_called_so(session, classifier):
     x = quantise(read_image(ROOT / "assets" / "examples" / "MEL-1.png"))
     melanoma = replace(session, original=x, truth="MEL")
     assert read(classifier, x)[0].top == "MEL"
-    assert "The attack hid a melanoma." in drawn(melanoma, classifier).verdict
+    verdict = drawn(melanoma, classifier).verdict
+    is_cancer = is_malignant(read(classifier, session.attacked)[0].top)
+    assert ("hid the right reading: melanoma" if is_cancer else "The attack hid a melanoma.") in verdict
 
 
 def test_a_reading_that_the_attack_made_right_is_no_success_of_the_attacker(session, classifier):
@@ -124,7 +126,7 @@ def test_a_reading_that_the_attack_made_right_is_no_success_of_the_attacker(sess
 def test_how_often_melanomas_are_recognised_stands_beside_melanoma_and_nevus_only(session, classifier):
     update = drawn(session, classifier)
     assert read(classifier, session.attacked)[0].top not in ("MEL", "NV")
-    assert "of melanomas." in update.original_card and "of melanomas." not in update.attacked_card
+    assert "of melanomas that" in update.original_card and "of melanomas that" not in update.attacked_card
 
 
 def test_the_truth_is_said_and_taken_back_without_a_new_run(session, classifier):
@@ -233,3 +235,10 @@ def test_settings_bring_the_draws_back(session, classifier, draws):
     with pytest.raises(ValueError, match="no controls for"):
         load_settings(replace(settings, draws=5).to_json().encode(), session)
     assert load_settings(replace(settings, purifier=None).to_json().encode(), session).draws == gr.skip()
+
+
+def test_the_settings_of_a_stopped_attack_are_loaded_and_where_it_was_stopped_is_said(session):
+    stopped = replace(session.attack, stopped_after=2)
+    update = load_settings(replace(session.run.settings, attack=stopped).to_json().encode(), session)
+    steps = session.attack.settings.steps
+    assert f"stopped after 2 of {steps} steps" in update.report_status and update.steps == steps

@@ -56,13 +56,15 @@ def test_the_caption_is_of_the_denoiser_that_was_chosen(session, classifier):
     )
 
 
-def test_with_the_default_settings_every_scale_is_shown_and_how_much_noise_the_picture_gets(session, classifier):
-    purifier = Purifier()
+@pytest.mark.parametrize("purifier", [Purifier(), Purifier(sigma=1 / 255, gain=24.0)], ids=["default", "by picture"])
+def test_every_scale_is_shown_and_how_much_noise_the_picture_gets(session, classifier, purifier):
     html = performed(session, classifier, purifier, 0, 1)
     assert html.count("data-caption") == 4 * purifier.blocks + 1
     assert html.count('<th scope="row">') == purifier.blocks * len(purifier.scales)
     sigma = 255 * next(purifier.stages(session.source)).sigma.item()
-    assert sigma > 255 * purifier.sigma and f"the noisier the picture is itself: here {sigma:.3g}/255" in html
+    assert (sigma > 255 * purifier.sigma + 0.01) == (purifier.gain > 0)
+    words = "the noisier the picture is itself: here {:.3g}/255" if purifier.gain else "Gaussian noise of {:.3g}/255 is"
+    assert words.format(sigma) in html
 
 
 def test_each_picture_is_wiped_against_one_that_is_there(session, classifier):

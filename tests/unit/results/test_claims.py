@@ -57,6 +57,14 @@ def test_that_it_helps_is_said_only_where_the_records_say_so(lead, title):
     assert "80 % (78–82) are read rightly" in plain(claim.text)
 
 
+def test_that_it_helps_is_not_said_where_an_attack_on_brightness_alone_says_otherwise():
+    grey = [of("none", "grey20", 0.0, 0.01), of("mdda", "grey20", 0.01)]
+    claim = helps(Case([*measured(), *grey]))
+    assert claim.title == "Whether it helps against an attacker who does not know it, these pictures cannot tell"
+    assert "brightness alone, 0 % (0–2) are left, and purified 1 % (0–3)." in plain(claim.text)
+    assert "brightness" not in plain(helps(Case(measured())).text)
+
+
 def test_the_first_figure_has_every_attacker_and_defence():
     claim = helps(Case(measured(n=128, lesions=120, constant_accuracy=0.25)))
     assert {name: {row: s.value for row, s in found.items()} for name, found in claim.dots.series.items()} == {
@@ -107,7 +115,12 @@ def test_what_is_kept_at_equal_cost_is_told_for_the_most_that_is_given_up():
 
 
 @pytest.mark.parametrize(
-    ("lost", "title"), [(0.25, "It costs melanomas"), (0.03, "Whether it costs melanomas, these pictures cannot tell")]
+    ("lost", "title"),
+    [
+        (0.25, "It costs melanomas"),
+        (0.03, "It hides some melanomas; whether more than it finds, these pictures cannot tell"),
+        (0.01, "Whether it costs melanomas, these pictures cannot tell"),
+    ],
 )
 def test_that_it_costs_melanomas_is_said_only_beyond_chance(lost, title):
     def clean(defence, share):

@@ -500,7 +500,7 @@ def test_geometric_without_strength_only_turns_and_mirrors():
     assert_close(turned[..., 12:-12, 12:-12], radius[..., 12:-12, 12:-12], rtol=0, atol=2e-3)
 
 
-def test_batches_are_purified_with_settings_around_the_default_s(monkeypatch):
+def test_batches_are_purified_with_settings_that_vary(monkeypatch):
     drawn = []
 
     def purifier(**settings):
@@ -515,10 +515,9 @@ def test_batches_are_purified_with_settings_around_the_default_s(monkeypatch):
     assert {p.denoiser for p in drawn} == {usual.denoiser} and {p.bands for p in drawn} == {usual.bands}
     assert {p.blocks for p in drawn} == set(range(1, MOST_BLOCKS + 1)) and usual.blocks <= MOST_BLOCKS
     assert {p.scales for p in drawn} == {usual.scales[:count] for count in (1, 2, 3)}
-    for name in ("sigma", "gain", "own"):
+    for name, least, most in (("sigma", 0.5 / 255, 3 / 255), ("gain", 12, 30), ("own", 0.85, 1), ("tilt", 2, 4)):
         values = [getattr(p, name) for p in drawn]
-        assert min(values) < getattr(usual, name) < max(values)
-    assert 0.5 / 255 <= min(p.sigma for p in drawn) and max(p.sigma for p in drawn) <= 3 / 255
+        assert least <= min(values) < max(values) <= most and max(values) - min(values) > (most - least) / 2
 
 
 def test_an_attack_before_purification_keeps_its_bound_and_raises_the_loss():
