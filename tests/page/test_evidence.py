@@ -139,12 +139,17 @@ def made_up(monkeypatch):
     runs = {
         "mine": [
             record(
-                name, "none", broken=around(0.2), melanoma_made_benign=around(share), melanoma_sensitivity=around(0.5)
+                name,
+                "none",
+                broken=around(0.2),
+                melanoma_made_benign=around(share),
+                melanoma_sensitivity=around(0.9 - share),
             )
             for name, share in (("none", 0.0), ("mdda", 0.5), ("jpeg20", 0.1))
         ]
     }
-    runs["other"] = [replace(r, classifier="robust", melanoma_made_benign=around(0.1)) for r in runs["mine"]]
+    at_no_cost = dict(melanoma_made_benign=around(0.1), melanoma_sensitivity=around(0.5))
+    runs["other"] = [replace(r, classifier="robust", **at_no_cost) for r in runs["mine"]]
     monkeypatch.setattr(module, "read_evaluations", lambda kind="summary": runs if kind == "summary" else {})
     found = {"mine": [detected(), detected("squeezing", area=0.7), detected(attack="evade20x4", area=0.5)]}
     monkeypatch.setattr(module, "read_detections", lambda: found)
