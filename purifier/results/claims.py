@@ -204,7 +204,7 @@ def costs(case: Case) -> Claim | None:
     if above(nothing.melanoma_sensitivity, ours.melanoma_sensitivity):
         title = say("It costs melanomas")
     elif lost["mdda"].low > 0:
-        title = say("It hides some melanomas; whether more than it finds, these pictures cannot tell")
+        title = say("It hides some melanomas that were recognised")
     else:
         title = say("Whether it costs melanomas, these pictures cannot tell")
     text = say_html(
