@@ -75,9 +75,8 @@ def helps(case: Case) -> Claim | None:
     aware = {r.defence: r for r in strongest(case.records, case.eps)} if case.eps else {}
     if None in (clean, nothing, ours) or nothing.mdda_ahead_by is None or "mdda" not in aware:
         return None
-    lead = nothing.mdda_ahead_by
-    grey, bare = case.of(GREY, "mdda"), case.of(GREY, "none")
-    leads = [lead] + ([bare.mdda_ahead_by] if grey is not None and bare is not None and bare.mdda_ahead_by else [])
+    lead, bare = nothing.mdda_ahead_by, case.of(GREY, "none")
+    leads = [r.mdda_ahead_by for r in (nothing, bare) if r is not None and r.mdda_ahead_by is not None]
     title = {
         1: say("It helps against an attacker who does not know it"),
         0: say("Whether it helps against an attacker who does not know it, these pictures cannot tell"),
@@ -98,7 +97,7 @@ def helps(case: Case) -> Claim | None:
         text += Markup(" ") + say_html(
             "If the attack changes brightness alone, {nothing} are left, and purified {ours}.",
             nothing=share(bare.accuracy),
-            ours=share(grey.accuracy),
+            ours=share(case.of(GREY, "mdda").accuracy),
         )
     unaware = case.by_defence(UNAWARE)
     aware["none"] = nothing  # who attacks the bare classifier knows all that there is to know

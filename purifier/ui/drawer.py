@@ -45,9 +45,10 @@ def suiting(denoiser: str) -> dict[str, object]:
 
 def strengths(denoiser: str) -> dict[str, tuple[float, float]]:
     """What the words for the purifier's strength mean with a denoiser: sigma, in 1/255, and gain."""
-    gentle, strong = {"learned": ((6, 0), (18, 0)), "rof": ((8, 0), (20, 0))}[denoiser]
+    gentle, strong = {"learned": (6, 18), "rof": (8, 20)}[denoiser]
     usual = suiting(denoiser)
-    return {"gentle": gentle, "usual": (usual["sigma"], usual["gain"]), "strong": strong}
+    sigmas = {"gentle": gentle, "usual": usual["sigma"], "strong": strong}
+    return {word: (sigma, usual["gain"]) for word, sigma in sigmas.items()}
 
 
 class Drawer:

@@ -149,11 +149,11 @@ def _heat(title: str, x: Tensor, found: Tensor, label: str) -> Heat:
 
 def _perturbation(session: Session) -> list[tuple[str, str, Tensor]]:
     """What the attack added, alone on grey and on the lesion in grey, so much stronger that its structure shows."""
-    x = session.original
-    alone = perturbation(session.run)
-    lesion = x.mean(dim=1, keepdim=True).expand_as(x)
+    run = session.run
+    alone = perturbation(run)
+    lesion = run.original.mean(dim=1, keepdim=True).expand_as(alone)
     return [
-        ("alone", say("Change × {factor}", factor=amplification(session.run)), alone),
+        ("alone", say("Change × {factor}", factor=amplification(run)), alone),
         ("on-lesion", say("on lesion"), quantise((lesion + alone) / 2)),
     ]
 
