@@ -10,6 +10,7 @@ from purifier.ui.controls import Range
 from purifier.wording.language import ENGLISH, catalogue, languages
 
 T = TypeVar("T", gr.Image, gr.UploadButton)
+N = TypeVar("N", gr.Number, gr.Slider)
 STATIC = Path(__file__).parent / "static"
 # What the browser translates; the server translates what it draws (purifier.wording.language.say).
 I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
@@ -31,7 +32,7 @@ def label(text: str) -> I18nData:
 
 def slider(allowed: Range, value: float, info: str | None = None, *, interactive: bool = True) -> gr.Slider:
     """A slider over ``allowed``; ``info`` is said below it."""
-    return gr.Slider(
+    made = gr.Slider(
         allowed.low,
         allowed.high,
         value,
@@ -40,6 +41,21 @@ def slider(allowed: Range, value: float, info: str | None = None, *, interactive
         info=info and label(info),
         interactive=interactive,
     )
+    return as_typed(made)
+
+
+def as_typed(number: N) -> N:
+    """Hand over what was typed as it is: the handler's own check says in the visitor's language what it may be.
+
+    Set on the component and not in a subclass, beside which Gradio would write a file.
+    """
+    number.preprocess = lambda payload: payload
+    return number
+
+
+def script(name: str) -> str:
+    """A function in JavaScript that Gradio runs in the browser."""
+    return (STATIC / name).read_text(encoding="utf-8")
 
 
 def unopened(picture: T) -> T:

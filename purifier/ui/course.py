@@ -1,5 +1,5 @@
-"""What was predicted in the lessons, by a visitor or by a class before one screen. It lasts while the page is open:
-purifier/ui/forgetting.py leaves it where a class talks for longer than pictures are kept.
+"""What was predicted in the lessons. It lasts while the page is open: purifier/ui/forgetting.py leaves it where a class
+talks for longer than pictures are kept.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,3 @@ class Course:
         """Whether each of ``count`` lessons was predicted rightly; None where that is not known yet."""
         known = self.predicted.keys() & self.happened.keys()
         return [self.predicted[i] == self.happened[i] if i in known else None for i in range(count)]
-
-
-class Hands(dict[int, tuple[int, ...]]):
-    """By the number of the lesson, from 0: how many of a class made each choice."""

@@ -12,8 +12,8 @@ import gradio as gr
 from fastapi import FastAPI
 from gradio.state_holder import SessionState
 
-from purifier.ui.components import label
-from purifier.ui.course import Course, Hands
+from purifier.ui.components import QUIET, label
+from purifier.ui.course import Course
 from purifier.ui.folder import tidy
 from purifier.ui.memory import give_back
 from purifier.ui.session import Session
@@ -29,9 +29,7 @@ def add_forgetting(page: gr.Blocks) -> None:
         forget(page, request.session_hash)
 
     page.unload(gone)
-    asked = gr.Button(label("Delete my pictures"), size="sm", elem_classes="lp-forget").click(
-        gone, None, None, api_visibility="private", show_progress="hidden", queue=False
-    )
+    asked = gr.Button(label("Delete my pictures"), size="sm", elem_classes="lp-forget").click(gone, None, None, **QUIET)
     asked.then(None, None, None, js="() => location.reload()", api_visibility="private")
 
 
@@ -51,7 +49,7 @@ def forget_idle(page: gr.Blocks) -> None:
         if now - used.timestamp() > IDLE:
             kept = page.state_holder.session_data.get(visitor)
             forget(page, visitor)
-            found = {} if kept is None else {k: v for k, v in kept.state_data.items() if isinstance(v, (Course, Hands))}
+            found = {} if kept is None else {k: v for k, v in kept.state_data.items() if isinstance(v, Course)}
             if found:
                 page.state_holder.session_data[visitor] = SessionState(page)
                 page.state_holder.session_data[visitor].state_data.update(found)

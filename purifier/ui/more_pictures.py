@@ -13,7 +13,7 @@ from purifier.pictures import isic_archive
 from purifier.templates import Markup
 from purifier.texts import UserError
 from purifier.ui.actions import choose
-from purifier.ui.components import label, unopened
+from purifier.ui.components import QUIET, label, unopened
 from purifier.ui.events import restart_on
 from purifier.ui.session import Session
 from purifier.ui.updates import Update
@@ -55,9 +55,7 @@ class MorePictures:
         uploaded, fetched = self.events
         restart_on(uploaded, running, choose, [self.dicom, session], outputs)
         restart_on(fetched, running, from_archive, [self.isic_id, session], outputs)
-        self.folded.expand(  # nobody is asked before
-            look, None, [self.archive, self.unreachable], api_visibility="private", show_progress="hidden", queue=False
-        )
+        self.folded.expand(look, None, [self.archive, self.unreachable], **QUIET)  # nobody is asked before
 
 
 def has_dicom() -> bool:

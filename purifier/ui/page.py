@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from purifier.classifiers.classifier import default_device
-from purifier.ui.components import I18N, STATIC, label
+from purifier.ui.components import I18N, QUIET, STATIC, label, script
 from purifier.ui.drawer import Drawer
 from purifier.ui.endpoints import add_endpoints
 from purifier.ui.forgetting import IDLE, LOOK, add_forgetting
@@ -110,9 +110,8 @@ def build_page() -> gr.Blocks:
 def _remember(page: gr.Blocks, level: gr.Radio, tabs: Sequence[gr.Tab]) -> None:
     """Keep the level in the browser, and the tab in the address, so that a reload comes back to both."""
     kept = gr.BrowserState(LEVEL, storage_key="lesion-purifier-level", secret="no secret")
-    quiet = dict(api_visibility="private", show_progress="hidden", queue=False)
-    start = (STATIC / "load.js").read_text(encoding="utf-8")
-    page.load(None, kept, level, js=f"level => ({start})({json.dumps(languages())})(level)", **quiet)
-    level.change(None, level, kept, js="level => document.body.dataset.level = level", **quiet)
+    start = f"level => ({script('load.js')})({json.dumps(languages())})(level)"
+    page.load(None, kept, level, js=start, **QUIET)
+    level.change(None, level, kept, js="level => document.body.dataset.level = level", **QUIET)
     for tab in tabs:
-        tab.select(None, None, None, js=FOLLOW % tab.elem_id, **quiet)
+        tab.select(None, None, None, js=FOLLOW % tab.elem_id, **QUIET)

@@ -5,6 +5,7 @@ import asyncio
 import base64
 import json
 
+import gradio as gr
 import httpx2
 import numpy as np
 import pytest
@@ -67,6 +68,11 @@ def test_the_api_has_four_named_endpoints_with_their_parameters(client):
     assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws", "denoiser", "gain"]
     assert names["/compare"] == ["picture", "classifier", "draws", "original"]
     assert all("not a medical device" in e["description"] for e in endpoints.values())
+
+
+def test_what_is_typed_into_a_control_reaches_the_check_of_its_handler():
+    numbers = [block for block in build_page().blocks.values() if isinstance(block, (gr.Number, gr.Slider))]
+    assert len(numbers) > 12 and all(number.preprocess(-1e300) == -1e300 for number in numbers)
 
 
 def test_classify_says_what_the_package_says(client, file, classifier):

@@ -140,8 +140,17 @@ def test_a_class_is_counted_and_shown_large(page, served):
     bars = page.locator(".lp-tally")
     bars.get_by_text("came true").wait_for()
     assert [row.split()[0] for row in bars.get_by_role("row").all_inner_texts() if "came true" in row] == ["C"]
+    page.reload()
+    page.get_by_text("For teachers: the class, the projector, handouts").click()
+    page.get_by_label("Count the predictions of a class").check()
+    page.get_by_text("The class: 12 predictions").wait_for()
     press(page, "Next")
     page.get_by_text("The class: 0 predictions").wait_for()
+    press(page, "Back")
+    page.get_by_text("The class: 12 predictions").wait_for()
+    press(page, "Begin a new class")
+    page.get_by_text("The class: 0 predictions").wait_for()
+    assert page.get_by_role("button", name="A. ").is_enabled()
     before = page.locator(".lp-learn h2").first.bounding_box()["height"]
     page.get_by_label("Projector view").check()
     assert page.locator(".lp-learn h2").first.bounding_box()["height"] > 1.2 * before

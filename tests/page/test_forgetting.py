@@ -22,7 +22,7 @@ from purifier.reports import stages_zip
 from purifier.texts import NotFound, UserError
 from purifier.ui import forgetting
 from purifier.ui.actions import choose
-from purifier.ui.course import Course, Hands
+from purifier.ui.course import Course
 from purifier.ui.folder import NAME, prepare
 from purifier.ui.page import build_page
 from purifier.ui.session import Session
@@ -114,12 +114,12 @@ def test_who_asks_for_nothing_is_forgotten(own, tmp_path, monkeypatch):
 def test_what_a_class_predicted_is_kept_while_it_talks(page, own, monkeypatch):
     demo = page[0]
     visit(demo, "class", own)
-    course, hands = Course().predict(0, 1), Hands({0: (3, 4, 5)})
+    course = Course().predict(0, 1)
     ids = {type(block.value): key for key, block in demo.blocks.items() if isinstance(block, gr.State)}
-    demo.state_holder["class"][ids[Course]], demo.state_holder["class"][ids[Hands]] = course, hands
+    demo.state_holder["class"][ids[Course]] = course
     monkeypatch.setattr(forgetting, "IDLE", -1)
     forgetting.forget_idle(demo)
-    assert demo.state_holder.session_data["class"].state_data == {ids[Course]: course, ids[Hands]: hands}
+    assert demo.state_holder.session_data["class"].state_data == {ids[Course]: course}
     assert not own.exists() and demo.state_holder["class"][ids[Session]].original is None
     forgetting.forget(demo, "class")
     assert "class" not in demo.state_holder

@@ -71,15 +71,15 @@ def test_noise_of_the_same_size_is_read_and_shown(first):
 
 
 def test_coming_back_shows_what_was_predicted_and_true(first):
-    update = switch(0, first.course, {0: (1, 4, 0)}, None)
+    update = switch(0, first.course, {"0": (1, 4, 0)}, None)
     assert update.look == first.look and update.why == first.why and update.again.interactive
     assert (update.hands_0, update.hands_1, update.hands_2) == (1, 4, 0)
-    assert switch(1, first.course, {0: (1, 4, 0)}, None).hands_1 == 0
+    assert switch(1, first.course, {"0": (1, 4, 0)}, None).hands_1 == 0
 
 
 def test_a_class_is_counted_beside_what_came_true():
-    counts, before = count_hands(3, Course(), {1: (1, 1, 1)}, 5, None, -2)
-    assert counts == {1: (1, 1, 1), 3: (5, 0, 0)}
+    counts, before = count_hands(3, Course(), {"1": (1, 1, 1)}, 5, None, -2)
+    assert counts == {"1": (1, 1, 1), "3": (5, 0, 0)}
     assert "5 predictions" in before and "came true" not in before
     _, after = count_hands(3, Course().reveal(3, 1), counts, 3, 1, 0)
     rows = after.split("<tr")[1:]

@@ -1,6 +1,6 @@
 """The tab 'Learn': lessons that let predict, then set the controls of 'Try', run and reveal, and then say why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,9 +11,9 @@ from purifier.pictures.files import quantise, read_image
 from purifier.readings import Reading, is_right, read
 from purifier.templates import Markup, macros
 from purifier.ui.actions import attack, choose, purify
-from purifier.ui.components import PRIVATE, QUIET, STATIC, label
+from purifier.ui.components import PRIVATE, QUIET, as_typed, label, script
 from purifier.ui.controls import classifier_choices, control_values, purifier_values
-from purifier.ui.course import Course, Hands
+from purifier.ui.course import Course
 from purifier.ui.events import errors_as_messages, pause, stop_on, update_on
 from purifier.ui.examples import BUNDLED, truth_of
 from purifier.ui.handouts import handouts
@@ -28,11 +28,12 @@ from purifier.wording.readings import change
 
 LETTERS = "ABC"  # of the choices
 LAST = len(LESSONS) - 1
+Counts = Mapping[str, Sequence[int]]  # by the number of the lesson, from 0: how many of a class made each choice
 SWITCH = "on => document.body.toggleAttribute('data-%s', on)"
 GO = f"i => Math.min(Math.max(i + %d, 0), {LAST})"
 INTRO = (
-    "<p>Short lessons: predict, see, and ask why. Each runs with the controls of <b>Try</b>, where you can go on by "
-    "yourself. The pictures are drawn by a generative model, of no patient.</p>"
+    "<p>Short lessons: predict, see, and ask why. Each runs with the controls of <b>Try</b>, in place of the picture "
+    "there, and you can go on by yourself there. The pictures are drawn by a generative model, of no patient.</p>"
 )
 
 
@@ -41,13 +42,14 @@ class LearnUpdate(Update):
     """And what the tab 'Learn' shows of its own."""
 
     course: Course = stays()
+    counts: Counts = stays()
     shown: tuple[int, str] = stays()  # the lesson and its language
     intro: str = stays()
     prediction: str = stays()
     choice_0: gr.Button = stays()
     choice_1: gr.Button = stays()
     choice_2: gr.Button = stays()
-    hands_0: int = stays()  # of the class
+    hands_0: int = stays()
     hands_1: int = stays()
     hands_2: int = stays()
     tally: str = stays()
@@ -65,7 +67,9 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
     """Lay out the tab and wire it. What still runs in 'Try' ends when a lesson begins, and a lesson's run when another
     picture is chosen there."""
     outputs = try_it.outputs
-    course, counts, shown = gr.State(Course()), gr.State(Hands()), gr.State(None)
+    course, shown = gr.State(Course()), gr.State(None)
+    # In the browser, so that a reload in the middle of a class keeps them.
+    counts = gr.BrowserState({}, storage_key="lesion-purifier-class", secret="no secret")
     with gr.Column(elem_classes="lp-learn"):
         with gr.Row(elem_classes="lp-lessons"):
             with gr.Row(elem_classes="lp-steps"):
@@ -100,7 +104,9 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
                 counting = gr.Checkbox(label=label("Count the predictions of a class"))
                 projector = gr.Checkbox(label=label("Projector view"))
             teacher = gr.HTML()
-            print_it = gr.Button(label("Make the handouts"), size="sm")
+            with gr.Row():
+                anew = gr.Button(label("Begin a new class"), size="sm")
+                print_it = gr.Button(label("Make the handouts"), size="sm")
             printing, links = gr.HTML(status("")), gr.HTML()
         gr.HTML(label(INTRO))
     own = dict(
@@ -125,7 +131,7 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
     ended = which.change(pause, None, None, cancels=running, **QUIET)
     known, drawn_anew = [which, course, counts, shown], dict(own, status=outputs["status"])
     update_on(ended.then, switch, known, drawn_anew, trigger_mode="always_last", **QUIET)
-    which.change(None, which, None, js=_script("lesson.js"), **QUIET)
+    which.change(None, which, None, js=script("lesson.js"), **QUIET)
     for button, step in ((back, -1), (forward, 1)):
         button.click(None, which, which, js=GO % step, **QUIET)
     for number, button in zip(hands, raised, strict=True):
@@ -134,9 +140,10 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
             event(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally], **QUIET)
     for box, name in ((counting, "class"), (projector, "projector")):
         box.change(None, box, None, js=SWITCH % name, **QUIET)
+    update_on(anew.click, new_class, which, dict(drawn_anew, counts=counts), **QUIET)
     print_it.click(errors_as_messages(make_handouts), None, [printing, links], **PRIVATE)
     # The lesson is chosen before it is drawn: a choice that changed later would end a run begun meanwhile.
-    opened = tab.select(None, which, which, js=_script("open_lesson.js") % LAST, **QUIET)
+    opened = tab.select(None, which, which, js=script("open_lesson.js") % LAST, **QUIET)
     update_on(opened.then, begin, known, own, **QUIET)
     tab.select(errors_as_messages(teacher_page), None, teacher, **QUIET)
 
@@ -145,30 +152,27 @@ def _choice(letter: str) -> tuple[gr.Button, gr.Number, gr.Button]:
     """A choice, how many of the class make it, and one more."""
     with gr.Row(elem_classes="lp-choice"):
         choice = gr.Button(letter, min_width=200, scale=6)
-        hands = gr.Number(
+        number = gr.Number(
             0, precision=0, minimum=0, label=f"{label('Hands for')} {letter}", show_label=False, container=False,
             min_width=60, elem_classes="lp-class",
         )  # fmt: skip
+        hands = as_typed(number)
         plus = gr.Button(f"+ {letter}", min_width=50, elem_classes="lp-class")
     return choice, hands, plus
 
 
-def _script(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")
-
-
-def begin(i: int, course: Course, counts: Hands, shown: tuple[int, str] | None) -> LearnUpdate:
+def begin(i: int, course: Course, counts: Counts, shown: tuple[int, str] | None) -> LearnUpdate:
     """The tab is opened at lesson ``i``; what 'Try' says stays."""
     return replace(switch(i, course, counts, shown), status=gr.skip())
 
 
-def switch(i: int, course: Course, counts: Hands, shown: tuple[int, str] | None) -> LearnUpdate:
+def switch(i: int, course: Course, counts: Counts, shown: tuple[int, str] | None) -> LearnUpdate:
     """Lesson ``i`` before its run, or with what was predicted and came true when it was run; nothing where it is what
     is ``shown`` already."""
     if shown == (i, spoken()):
         return LearnUpdate()
     lesson, parts = LESSONS[i], macros("learn.html")
-    happened, hands = course.happened.get(i), counts.get(i, (0, 0, 0))
+    happened, hands = course.happened.get(i), counts.get(str(i), (0, 0, 0))
     path, name = BUNDLED / lesson.example, lesson.settings.classifier
     session = Session(original=quantise(read_image(path)), truth=truth_of(path), classifier=name)
     hint = say("Predict first.") if i not in course.predicted else say("Press Run it again.")
@@ -305,10 +309,15 @@ def _readers(lesson: Lesson, seen: dict[str, dict[str, Reading]]) -> Markup:
     return macros("learn.html").readers([(titled[name], found, is_fooled(found)) for name, found in seen.items()])
 
 
-def count_hands(i: int, course: Course, counts: Hands, *hands: int | None) -> tuple[Hands, Markup]:
+def count_hands(i: int, course: Course, counts: Counts, *hands: float | None) -> tuple[Counts, Markup]:
     """How many of the class made each choice of lesson ``i``, kept and drawn beside what came true."""
     hands = tuple(max(0, int(count or 0)) for count in hands)
-    return Hands({**counts, i: hands}), macros("learn.html").tally(hands, course.happened.get(i))
+    return {**counts, str(i): hands}, macros("learn.html").tally(hands, course.happened.get(i))
+
+
+def new_class(i: int) -> LearnUpdate:
+    """Lesson ``i`` as for the first time: nothing is counted, predicted or run."""
+    return replace(switch(i, Course(), {}, None), course=Course(), counts={}, status=gr.skip())
 
 
 def make_handouts() -> Iterator[tuple[Markup, Markup]]:

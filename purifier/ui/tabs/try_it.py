@@ -11,7 +11,7 @@ from torch import Tensor
 from purifier.classifiers.classifier import load_classifier
 from purifier.templates import macros
 from purifier.ui.actions import attack, change_classifier, choose, purify, set_truth, use_classifier
-from purifier.ui.components import LOAD, PRIVATE, QUIET, STATIC, label, unopened
+from purifier.ui.components import LOAD, PRIVATE, QUIET, label, script, unopened
 from purifier.ui.controls import UNKNOWN, truth_choices
 from purifier.ui.drawer import Drawer
 from purifier.ui.events import redraw, restart_on, stop_on, update_on
@@ -67,7 +67,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
                     gr.UploadButton(label("Choose a picture"), file_types=["image"], min_width=80, scale=2)
                 )
                 paste = gr.Button(label("Paste"), min_width=50)
-            gallery = gr.HTML(_gallery(examples), js_on_load=_script("examples.js"))
+            gallery = gr.HTML(_gallery(examples), js_on_load=script("examples.js"))
             truth = gr.Dropdown(
                 truth_choices(label), value=UNKNOWN, label=label("Known diagnosis"), elem_classes="lp-truth"
             )
@@ -170,14 +170,10 @@ def _gallery(examples: Sequence[tuple[Tensor, Path]]) -> str:
     return macros("picture.html").examples([(x, caption(path)) for x, path in examples])
 
 
-def _script(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")
-
-
-def _told(script: str, text: Callable[[], str], made: Callable[[str], str] = status) -> str:
-    """JavaScript: ``script``, given what is ``made`` of a text in every language: a status line."""
+def _told(name: str, text: Callable[[], str], made: Callable[[str], str] = status) -> str:
+    """JavaScript: the function ``name``, given what is ``made`` of a text in every language: a status line."""
     said = {}
     for code in languages():
         with speaking(code):
             said[code] = made(text())
-    return f"() => ({_script(script)})({json.dumps(said)})"
+    return f"() => ({script(name)})({json.dumps(said)})"
