@@ -29,7 +29,7 @@ MAX_SMOOTH = 4.0  # pixels; wider would not fit the smallest picture
 MAX_GAIN = 32.0
 LEAST_GROWN = 1e-5  # sigma that gain can multiply: less would ask for more than half precision holds
 USUAL_NOISE = 0.45 / 255  # 19 of 20 pictures that nobody attacked have less (validation lesions, see noise_level)
-MOST_NOISE = 12 / 255  # of a picture, however noisy it is
+MOST_NOISE = 12 / 255  # that gain can give a picture, however noisy it is
 
 # The settings that suit each denoiser: ROF's as ``purifier tune`` found them (assets/evaluation/tuning), the learned
 # one's as docs/strength.md tells.
@@ -113,10 +113,11 @@ class Purifier:
                     most=most,
                     value=getattr(self, name),
                 )
-        if self.gain > 0 and self.sigma < LEAST_GROWN:
+        if self.gain > 0 and not LEAST_GROWN <= self.sigma < MOST_NOISE:
             raise UserError(
-                "sigma must be at least {least} where gain is not 0, and is {value}.",
+                "sigma must be at least {least} and less than {most} where gain is not 0, and is {value}.",
                 least=LEAST_GROWN,
+                most=f"{255 * MOST_NOISE:g}/255",
                 value=self.sigma,
             )
 
@@ -153,7 +154,7 @@ class Purifier:
         if self.gain == 0:
             return 1.0
         noise = (noise_level(x) - USUAL_NOISE).clamp(min=0).reshape(-1, 1, 1, 1)
-        return (1 + self.gain * noise / self.sigma).clamp(max=max(1.0, MOST_NOISE / self.sigma))
+        return (1 + self.gain * noise / self.sigma).clamp(max=MOST_NOISE / self.sigma)
 
     def _denoise(self, y: Tensor, power: float, strength: float | Tensor) -> Tensor:
         if self.denoiser == "learned":

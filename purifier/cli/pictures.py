@@ -90,8 +90,6 @@ def _purifier_options(command: argparse.ArgumentParser, *, reads: bool) -> None:
     group.add_argument("--scales", type=float, nargs="+", help=scales)
     bands = f"coarser scales give finer ones their low frequencies only {_suited('bands')}"
     group.add_argument("--bands", action=argparse.BooleanOptionalAction, help=bands)
-    by_picture = f"more noise for a noisy picture, in multiples of its own beyond the usual {_suited('gain')}"
-    group.add_argument("--gain", type=float, help=by_picture)
     group.add_argument("--noise-seed", type=int, default=0)
     if reads:
         group.add_argument(
@@ -122,7 +120,6 @@ def settings_from(options: argparse.Namespace) -> Settings:
             scales=None if options.scales is None else tuple(sorted(options.scales, reverse=True)),
             denoiser=options.denoiser,
             bands=options.bands,
-            gain=options.gain,
         )
     if options.attacks and not getattr(options, "no_attack", False):
         attack = Attack(

@@ -6,8 +6,8 @@ it (Breiman et al., 1984). They are the finalists, with MDDA's first guess, and 
 their noise, since the best of many trials owes something to its draw. By these figures, of those within one standard
 error of the best the one is taken that costs least on clean pictures. MDDA has several numbers, and its trials are
 proposed by the tree-structured Parzen estimator (Bergstra et al., 2011); its peers have one, and all values are tried.
-What is not in MDDA's definition, or takes a step of it away, is not searched but shown by the sensitivity plot: shares
-of noise and weight by scale (decay), blocks that mix nothing (own = 1).
+What is not in MDDA's definition is not searched but shown by the sensitivity plot: shares of noise and weight by scale
+(decay), of the scales in the last merge (tilt), low frequencies alone of coarser scales (bands), a last smoothing.
 """
 
 import io
@@ -50,18 +50,17 @@ STARTS = {
         Purifier(denoiser="rof", scales=(1.0, 0.5), blocks=4, sigma=12 / 255, weight=0.04, own=0.8),
     ),
     "mdda-learned": (
-        Purifier(denoiser="learned", scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6, gain=0.0),
+        Purifier(denoiser="learned", scales=(1.0, 0.5), blocks=1, sigma=8 / 255, own=0.6),
         Purifier(denoiser="learned"),
     ),
 }
 VARIED = f"mdda-{Purifier.denoiser}"  # whose settings the sensitivity plot varies
 SENSITIVITY: dict[str, tuple] = {
     "blocks": (1, 2, 3, 4),
-    "sigma": (0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255),
+    "sigma": (4 / 255, 8 / 255, 12 / 255, 16 / 255, 20 / 255),
     "weight": (0.0, 0.03, 0.06, 0.09),  # of ROF
     "scales": ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25), (2.0, 1.0, 0.5, 0.25)),
     "own": (0.6, 0.8, 0.95, 1.0),
-    "gain": (0.0, 8.0, 16.0, 24.0, 32.0),
     "tilt": (0.0, 2.0, 4.0),
     "bands": (True, False),
     "decay": (0.0, 0.5, 1.0),
@@ -185,7 +184,6 @@ def try_mdda(
             "blocks": start.blocks,
             "sigma": round(start.sigma * 255),
             "own": start.own,
-            "gain": start.gain,
         }
         study.enqueue_trial(first | ({"weight": start.weight} if is_rof else {}))
     found = {}
@@ -197,15 +195,13 @@ def try_mdda(
                 blocks=trial.suggest_int("blocks", 1, 5),
                 sigma=trial.suggest_int("sigma", 2, 24, step=2) / 255,
                 own=round(trial.suggest_float("own", 0.2, 0.9, step=0.1), 1),
-                gain=float(trial.suggest_int("gain", 0, 8)),
                 weight=round(trial.suggest_float("weight", 0.005, 0.06, step=0.0025), 4),
             )
         else:
             values |= dict(
                 blocks=trial.suggest_int("blocks", 1, 4),
-                sigma=trial.suggest_float("sigma", 0.5, 12, step=0.5) / 255,
+                sigma=trial.suggest_int("sigma", 2, 24, step=2) / 255,
                 own=round(trial.suggest_float("own", 0.5, 1, step=0.05), 2),
-                gain=float(trial.suggest_int("gain", 0, 32, step=4)),
             )
         purifier = replace(starts[0], **values)
         found[purifier] = score(purifier)

@@ -128,13 +128,12 @@ def purify(
     weight: float,
     scales: list[float],
     denoiser: str,
-    gain: float,
     seed: int,
     draws: int,
 ) -> Iterator[Update]:
     """Purify the attacked picture, or the original where nothing was attacked, and read the mean of all draws."""
     need_picture(session)
-    purifier = purifier_from(blocks, sigma, weight, scales, denoiser, gain)
+    purifier = purifier_from(blocks, sigma, weight, scales, denoiser)
     classifier = classifier_for_page(session.classifier)
     seed, draws = SEED.check(seed), MEAN_DRAWS.check(draws)
     session = session.unpurified()

@@ -63,7 +63,6 @@ def attack(
     weight: float = Purifier.weight,
     scales: list[float] | None = None,
     denoiser: str = Purifier.denoiser,
-    gain: float | None = None,
 ) -> tuple[Image.Image, Told]:
     """Perturb a picture so that the classifier misreads it.
 
@@ -84,15 +83,13 @@ def attack(
         weight: of the total variation, where the denoiser is rof.
         scales: of its pyramid, 1 among them; unless given, what suits the denoiser.
         denoiser: learned, a network that was trained on dermoscopic pictures, or rof, the paper's total variation.
-        gain: noise that a noisy picture gets besides, in multiples of what is unusual of its own; unless given, what
-            suits the denoiser.
 
     Returns:
         The attacked picture (PNG, 224 x 224) and its reading.
     """
     x, loaded = _batch(picture), _classifier(classifier)
     knows = _flag("knows_purifier", knows_purifier)
-    known = _purifier(denoiser, weight, blocks=blocks, sigma=sigma, scales=scales, gain=gain) if knows else None
+    known = _purifier(denoiser, weight, blocks=blocks, sigma=sigma, scales=scales) if knows else None
     settings = Attack(
         settings=attack_from(_text("method", method), epsilon, steps),
         target=_text("target", target),
@@ -114,7 +111,6 @@ def purify(
     seed: int = 0,
     draws: int = Settings.draws,
     denoiser: str = Purifier.denoiser,
-    gain: float | None = None,
 ) -> tuple[Image.Image, Told]:
     """Purify a picture by multiscale diffusive and denoising aggregation (MDDA) several times, and read the mean.
 
@@ -128,17 +124,15 @@ def purify(
         weight: of the total variation, where the denoiser is rof.
         scales: of the pyramid, 1 among them; unless given, what suits the denoiser.
         seed: of the noise.
-        draws: purifications whose mean is read, from 1 to 64; more are right more often, and take longer.
+        draws: purifications whose mean is read, from 1 to 64; of more it depends less on the draw, and it takes longer.
         denoiser: learned, a network that was trained on dermoscopic pictures, or rof, the paper's total variation.
-        gain: noise that a noisy picture gets besides, in multiples of what is unusual of its own; unless given, what
-            suits the denoiser.
 
     Returns:
         The first purified picture (PNG, 224 x 224), and the mean reading of all draws with the alarm, whether the
         picture that was given looks attacked.
     """
     x, loaded = _batch(picture), _classifier(classifier)
-    purifier = _purifier(denoiser, weight, blocks=blocks, sigma=sigma, scales=scales, gain=gain)
+    purifier = _purifier(denoiser, weight, blocks=blocks, sigma=sigma, scales=scales)
     seed = SEED.check(seed)
     made = list(purified_draws(loaded, purifier, x, draws=MEAN_DRAWS.check(draws), seed=seed))
     clean, reading = made[0][0][:1], mean_of([one for _, some in made for one in some])

@@ -11,7 +11,7 @@ from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import bundled_classifiers
 from purifier.classifiers.hub import PUBLIC, offered_repositories
 from purifier.classifiers.taxonomy import DIAGNOSES, full_name
-from purifier.pipeline import MAX_GAIN, Purifier
+from purifier.pipeline import Purifier
 from purifier.runs import ANY, MAX_SEED, MOST_DRAWS, Settings
 from purifier.texts import Text, UserError
 from purifier.wording.language import say
@@ -49,7 +49,6 @@ ATTACK_STEPS = Range("Attack steps", 1, 100, 1)
 BLOCKS = Range("Blocks", 1, 6, 1)
 SIGMA = Range("Noise sigma, in 1/255", 0, 32, 0.5)
 WEIGHT = Range("Denoising weight", 0, 0.1, 0.0025)
-GAIN = Range("Noise by picture", 0, MAX_GAIN, 0.5)
 DRAWS = Range("Purifications of each picture", 8, 400, 1)
 SMOOTHING = Range("Smoothing noise, in 1/255", 4, 64, 1)
 CERTIFY_SAMPLES = Range("Noisy draws", 50, 2000, 1)
@@ -102,19 +101,13 @@ def attack_from(method: str, epsilon: int, steps: int) -> AttackSettings:
     return AttackSettings(method=method, eps=EPSILON.check(epsilon) / 255, steps=ATTACK_STEPS.check(steps))
 
 
-def purifier_from(
-    blocks: int, sigma: float, weight: float, scales: list[float] | None, denoiser: str, gain: float
-) -> Purifier:
+def purifier_from(blocks: int, sigma: float, weight: float, scales: list[float] | None, denoiser: str) -> Purifier:
     """The purifier that the controls describe; ``sigma`` in units of 1/255."""
     if not isinstance(scales, list) or not all(_is_number(scale) for scale in scales):
         raise UserError("scales must be a list of numbers, and are {scales}.", scales=scales)
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
-    sigma, weight, gain = SIGMA.check(sigma) / 255, WEIGHT.check(weight), GAIN.check(gain)
-    if gain and not sigma:
-        raise UserError("Noise by picture multiplies the noise sigma: give that more than 0, or the other 0.")
-    return Purifier(
-        blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen, denoiser=denoiser, gain=gain
-    )
+    sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
+    return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen, denoiser=denoiser)
 
 
 def control_values(settings: Settings, labels: Sequence[str]) -> dict[str, object]:
@@ -167,5 +160,4 @@ def purifier_values(purifier: Purifier) -> dict[str, object]:
         weight=purifier.weight,
         scales=list(purifier.scales),
         denoiser=purifier.denoiser,
-        gain=purifier.gain,
     )

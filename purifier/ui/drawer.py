@@ -18,7 +18,6 @@ from purifier.ui.controls import (
     BLOCKS,
     DRAW_CHOICES,
     EPSILON,
-    GAIN,
     MEAN_DRAWS,
     SIGMA,
     WEIGHT,
@@ -34,7 +33,7 @@ DENOISER = (
     "The network was trained on dermoscopic pictures, attacked ones among them, and keeps more of the picture. ROF is "
     "the paper's and needs no training."
 )
-SUITING = ("blocks", "sigma", "scales", "gain")  # what choosing a denoiser sets
+SUITING = ("blocks", "sigma", "scales")  # what choosing a denoiser sets
 
 
 def suiting(denoiser: str) -> dict[str, object]:
@@ -43,12 +42,10 @@ def suiting(denoiser: str) -> dict[str, object]:
     return {name: values[name] for name in SUITING}
 
 
-def strengths(denoiser: str) -> dict[str, tuple[float, float]]:
-    """What the words for the purifier's strength mean with a denoiser: sigma, in 1/255, and gain."""
+def strengths(denoiser: str) -> dict[str, float]:
+    """What the words for the purifier's strength mean with a denoiser: sigma, in 1/255."""
     gentle, strong = {"learned": (6, 18), "rof": (8, 20)}[denoiser]
-    usual = suiting(denoiser)
-    sigmas = {"gentle": gentle, "usual": usual["sigma"], "strong": strong}
-    return {word: (sigma, usual["gain"]) for word, sigma in sigmas.items()}
+    return {"gentle": gentle, "usual": suiting(denoiser)["sigma"], "strong": strong}
 
 
 class Drawer:
@@ -98,9 +95,6 @@ class Drawer:
             rounds = _words(label("Rounds"), [(n, n) for n in (1, 2, 3, 4)], purifier.blocks)
             with gr.Column(elem_classes="lp-researcher"):
                 sigma = slider(SIGMA, suited["sigma"], "Strength of the noise that drowns the attack.")
-                gain = slider(
-                    GAIN, purifier.gain, "More of it for a noisy picture: so many times its noise beyond the usual."
-                )
                 blocks = slider(BLOCKS, purifier.blocks, "How often to diffuse, denoise and aggregate.")
                 denoiser = gr.Radio(
                     denoiser_choices(label), value=purifier.denoiser, label=label("Denoiser"), info=label(DENOISER)
@@ -121,7 +115,7 @@ class Drawer:
                 DRAW_CHOICES,
                 value=Settings().draws,
                 label=label(MEAN_DRAWS.name),
-                info=label("Of the noise: the mean reading of several is right more often, and takes longer."),
+                info=label("Of the noise: the mean reading of several depends less on the draw, and takes longer."),
             )
             gr.HTML(label("<h2>Classifier</h2>"), elem_classes="lp-section")
             classifier = gr.Dropdown(
@@ -135,12 +129,12 @@ class Drawer:
             method=method, epsilon=epsilon, steps=steps, target=target, attack_seed=attack_seed, knows=knows
         )
         self.attack = list(of_attack.values())
-        of_purifier = dict(blocks=blocks, sigma=sigma, weight=weight, scales=scales, denoiser=denoiser, gain=gain)
+        of_purifier = dict(blocks=blocks, sigma=sigma, weight=weight, scales=scales, denoiser=denoiser)
         self.purifier = list(of_purifier.values())
         self.controls = dict(classifier=classifier, **of_attack, **of_purifier, seed=seed, draws=draws)
         for words, number in ((strength, epsilon), (rounds, blocks)):
             _link(words, number)
-        _link_power(power, denoiser, [sigma, gain])
+        _link_power(power, denoiser, sigma)
         denoiser.input(
             lambda chosen: list(suiting(chosen).values()), denoiser, [of_purifier[name] for name in SUITING], **QUIET
         )
@@ -160,13 +154,12 @@ def _link(words: gr.Radio, number: Component) -> None:
     number.change(None, number, words, js=f"value => {values}.includes(value) ? value : null", **QUIET)
 
 
-def _link_power(power: gr.Radio, denoiser: gr.Radio, numbers: list[Component]) -> None:
-    """A word sets the ``numbers``, by the denoiser; where they have none, no word is chosen."""
+def _link_power(power: gr.Radio, denoiser: gr.Radio, sigma: Component) -> None:
+    """A word sets ``sigma``, by the denoiser; where it has none, no word is chosen."""
     meant = f"({json.dumps({name: strengths(name) for name in SUITED})})"
-    power.input(None, [power, denoiser], numbers, js=f"(word, denoiser) => {meant}[denoiser][word]", **QUIET)
+    power.input(None, [power, denoiser], sigma, js=f"(word, denoiser) => {meant}[denoiser][word]", **QUIET)
     named = (
-        f"(denoiser, ...numbers) => Object.entries({meant}[denoiser])"
-        ".find(([word, values]) => values.every((value, i) => value === numbers[i]))?.[0] ?? null"
+        f"(denoiser, sigma) => Object.entries({meant}[denoiser]).find(([word, value]) => value === sigma)?.[0] ?? null"
     )
-    for control in (denoiser, *numbers):
-        control.change(None, [denoiser, *numbers], power, js=named, **QUIET)
+    for control in (denoiser, sigma):
+        control.change(None, [denoiser, sigma], power, js=named, **QUIET)

@@ -11,7 +11,7 @@ from purifier.pipeline import Purifier
 from purifier.runs import ANY, Settings
 from purifier.ui import api
 from purifier.ui.components import PROGRAMS, unopened
-from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, GAIN, MEAN_DRAWS, SIGMA, WEIGHT
+from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, MEAN_DRAWS, SIGMA, WEIGHT
 from purifier.ui.events import errors_as_messages
 
 
@@ -28,7 +28,7 @@ def add_endpoints() -> None:
         epsilon = gr.Number(round(settings.eps * 255), label=EPSILON.name)
         steps = gr.Number(settings.steps, label=ATTACK_STEPS.name)
         # Without a value is what depends on the denoiser.
-        blocks, sigma, gain = (gr.Number(label=allowed.name) for allowed in (BLOCKS, SIGMA, GAIN))
+        blocks, sigma = (gr.Number(label=allowed.name) for allowed in (BLOCKS, SIGMA))
         weight = gr.Number(Purifier.weight, label=WEIGHT.name)
         denoiser = gr.Textbox(Purifier.denoiser, label="Denoiser")
         scales = gr.JSON(label="Scales")
@@ -44,14 +44,14 @@ def add_endpoints() -> None:
         )
         gr.Button().click(
             errors_as_messages(api.attack),
-            [picture, classifier, method, epsilon, steps, target, seed, knows, *of_purifier, denoiser, gain],
+            [picture, classifier, method, epsilon, steps, target, seed, knows, *of_purifier, denoiser],
             [result, reading],
             api_name="attack",
             **shared,
         )
         gr.Button().click(
             errors_as_messages(api.purify),
-            [picture, classifier, *of_purifier, seed, averaged, denoiser, gain],
+            [picture, classifier, *of_purifier, seed, averaged, denoiser],
             [result, reading],
             api_name="purify",
             **shared,

@@ -11,7 +11,7 @@ from gradio.events import Dependency
 class TryIt:
     """What other tabs use of 'Try'."""
 
-    purifier: list[Component]  # blocks, sigma, weight, scales, denoiser, gain
+    purifier: list[Component]  # blocks, sigma, weight, scales, denoiser
     outputs: dict[str, Component]  # the controls and what handlers draw, by the names of Update's fields
     running: list[Dependency]  # what may still draw
     anew: list[Callable]  # the events that bring another picture, and the one that stops

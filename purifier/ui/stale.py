@@ -28,14 +28,13 @@ def mark(
     weight: float,
     scales: list[float],
     denoiser: str,
-    gain: float,
     seed: int,
     draws: int,
 ) -> Update:
     """Say on each card which settings its picture was made with, as far as they are others now, and withdraw report
     and theatre where one is old."""
     try:
-        purifier = purifier_from(blocks, sigma, weight, scales, denoiser, gain)
+        purifier = purifier_from(blocks, sigma, weight, scales, denoiser)
         live = is_live and session.attack is not None and session.attack.settings.method == LIVE
         settings = attack_from(LIVE if live else method, epsilon, 1 if live else steps)
         known = purifier if knows and not live else None

@@ -73,13 +73,6 @@ def _caption(purifier: Purifier, sigma: float, block: int, step: int) -> Markup:
         return say_html("<b>Block {block} of {blocks}: before.</b> It starts from the picture at every scale.", **place)
     if step == 0:
         return say_html("<b>Block {block} of {blocks}: before.</b> It starts from what the last block left.", **place)
-    if step == 1 and purifier.gain:
-        return say_html(
-            "<b>Block {block} of {blocks}: diffuse.</b> Gaussian noise is added at every scale, the more the noisier "
-            "the picture is itself: here {sigma:.3g}/255. Fine patterns drown in it.",
-            **place,
-            sigma=255 * sigma,
-        )
     if step == 1:
         return say_html(
             "<b>Block {block} of {blocks}: diffuse.</b> Gaussian noise of {sigma:.3g}/255 is added at every scale; "

@@ -46,7 +46,6 @@ class Update:
     weight: float = stays()
     scales: list[float] = stays()
     denoiser: str = stays()
-    gain: float = stays()
     seed: int = stays()
     draws: int = stays()
 

@@ -64,8 +64,8 @@ def test_the_api_has_four_named_endpoints_with_their_parameters(client):
     assert names["/classify"] == ["picture", "classifier"]
     purifier = ["blocks", "sigma", "weight", "scales"]
     own = ["method", "epsilon", "steps", "target", "seed", "knows_purifier"]
-    assert names["/attack"] == ["picture", "classifier", *own, *purifier, "denoiser", "gain"]
-    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws", "denoiser", "gain"]
+    assert names["/attack"] == ["picture", "classifier", *own, *purifier, "denoiser"]
+    assert names["/purify"] == ["picture", "classifier", *purifier, "seed", "draws", "denoiser"]
     assert names["/compare"] == ["picture", "classifier", "draws", "original"]
     assert all("not a medical device" in e["description"] for e in endpoints.values())
 
@@ -200,7 +200,7 @@ def test_a_tool_s_error_says_what_is_wrong(page, file):
 
 
 def test_settings_reach_the_purifier(client, file):
-    nothing = dict(blocks=1, sigma=0, gain=0, scales=[1], seed=0)
+    nothing = dict(blocks=1, sigma=0, scales=[1], seed=0)
     clean, _ = client.predict(handle_file(file), **nothing, api_name="/purify")
     assert torch.equal(to_batch(Image.open(clean)), quantise(read_image(file)))
 
@@ -233,10 +233,8 @@ def test_without_a_denoiser_it_is_the_learned_one(client, file):
 
 
 def test_the_denoiser_may_be_either(client, file):
-    few = dict(blocks=1, sigma=8, scales=[1], gain=0)
-    rof, learned = (
-        Purifier(denoiser=name, blocks=1, scales=(1,), sigma=8 / 255, gain=0.0) for name in ("rof", "learned")
-    )
+    few = dict(blocks=1, sigma=8, scales=[1])
+    rof, learned = (Purifier(denoiser=name, blocks=1, scales=(1,), sigma=8 / 255) for name in ("rof", "learned"))
     clean, _ = client.predict(handle_file(file), **few, draws=1, denoiser="learned", api_name="/purify")
     x = read_image(file)
     assert torch.equal(to_batch(Image.open(clean)), purified_picture(learned, x))
@@ -280,21 +278,19 @@ def test_the_denoiser_may_be_either(client, file):
                 ("/attack", "seed", "Seed"),
                 ("/purify", "blocks", "Blocks"),
                 ("/purify", "sigma", "Noise sigma, in 1/255"),
-                ("/purify", "gain", "Noise by picture"),
                 ("/purify", "weight", "Denoising weight"),
                 ("/purify", "seed", "Seed"),
                 ("/purify", "draws", "Draws averaged"),
                 ("/compare", "draws", "Draws"),
             )
             for value in (None, [1], {"a": 1})
-            if value is not None or name not in ("blocks", "sigma", "gain")  # None is what suits the denoiser
+            if value is not None or name not in ("blocks", "sigma")  # None is what suits the denoiser
         ),
         *(
             (endpoint, {name: value}, f"{said} must be a number from")
             for endpoint, name, said in (
                 ("/attack", "epsilon", "Epsilon, in 1/255"),
                 ("/purify", "sigma", "Noise sigma, in 1/255"),
-                ("/purify", "gain", "Noise by picture"),
                 ("/purify", "seed", "Seed"),
             )
             for value in (-1, 1e308, 10**400, "1", "", True)
@@ -342,12 +338,12 @@ def test_bad_settings_are_answered_with_the_reason(client, file, endpoint, setti
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
-@pytest.mark.parametrize("name", ["blocks", "sigma", "weight", "scales", "seed", "draws", "gain"])
+@pytest.mark.parametrize("name", ["blocks", "sigma", "weight", "scales", "seed", "draws"])
 def test_numbers_that_are_none_are_answered_with_the_reason(page, client, file, name, value):
     """Which Gradio's client does not send, and others may."""
     (sent,) = httpx2.post(f"{page}gradio_api/upload", files={"files": file.read_bytes()}).json()
     purifier = dict(blocks="1", sigma="8", weight="0.02", scales="[1]", seed="0", draws="1")
-    settings = {**purifier, "denoiser": '"rof"', "gain": "0", name: f"[{value}]" if name == "scales" else value}
+    settings = {**purifier, "denoiser": '"rof"', name: f"[{value}]" if name == "scales" else value}
     picture = json.dumps({"path": sent, "meta": {"_type": "gradio.FileData"}})
     body = f'{{"data": [{picture}, "augmented", {", ".join(settings.values())}]}}'
     asked = httpx2.post(f"{page}gradio_api/call/purify", content=body, headers={"Content-Type": "application/json"})

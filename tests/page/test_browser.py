@@ -325,8 +325,7 @@ def test_the_denoiser_is_chosen_and_told(page):
 
 def wait_for_numbers(page, purifier):
     """The numbers of the drawer are those of the purifier."""
-    numbers = {"Noise sigma, in 1/255": 255 * purifier.sigma, "Noise by picture": purifier.gain}
-    for name, value in {**numbers, "Blocks": purifier.blocks}.items():
+    for name, value in {"Noise sigma, in 1/255": 255 * purifier.sigma, "Blocks": purifier.blocks}.items():
         field = page.get_by_label(f"number input for {name}")
         page.wait_for_function(f"field => field.value === '{value:g}'", arg=field.element_handle())
 
@@ -341,8 +340,7 @@ def test_the_words_for_the_purifier_s_strength_follow_the_denoiser(page):
         assert page.get_by_role("radio", name="usual", exact=True).is_checked()
         page.get_by_role("radio", name="strong", exact=True).check()
         page.get_by_role("radio", name="Researcher").check()
-        sigma, gain = strengths(denoiser)["strong"]
-        wait_for_numbers(page, Purifier(denoiser=denoiser, sigma=sigma / 255, gain=gain))
+        wait_for_numbers(page, Purifier(denoiser=denoiser, sigma=strengths(denoiser)["strong"] / 255))
     page.get_by_label("range slider for Noise sigma").fill("2")
     page.get_by_role("radio", name="Clinician").check()
     for word in strengths("learned"):

@@ -22,7 +22,7 @@ from purifier.wording.readings import diagnosis
 from tests.helpers.paths import ROOT
 
 EXAMPLE = ROOT / "assets" / "examples" / "MEL-1.png"
-SETTINGS = (1, 8.0, 0.02, [1.0], "rof", 0)  # blocks, sigma, weight, scales, denoiser, gain
+SETTINGS = (1, 8.0, 0.02, [1.0], "rof")  # blocks, sigma, weight, scales, denoiser
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,7 @@ def test_pictures_are_named_in_the_language_spoken(session, classifier, monkeypa
     assert 'id="lp-card-attacked"' in html
 
 
-SETTINGS = (1, 8.0, 0.02, [1.0], "rof", 0)  # blocks, sigma, weight, scales, denoiser, gain
+SETTINGS = (1, 8.0, 0.02, [1.0], "rof")  # blocks, sigma, weight, scales, denoiser
 
 
 def test_purify_reads_the_mean_of_the_draws_and_says_so(session, classifier):
@@ -218,7 +218,7 @@ def test_neither_another_language_nor_a_report_reads_again(session, classifier, 
 
 
 def test_settings_bring_the_denoiser_back(session, classifier):
-    *_, update = purify(session, *SETTINGS[:-2], "learned", 4, seed=3, draws=1)
+    *_, update = purify(session, *SETTINGS[:-1], "learned", seed=3, draws=1)
     assert not torch.equal(
         list(purify(session, *SETTINGS, seed=3, draws=1))[-1].session.purified, update.session.purified
     )

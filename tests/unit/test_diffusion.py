@@ -88,7 +88,7 @@ def test_the_noise_level_grows_with_the_contrast_alone_and_float32_agrees_with_f
 def test_a_line_of_pixels_has_no_noise_level(size):
     x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     assert noise_level(x).tolist() == [0]
-    for purifier in (Purifier(gain=24.0), Purifier(denoiser="rof", gain=1)):
+    for purifier in (Purifier(sigma=1 / 255, gain=24.0), Purifier(denoiser="rof", sigma=8 / 255, gain=1)):
         assert purifier(x).isfinite().all() and purifier(x).shape == x.shape
 
 

@@ -3,14 +3,12 @@ radius."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import gradio as gr
 import torch
 from gradio.components import Component
 from torch import Tensor
 
-from purifier.pipeline import Purifier
 from purifier.runs import purified_picture
 from purifier.smoothing import Certificate, certificate, noisy_counts
 from purifier.templates import Markup, macros, say_html
@@ -68,9 +66,8 @@ def spectrum_of(session: Session, seed: int, *settings) -> Markup:
     if session.attacked is None:
         raise UserError("Attack the picture of Try first.")
     purifier, seed = purifier_from(*settings), SEED.check(seed)
-    alike, clean = _purified_alike(purifier, session.original, session.attacked, seed)
-    added, left = session.attacked - session.original, clean - alike
-    original = purified_picture(purifier, session.original, seed=seed)
+    original, attacked = (purified_picture(purifier, x, seed=seed) for x in (session.original, session.attacked))
+    added, left = session.attacked - session.original, attacked - original
     figure = plot_spectrum(
         {
             say("the attack's perturbation"): added,
@@ -81,14 +78,6 @@ def spectrum_of(session: Session, seed: int, *settings) -> Markup:
     percent = 100 * (left.square().mean().sqrt() / added.square().mean().sqrt()).item()
     text = say("Of the length of this attack, {percent:.0f} % is left.", percent=percent)
     return macros("evidence.html").figure(drawing(figure), say("Spectrum of the perturbation before and after"), text)
-
-
-def _purified_alike(purifier: Purifier, original: Tensor, attacked: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Both with the same noise, as strong as the attacked one gets it: what differs then is left of the attack."""
-    strength = float(purifier.strength(attacked))
-    weight = min(1.0, purifier.weight * strength)  # of 1, ROF leaves one colour
-    alike = replace(purifier, sigma=purifier.sigma * strength, weight=weight, gain=0.0)
-    return purified_picture(alike, original, seed=seed), purified_picture(purifier, attacked, seed=seed)
 
 
 def certified(session: Session, smoothing: float, samples: int, *settings) -> Iterator[tuple[str, str]]:
