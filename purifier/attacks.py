@@ -134,6 +134,9 @@ class Ascent:
         if self.norm not in ("linf", "l2"):
             raise ValueError(f"norm must be 'linf' or 'l2', and is {self.norm!r}.")
         check_finite(step=self.step, decay=self.decay or 0)
+        for name, value in (("step", self.step), ("decay", self.decay or 0)):
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0, and is {value}.")
         _check(self.eps, self.steps, self.samples, self.norm)
 
     def iterates(

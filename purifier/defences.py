@@ -124,7 +124,8 @@ def resize_and_pad(x: Tensor, least: float, generator: torch.Generator | None) -
 
 def smoothed(x: Tensor, sigma: float) -> Tensor:
     """A Gaussian of ``sigma`` pixels."""
-    return gaussian_blur(x, kernel_size=2 * max(1, round(3 * sigma)) + 1, sigma=sigma)
+    reach = min(max(1, round(3 * sigma)), min(x.shape[-2:]) - 1)  # a picture is mirrored once at its border
+    return gaussian_blur(x, kernel_size=2 * reach + 1, sigma=sigma)
 
 
 def noisy(x: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:
@@ -309,6 +310,8 @@ def _one(
             settings = name.removeprefix("mdda:")
             purifier, title = changed(purifier, settings), Text("MDDA, {settings}", settings=settings)
         elif number is not None:
+            if purifier.sigma == 0:
+                raise ValueError(f"{name!r} multiplies noise, and these settings have none.")
             sigma = number / 255
             weight = purifier.weight * sigma / purifier.sigma if purifier.denoiser == "rof" else purifier.weight
             purifier = replace(purifier, sigma=sigma, weight=weight)

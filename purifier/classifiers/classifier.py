@@ -122,12 +122,20 @@ class Classifier(nn.Module):
         """Softmax of the logits over the temperature, (B, len(labels)). The temperature is 1 where none was fitted."""
         return (self(x) / self.calibration.temperature).softmax(dim=1)
 
+    def as_counted_by(self, other: "Classifier", y: Tensor) -> Tensor:
+        """Its labels ``y`` as another classifier counts them; ``ValueError`` where that lacks one."""
+        missing = sorted(set(self.labels) - set(other.labels))
+        if missing:
+            raise ValueError(f"{other.source} does not know {self.source}'s diagnoses {', '.join(missing)}.")
+        return torch.tensor([other.labels.index(label) for label in self.labels], device=y.device)[y]
+
     def digest(self) -> str:
         """SHA-256 of all that its answers depend on: weights, labels, preprocessing and what was fitted after training.
 
         Wherever it was loaded from, and whatever has happened to the files since.
         """
-        said = [self.labels, self.outputs, asdict(self.preparation), asdict(self.calibration)]
+        read_by = replace(self.calibration, alarm=None)  # no reading depends on it
+        said = [self.labels, self.outputs, asdict(self.preparation), asdict(read_by)]
         if isinstance(network := self.network, Mixture):
             said += [asdict(network.mixing), network.accurate.digest(), network.robust.digest()]
         return hashlib.sha256(json.dumps(said).encode() + (self._unfolded or self._of_weights())).hexdigest()

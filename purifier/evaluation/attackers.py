@@ -132,6 +132,11 @@ def _by_gradient(
     return attack
 
 
+def _on_the_surrogate(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
+    settings, goal = AttackSettings(eps=task.eps, steps=how.steps), task.classifier.as_counted_by(task.surrogate, y)
+    return settings(task.surrogate, x, goal, generator=task.generator())
+
+
 def _undefended(task: Task) -> Model:
     return task.classifier
 
@@ -266,10 +271,7 @@ KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
         kind="targeted", words="PGD ({steps}), melanoma to nevus", attack=_by_gradient(_undefended), steps=20,
         label="MEL", target="NV",  # the harm that it does: a melanoma read as a nevus
     ),
-    Attacker(
-        kind="transfer", words="PGD ({steps}) on another network",
-        attack=_by_gradient(lambda task: task.surrogate), steps=20,
-    ),
+    Attacker(kind="transfer", words="PGD ({steps}) on another network", attack=_on_the_surrogate, steps=20),
     Attacker(kind="grey", words="PGD in grey ({steps})", attack=_in_grey(_undefended), steps=20),
     Attacker(kind="square", words="Square ({steps} queries)", attack=_by_art, steps=300),
     Attacker(kind="cw", words="Carlini & Wagner L2 ({steps})", attack=_by_art, steps=20, bounded=False, cost=3),

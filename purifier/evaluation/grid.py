@@ -52,7 +52,7 @@ class Part:
         """The name of the file that keeps it."""
         eps = "" if self.eps is None else f"-{self.eps:g}"
         against = f"-{self.defences[0]}" if self.attacker.adaptive else ""
-        return f"{self.attacker.name}{eps}{against}-{self.batch:05d}.parquet"
+        return f"{self.attacker.name}{eps}{against}-{self.batch:05d}.parquet".replace(":", "_")  # for Windows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,8 @@ def masking_checks(
         return art.square(classifier, x, y, classes=len(classifier.labels), eps=eps, queries=queries, seed=seed)
 
     def transferred(x: Tensor, y: Tensor) -> Tensor:
-        return pgd20(surrogate, x, y, generator=torch.Generator().manual_seed(seed))
+        goal, generator = classifier.as_counted_by(surrogate, y), torch.Generator().manual_seed(seed)
+        return pgd20(surrogate, x, goal, generator=generator)
 
     return {
         "eps": eps,

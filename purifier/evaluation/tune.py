@@ -24,6 +24,7 @@ from tqdm import tqdm
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import FAMILIES, Defence, get_defence
+from purifier.denoiser import digest_of_weights
 from purifier.evaluation.datasets import Sample, read_pixels
 from purifier.evaluation.evaluate import over_batches, targets
 from purifier.evaluation.grid import digest_of_pixels
@@ -92,6 +93,7 @@ def tune(
     check_eps(eps)
     settings = {"classifier": classifier.source, "weights": classifier.digest(), "eps": list(eps), "seed": seed}
     pixels = read_pixels(samples, SIZE)
+    settings["denoiser"] = digest_of_weights()
     begin(out, {**settings, "images": [sample.image for sample in samples], "pixels": digest_of_pixels(pixels)})
     pictures, y = attacked_pictures(classifier, samples, pixels, eps, seed, out)
     kept = Trials(out / "trials.jsonl")

@@ -169,7 +169,7 @@ def simpler(case: Case) -> Claim | None:
 
 
 def _at_equal_cost(case: Case) -> Markup:
-    """How many other families MDDA is ahead of where all give up the same, at most; empty where that was not
+    """How many other families MDDA is ahead of where all give up the same, for each limit; empty where that was not
     measured."""
     kept = [
         r
@@ -178,15 +178,15 @@ def _at_equal_cost(case: Case) -> Markup:
     ]
     if not kept:
         return Markup("")
-    budget = max(r.budget for r in kept)
-    sides = [side(r.mdda_ahead_by) for r in kept if r.budget == budget]
+    budgets = sorted({r.budget for r in kept})
+    sides = [[side(r.mdda_ahead_by) for r in kept if r.budget == budget] for budget in budgets]
     return Markup(" ") + say_html(
-        "At equal cost, each in any of its settings that gives up at most {budget:g} points on clean pictures, MDDA "
-        "is ahead of {ahead} of {count} and behind {behind}.",
-        budget=budget,
-        ahead=sides.count(1),
-        count=len(sides),
-        behind=sides.count(-1),
+        "At equal cost, where {budgets} points on clean pictures may be given up and each is in any of its settings, "
+        "MDDA is ahead of {ahead} of {count} and behind {behind}.",
+        budgets=" / ".join(f"{budget:g}" for budget in budgets),
+        ahead=" / ".join(str(of.count(1)) for of in sides),
+        count=len(sides[0]),
+        behind=" / ".join(str(of.count(-1)) for of in sides),
     )
 
 

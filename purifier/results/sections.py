@@ -18,7 +18,8 @@ from purifier.results.short import sizes
 from purifier.results.stored import Runs
 from purifier.results.tables import by_condition, mark, markdown, purifier_text, side
 
-GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer")  # kinds that do not use the defence's gradient
+THROUGH_IT = ("eot", "apgd", "coarse", "grey-eot")  # with the defence's gradient, or the identity's
+GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer")  # without it
 ISIC_2019 = 25_331  # training images of the challenge
 MACHINES = (8, 64)
 
@@ -95,10 +96,11 @@ def lead_table(rows: Mapping[str, dict[str, str]]) -> str:
 
 
 def points(lead: Score | None) -> str:
-    """A difference in points; bold where it is significant."""
+    """A difference in points, bold where it is significant, with its interval."""
     if lead is None:
         return "–"
-    return f"**{100 * lead.value:+.1f}**" if side(lead) else f"{100 * lead.value:+.1f}"
+    value, within = f"{100 * lead.value:+.1f}", f"({100 * lead.low:+.0f} to {100 * lead.high:+.0f})"
+    return f"**{value}** {within}" if side(lead) else f"{value} {within}"
 
 
 def settings_table(choices: Iterable[Sequence[Record]]) -> str:
@@ -164,7 +166,7 @@ def masking(records: Sequence[Record]) -> list[dict[str, str]]:
     lines = []
     for defence, eps in dict.fromkeys((r.defence, r.eps) for r in records if r.adaptive):
         on_it = [r for r in records if (r.defence, r.eps) == (defence, eps)]
-        exact = sorted(of_kind("eot"), key=lambda r: (r.attacker.passes, r.attacker.steps))
+        exact = sorted(of_kind(*THROUGH_IT), key=lambda r: (r.attacker.passes, r.attacker.steps))
         by_stand_in, checks = of_kind("stand-in"), of_kind(*GRADIENT_FREE)
         others = of_kind(*GRADIENT_FREE, "pgd")  # which was made with no defence in view, and is no check
         if not exact:

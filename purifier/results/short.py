@@ -115,8 +115,8 @@ def listed(names: Sequence[str]) -> str:
 
 
 def points(lead: Score) -> str:
-    """A difference in points of accuracy."""
-    return f"{100 * lead.value:+.1f}"
+    """A difference in points of accuracy, with its interval."""
+    return f"{100 * lead.value:+.1f}, {100 * lead.low:+.0f} to {100 * lead.high:+.0f}"
 
 
 def aware(adaptive: Runs) -> str:
@@ -182,29 +182,34 @@ def beside(peer: str, balanced: Runs) -> str:
 
 
 def at_equal_cost(tradeoffs: Runs) -> str:
-    """Of how many families of peers MDDA is ahead where all may give up as much, at most."""
+    """Of how many families of peers MDDA is ahead where all may give up as much, for each limit."""
     parts = []
     for eps in sizes(tradeoffs.values()):
         texts = [text for name, records in tradeoffs.items() if (text := _kept(name, records, eps))]
-        parts.append(f"Attacked at {eps:g}/255, MDDA is ahead of {'; '.join(texts)}.")
+        parts.append(f"Attacked at {eps:g}/255, MDDA is {'; '.join(texts)}.")
     if not parts:
         return ""
-    most = max(r.budget for records in tradeoffs.values() for r in records)
-    limit = f"each in any of the settings that were run, at most {most:g} points of clean accuracy given up."
+    budgets = sorted({r.budget for records in tradeoffs.values() for r in records})
+    limit = f"where {_series(budgets)} points of clean accuracy may be given up, each in any setting that was run."
     return f"{limit} {' '.join(parts)}"
 
 
 def _kept(name: str, records: Sequence[Record], eps: float) -> str:
-    peers = [r for r in records if (r.attack, r.eps) == (UNAWARE, eps) and r.mdda_ahead_by is not None]
-    most = max((r.budget for r in peers), default=None)
-    sides = {r.family: side(r.mdda_ahead_by) for r in peers if r.budget == most}
-    if not sides:
+    """On one classifier, of how many families MDDA is ahead and behind, a number for each limit."""
+    sides: dict[float, list[int]] = {}
+    for r in records:
+        if (r.attack, r.eps) == (UNAWARE, eps) and r.mdda_ahead_by is not None:
+            sides.setdefault(r.budget, []).append(side(r.mdda_ahead_by))
+    found = [sides[budget] for budget in sorted(sides)]
+    if not found:
         return ""
-    parts = [f"{list(sides.values()).count(1)} of {len(sides)} families on `{name}`"]
-    for where, words in ((0, "level with"), (-1, "behind")):
-        names = [f"`{family}`" for family, of in sides.items() if of == where]
-        parts += [f"{words} {listed(names)}"] if names else []
-    return ", ".join(parts)
+    ahead, behind = (_series([of.count(where) for of in found]) for where in (1, -1))
+    return f"ahead of {ahead} and behind {behind} of {len(found[0])} families on `{name}`"
+
+
+def _series(numbers: Sequence[float]) -> str:
+    """``0, 2 and 3``; ``none`` where all are 0."""
+    return listed([f"{number:g}" for number in numbers]) if any(numbers) else "none"
 
 
 def alarm(detections: Iterable[Sequence[Detected]]) -> str:

@@ -370,7 +370,8 @@ def masking_text(masking: dict) -> str:
     )
     return f"""
 Gradient-masking checks at {masking["eps"] * 255:.0f}/255 on {masking["images"]} of these pictures. A classifier that
-only hides its gradient would lose more to Square or to the transferred attack than to PGD.
+only hides its gradient would lose more to Square or to the transferred attack than to PGD; so few pictures and queries
+cannot rule that out.
 
 | attack | accuracy |
 | --- | --- |

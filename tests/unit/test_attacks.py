@@ -241,6 +241,13 @@ def test_settings_out_of_range_are_refused_by_name(setting, value):
         AttackSettings(**{setting: value})
 
 
+@pytest.mark.parametrize("setting", ["step", "decay"])
+def test_a_step_that_would_help_the_classifier_is_refused(small_network, batch, setting):
+    settings = dict(eps=EPS, step=EPS, steps=1, decay=1.0) | {setting: -0.1}
+    with pytest.raises(ValueError, match=f"{setting} must be at least 0"):
+        mi_fgsm(small_network, *batch, **settings)
+
+
 def test_an_unknown_norm_is_refused(small_network, batch):
     with pytest.raises(ValueError, match="l7"):
         pgd(small_network, *batch, eps=1, step=1, steps=1, norm="l7")

@@ -111,6 +111,16 @@ def test_reading_behind_a_defence_is_classifying_what_it_gives(small_network, x)
         assert_close(defence.read(small_network, x, generator()), small_network(defence(x, generator())))
 
 
+def test_noise_that_is_none_cannot_be_multiplied():
+    with pytest.raises(ValueError, match="multiplies noise"):
+        get_defence("mdda10", Purifier(denoiser="rof", sigma=0))
+
+
+def test_a_gaussian_wider_than_the_picture_reaches_its_border():
+    x = torch.rand(1, 3, 7, 40)
+    assert get_defence("gaussian20")(x).var() < 0.01 * x.var()
+
+
 def test_a_vote_is_the_mean_of_the_copies_probabilities(small_network, x):
     defence, noise = get_defence("vote16"), generator()
     copies = [small_network(defence(x, noise)).softmax(dim=1) for _ in range(VOTES)]

@@ -101,6 +101,17 @@ def test_the_transferred_attack_is_made_on_the_surrogate(classifier):
     assert torch.equal(adv, AttackSettings(eps=EPS, steps=3)(surrogate, x, y, generator=generator))
 
 
+def test_the_transferred_attack_is_told_the_diagnosis_and_not_its_place(classifier):
+    surrogate, reversed_ = fake_classifier(), fake_classifier()
+    reversed_.labels = reversed_.labels[::-1]
+    x, y = torch.full((1, 3, 16, 16), 0.505), torch.tensor([0])
+    adv = get_attacker("transfer3").run(task(reversed_, surrogate=surrogate), x, y)
+    generator = torch.Generator().manual_seed(3)
+    assert torch.equal(adv, AttackSettings(eps=EPS, steps=3)(surrogate, x, 1 - y, generator=generator))
+    with pytest.raises(ValueError, match="does not know .* diagnoses AK, BCC"):
+        get_attacker("transfer3").run(task(classifier, surrogate=surrogate), x, y)
+
+
 def test_art_and_we_agree_where_both_have_an_attack(batch):
     from art.attacks.evasion import BasicIterativeMethod, FastGradientMethod
     from art.estimators.classification import PyTorchClassifier

@@ -104,13 +104,14 @@ def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference(lead,
     assert list(claim.dots.series[part]) == ["jpeg20"]
 
 
-def test_what_is_kept_at_equal_cost_is_told_for_the_most_that_is_given_up():
+def test_what_is_kept_at_equal_cost_is_told_for_each_limit():
     kept = [
         replace(record("jpeg", budget=budget), mdda_ahead_by=around(lead))
         for budget, lead in ((5.0, 0.5), (10.0, -0.5))
     ]
     text = plain(simpler(Case(measured(), EPS, kept)).text)
-    assert "at most 10 points on clean pictures, MDDA is ahead of 0 of 1 and behind 1." in text
+    assert "where 5 / 10 points on clean pictures may be given up" in text
+    assert "MDDA is ahead of 1 / 0 of 1 and behind 0 / 1." in text
     assert "equal cost" not in simpler(Case(measured())).text
 
 

@@ -172,10 +172,11 @@ def test_every_run_was_made_on_test_pictures():
 def test_a_purifier_s_settings_in_words_leave_out_what_does_not_count():
     stored = dict(scales=[1.0, 0.5], blocks=2, sigma=14 / 255, weight=0.06, own=0.6)  # from before there was a choice
     assert purifier_text(stored) == "scales 1, 0.5; 2 blocks; sigma 14/255; weight 0.06; own 0.6"
-    noise = "sigma 14/255 and 4 times what the picture has beyond 0.45/255, at most 12/255 in all"
+    by_picture = dict(denoiser="learned", bands=True, sigma=4 / 255, gain=4.0)
+    noise = "sigma 4/255 and 4 times what the picture has beyond 0.45/255, at most 12/255 in all"
     learned = f"scales 1, 0.5; 2 blocks; {noise}; learned denoiser; own 0.6; coarser scales' low frequencies only"
-    assert purifier_text(stored | dict(denoiser="learned", bands=True, gain=4.0, tilt=0.0)) == learned
-    tilted = purifier_text(stored | dict(denoiser="learned", bands=True, gain=4.0, tilt=4.0))
+    assert purifier_text(stored | by_picture | dict(tilt=0.0)) == learned
+    tilted = purifier_text(stored | by_picture | dict(tilt=4.0))
     assert tilted == learned.replace("own 0.6;", "own 0.6; tilt 4;")
 
 

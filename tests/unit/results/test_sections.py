@@ -37,6 +37,8 @@ def test_attackers_who_know_are_checked_for_weakness():
     assert line["without its gradient"].endswith("none does better")
     (line,) = masking([strong, weak, square, transfer])
     assert line["without its gradient"].endswith("**better**: transfer20")
+    (line,) = masking([strong, weak, square, record("mdda", "grey-eot20x8", accuracy=0.15)])
+    assert line["strongest"] == "15.0 % (5–25)†" and line["through it"].endswith("grey-eot20x8 15.0 % (5–25)†")
     assert masking([record("none"), record("mdda")]) == []
     (line,) = masking([strong, record("mdda")])
     assert line["without its gradient"].endswith("no other tried"), "the oblivious attack is no check"
@@ -85,8 +87,8 @@ def test_at_equal_cost_each_size_of_the_attack_has_its_table():
     records += [kept("mdda", 8.0, 5.0, 0.3), kept("jpeg", 8.0, 5.0, 0.3, 0.0)]
     tables = equal_cost_tables([records])
     assert list(tables) == [2.0, 8.0]
-    assert "| `augmented`, 104, 5 points | 60.0 % | **+20.0** |" in tables[2.0]
-    assert "| `augmented`, 104, 5 points | 30.0 % | +0.0 |" in tables[8.0]
+    assert "| `augmented`, 104, 5 points | 60.0 % | **+20.0** (+10 to +30) |" in tables[2.0]
+    assert "| `augmented`, 104, 5 points | 30.0 % | +0.0 (-10 to +10) |" in tables[8.0]
     assert settings_of_mdda([records]) == "`mdda`, `mdda3`"
 
 
@@ -104,9 +106,9 @@ def test_mdda_in_other_settings_is_shown_beside_the_default():
         "| of | settings | clean | unaware, 2/255 | aware, 2/255 |",
         "| --- | --- | --- | --- | --- |",
         "| `augmented`, 104 | `mdda` | 70.0 % (60–80)† | 60.0 % (50–70)† | – |",
-        "| `augmented`, 104 | `mddax4` | 80.0 % (70–90)†; **-20.0** | – | 30.0 % (20–40)† |",
-        "| `augmented`, 104 | `mdda:scales=1` | – | 50.0 % (40–60)†; +5.0 | – |",
-        "| `augmented`, 104 | `mdda-rof` | 60.0 % (50–70)†; **+20.0** | – | – |",
+        "| `augmented`, 104 | `mddax4` | 80.0 % (70–90)†; **-20.0** (-30 to -10) | – | 30.0 % (20–40)† |",
+        "| `augmented`, 104 | `mdda:scales=1` | – | 50.0 % (40–60)†; +5.0 (-5 to +15) | – |",
+        "| `augmented`, 104 | `mdda-rof` | 60.0 % (50–70)†; **+20.0** (+10 to +30) | – | – |",
     ]
 
 
