@@ -212,7 +212,7 @@ LESSONS = (
         ),
         outcome=_fooled_and_how_sure,
         look=(
-            "Compare the original and the attacked picture: click one of them and wipe. Do you see a difference?",
+            "Compare the original and the attacked picture: click the attacked one and wipe. Do you see a difference?",
             "Look at the readings: another diagnosis, and more confident than before.",
             "The third picture has random noise of the same size: the attack's own changes, shuffled. It is read as "
             "before, so it is not how much was changed that fools the classifier, but where.",

@@ -107,7 +107,7 @@ def _errors_as_messages() -> Iterator[None]:
 
 def failure(error: Exception) -> gr.Error:
     """An error as Gradio shows it. Not printed: the words may hold what a visitor wrote."""
-    return gr.Error(words_of(error), title=say("That did not work"), duration=20, print_exception=False)
+    return gr.Error(words_of(error), title=say("That did not work"), duration=10, print_exception=False)
 
 
 def update_on(

@@ -40,6 +40,7 @@ LAUNCH = dict(
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_800",
+        button_secondary_background_fill_hover_dark="*neutral_700",  # and not as if it were the first of them
         block_title_background_fill="none",
         block_title_text_color="*body_text_color",
         block_title_padding="0",

@@ -36,7 +36,7 @@ def words_of(error: Exception) -> str:
 def warn(error: Exception) -> str:
     """Show an error in passing, and give its message to be shown where it stays."""
     message = words_of(error)
-    gr.Warning(message, duration=20)
+    gr.Warning(message, title=say("That did not work"), duration=10)
     return status(message)
 
 

@@ -111,8 +111,10 @@ def looks(alarm: Alarm) -> str:
     """The first of these sentences, where the alarm's false alarms were measured."""
     percent = 100 * alarm.false_alarm_rate
     if alarm.attacked:
-        return say("The picture looks attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent)
-    return say("The picture does not look attacked: of clean pictures, {percent:.1f} % score as high.", percent=percent)
+        return say("What was purified looks attacked; so do {percent:.1f} % of clean pictures.", percent=percent)
+    return say(
+        "What was purified does not look attacked; {percent:.1f} % of clean pictures look more so.", percent=percent
+    )
 
 
 def can_be_evaded() -> str:

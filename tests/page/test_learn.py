@@ -80,7 +80,7 @@ def test_coming_back_shows_what_was_predicted_and_true(first):
 def test_a_class_is_counted_beside_what_came_true():
     counts, before = count_hands(3, Course(), {"1": (1, 1, 1)}, 5, None, -2)
     assert counts == {"1": (1, 1, 1), "3": (5, 0, 0)}
-    assert "5 predictions" in before and "came true" not in before
+    assert "Predictions of the class: 5" in before and "came true" not in before
     _, after = count_hands(3, Course().reveal(3, 1), counts, 3, 1, 0)
     rows = after.split("<tr")[1:]
     assert ["came true" in row for row in rows] == [False, True, False]

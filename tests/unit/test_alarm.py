@@ -104,5 +104,5 @@ def test_the_alarm_is_told_in_every_language():
         with speaking(language):
             told |= {suspicion(alarm) for alarm in alarms}
     assert len(told) == len(alarms) * len(languages())
-    assert "looks attacked: of clean pictures, 5.0 %" in suspicion(alarms[1])
-    assert "does not look attacked: of clean pictures, 6.0 %" in suspicion(alarms[2])
+    assert "looks attacked; so do 5.0 % of clean pictures" in suspicion(alarms[1])
+    assert "does not look attacked; 6.0 % of clean pictures look" in suspicion(alarms[2])

@@ -20,7 +20,7 @@ def add_about(page: gr.Blocks) -> None:
     before = gr.Markdown(text, latex_delimiters=DELIMITERS)
     for name in bundled_classifiers():
         with gr.Accordion(name, open=False):
-            gr.Markdown(card(name))
+            gr.Markdown(card(name), elem_classes="lp-model-card")
     redraw(page.load, about, [], [before, gr.Markdown(versions)])
 
 

@@ -43,6 +43,7 @@ class LearnUpdate(Update):
 
     course: Course = stays()
     counts: Counts = stays()
+    counting: bool = stays()
     shown: tuple[int, str] = stays()  # the lesson and its language
     intro: str = stays()
     prediction: str = stays()
@@ -110,8 +111,8 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
             printing, links = gr.HTML(status("")), gr.HTML()
         gr.HTML(label(INTRO))
     own = dict(
-        course=course, shown=shown, intro=intro, prediction=prediction, tally=tally, pictures=pictures, look=look,
-        why=why, score=score, back=back, next=forward, again=again, lesson_status=said,
+        course=course, shown=shown, counting=counting, intro=intro, prediction=prediction, tally=tally,
+        pictures=pictures, look=look, why=why, score=score, back=back, next=forward, again=again, lesson_status=said,
     )  # fmt: skip
     own |= {f"choice_{k}": button for k, button in enumerate(choices)}
     own |= {f"hands_{k}": number for k, number in enumerate(hands)}
@@ -162,8 +163,9 @@ def _choice(letter: str) -> tuple[gr.Button, gr.Number, gr.Button]:
 
 
 def begin(i: int, course: Course, counts: Counts, shown: tuple[int, str] | None) -> LearnUpdate:
-    """The tab is opened at lesson ``i``; what 'Try' says stays."""
-    return replace(switch(i, course, counts, shown), status=gr.skip())
+    """The tab is opened at lesson ``i``, counting where a class is being counted; what 'Try' says stays."""
+    counting = {"counting": True} if any(map(any, counts.values())) else {}
+    return replace(switch(i, course, counts, shown), status=gr.skip(), **counting)
 
 
 def switch(i: int, course: Course, counts: Counts, shown: tuple[int, str] | None) -> LearnUpdate:

@@ -35,6 +35,7 @@ NO_PERSON = (
     '<p class="lp-note">Upload no picture that shows who it is; a picture stays on this server until you close the '
     "page, or for ten minutes without use.</p>"
 )
+KNOWS = '<p class="lp-note">The attacker knows the purifier (see Settings).</p>'
 DRAWN = '<p class="lp-note">The examples were drawn by a generative model: they are of no patient.</p>'
 NO_PROOF = (
     "<p>A heat map shows where the network's last features spoke for a reading, not why, and not that "
@@ -75,6 +76,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
             attacked = gr.HTML(empty.attacked_card, js_on_load=CARDS)
             attacked_old = gr.HTML(elem_classes="lp-old")
             start_attack = gr.Button(label("Attack it"), variant="primary")
+            gr.HTML(label(KNOWS), elem_classes="lp-knows")
         with gr.Column(elem_classes="lp-panel", min_width=200):
             purified = gr.HTML(empty.purified_card, js_on_load=CARDS)
             purified_old = gr.HTML(elem_classes="lp-old")
@@ -159,6 +161,9 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     others = [control.change for name, control in controls.items() if name != "classifier"]
     for event in (*others, *(done.then for done in (attacking, purifying, following, changing))):
         update_on(event, mark, settings, marks, **QUIET)
+    controls["knows"].change(
+        None, controls["knows"], None, js="on => document.body.toggleAttribute('data-knows', on)", **QUIET
+    )
     page.load(None, None, None, js=_told("lost.js", lambda: say(LOST), str), api_visibility="private")
     redraw(page.load, lambda: _gallery(examples), [], gallery)
     anew = [picture.upload, gallery.click, *further.events, *(button.click for button in drawer.presets)]
