@@ -350,11 +350,11 @@ def cases(
     runs: Iterable[list[Record]], tradeoffs: Iterable[list[Record]] = (), detections: Iterable[list[Detected]] = ()
 ) -> dict[str, dict[str, Case]]:
     """For each claim the cases that it can be made of, by their titles: for each classifier and size of the attack the
-    largest choice of pictures, those first whose lesions are known, of at least ``ENOUGH``. What is shown first comes
+    largest choice of pictures of at least ``ENOUGH``. What is shown first comes
     first: the default classifier at ``EPS``."""
     at_equal_cost = {records[0].choice: records for records in tradeoffs}
     groups = [records for records in pooled(runs) if pictures(records) >= ENOUGH]
-    groups.sort(key=lambda records: (any(r.lesions is None for r in records), -pictures(records)))
+    groups.sort(key=lambda records: -pictures(records))
     every = [Case(records, eps, at_equal_cost.get(records[0].choice, ())) for records, eps in _sizes(groups)]
     largest = sorted(detections, key=lambda found: -pictures(found))
     every += [Case((), eps, detected=found) for found in largest for eps in dict.fromkeys(d.eps for d in found)]
@@ -410,16 +410,9 @@ def _folded(text: str) -> str:
 def _caption(shown: Iterable[Record | Detected], knows: str) -> str:
     """On how many pictures, over what the intervals are, how many draws, and what the attacker knows."""
     shown = list(shown)
-    n, lesions, draws = pictures(shown), {r.lesions for r in shown}, max(r.draws or 1 for r in shown)
+    n, lesions, draws = pictures(shown), max(r.lesions for r in shown), max(r.draws or 1 for r in shown)
     constant = next((r.constant_accuracy for r in shown if isinstance(r, Record) and r.constant_accuracy), None)
-    if None not in lesions:
-        where = say(
-            "{n} held-out pictures of {lesions} lesions; lines: 95 % intervals over lesions", n=n, lesions=max(lesions)
-        )
-    elif len(lesions) == 1:
-        where = say("{n} held-out pictures; lines: 95 % intervals over pictures", n=n)
-    else:
-        where = say("{n} held-out pictures; lines: 95 % intervals over lesions or, in the earliest runs, pictures", n=n)
+    where = say("{n} held-out pictures of {lesions} lesions; lines: 95 % intervals over lesions", n=n, lesions=lesions)
     parts = [knows, say("{where}; mean of {draws} draws where a defence draws noise.", where=where, draws=draws)]
     if constant is not None:
         parts.append(say("Always giving the same answer would be right in {percent:.0f} %.", percent=100 * constant))

@@ -70,8 +70,6 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         overview=markdown(overview(stored.choices)),
         sources=listed(list(dict.fromkeys(r.source for r in sources))),
         as_they_come=bool(as_they_come),
-        over_pictures=sum(any(r.lesions is None for r in records) for records in stored.runs.values()),
-        runs_count=len(stored.runs),
         sizes=sizes(balanced.values()),
         heat_tables=[sections.heat_table(records) for records in adaptive.values()],
         leads=sections.leads(balanced.values(), as_they_come.values()),

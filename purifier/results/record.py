@@ -32,7 +32,7 @@ class Record:
     number: float | None = None
     defence_title: str = ""
     n: int  # pictures
-    lesions: int | None = None  # theirs; None of the earliest runs, whose intervals are over pictures
+    lesions: int  # theirs, which intervals are over
     draws: int | None = None  # of a defence that draws noise
     choice: str = ""  # what tells pictures, weights and purifier from those of other runs
     constant_accuracy: float | None = None  # of the constant answer that is right most often

@@ -31,9 +31,8 @@ def measured_on(records: Sequence[Record]) -> str:
 
 
 def _clusters(records: Iterable[Record]) -> str:
-    """What intervals are over; where some records are of earlier runs, these are marked."""
-    lesions = [r.lesions for r in records if r.lesions is not None]
-    return f"{max(lesions)} lesions" if lesions else "pictures"
+    """What intervals are over."""
+    return f"{max(r.lesions for r in records)} lesions"
 
 
 def heat_table(records: Sequence[Record]) -> str:

@@ -72,8 +72,8 @@ def overview(groups: Iterable[Sequence[Record]], eps: float = 2.0) -> pd.DataFra
 
 
 def mark(record: Record | None) -> str:
-    """The accuracy in per cent, with a dagger where its interval is over pictures."""
-    return "–" if record is None else record.accuracy.written(PERCENT) + ("†" if record.lesions is None else "")
+    """The accuracy in per cent."""
+    return "–" if record is None else record.accuracy.written(PERCENT)
 
 
 def every_record(runs: Iterable[Iterable[Record]]) -> pd.DataFrame:

@@ -82,7 +82,8 @@ is in two of them (`purifier.evaluation.datasets.split_of`). BCN20000's thumbnai
 
     purifier card --classifier {name} --data ISIC2019 --per-class {per_class}
 
-Everything on the test split. Brackets hold 95 % intervals over {over} (Wilson for shares, else bootstrap).
+Everything on the test split. Brackets hold 95 % intervals over lesions, of which some have several pictures \
+(Wilson for shares, else bootstrap).
 
 ### Clean pictures, all {images} of the split
 
@@ -122,7 +123,9 @@ better; these figures say nothing about that one.
 ### Pictures that are no dermoscopy
 
 A picture is out of distribution where the distance of its features from those of the training pictures is above the
-threshold. The kind of distance was chosen with these pictures in view, so expect somewhat less elsewhere.{over_files}
+threshold. The kind of distance was chosen with these pictures in view, so expect somewhat less elsewhere. \
+Several are cut
+from one file: the intervals are over files.
 
 | what | share |
 | --- | --- |
@@ -305,8 +308,6 @@ def card_text(name: str, metrics: dict) -> str:
         made=made(name, config),
         limits=LIMITS[name],
         images=clean["images"],
-        over="lesions, of which some have several pictures" if "lesions" in clean else "images",  # measured before that
-        over_files=OVER_FILES if "lesions" in clean else "",
         **{score: score_text(clean[score]) for score in ("accuracy", "balanced_accuracy", "melanoma_auroc")},
         ece_before=clean["calibration_error"]["before"],
         ece_after=clean["calibration_error"]["after"],
@@ -341,7 +342,6 @@ def listed(values: Iterable) -> str:
     return " and ".join(dict.fromkeys(map(str, values)))
 
 
-OVER_FILES = " Several are cut\nfrom one file: the intervals are over files."
 COLUMNS = ("clean", "clean_purified", "attacked", "attacked_purified", "attacked_purified_worst_draw")
 
 

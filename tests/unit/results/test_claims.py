@@ -155,10 +155,9 @@ def test_that_an_aware_attacker_defeats_it_follows_the_records(changes, title):
     assert list(claim.dots.series["the attacker does not know the defence"]) == ["pgd20, no defence", "pgd20"]
 
 
-def test_the_largest_choice_of_pictures_whose_lesions_are_known_is_taken():
+def test_the_largest_choice_of_pictures_is_taken():
     few, many = measured(n=104, lesions=90), measured(n=200, lesions=150)
-    unknown, too_few = measured(n=300), measured(n=99, lesions=99, classifier="robust")
-    found = cases([unknown, few, many, too_few])
+    found = cases([few, many, measured(n=99, lesions=99, classifier="robust")])
     assert {name: list(titles) for name, titles in found.items()} == {
         "helps": ["augmented, 2/255"], "simpler": ["augmented, 2/255"], "costs": [], "defeated": ["augmented, 2/255"],
         "noticed": [],

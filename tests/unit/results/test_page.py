@@ -202,8 +202,8 @@ def test_a_row_of_the_overview_has_one_choice_of_pictures_and_the_strongest_atta
     ]
     rows = overview(pooled([few, too_few, many])).to_numpy().tolist()
     assert len(rows) == 2
-    assert rows[0] == ["`augmented`", "500", "–", "–", "–", "–", "50.0 % (40–60)†", "30.0 % (20–40)†"]
-    assert rows[1] == ["`augmented`", "100", "25.0 %", "–", "–", "–", "90.0 % (80–100)†", "–"]
+    assert rows[0] == ["`augmented`", "500", "–", "–", "–", "–", "50.0 % (40–60)", "30.0 % (20–40)"]
+    assert rows[1] == ["`augmented`", "100", "25.0 %", "–", "–", "–", "90.0 % (80–100)", "–"]
 
 
 def test_every_record_is_a_row_that_says_what_the_attacker_knew():

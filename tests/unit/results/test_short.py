@@ -39,7 +39,7 @@ def test_each_size_of_the_attack_is_told():
     found = balanced(0.3)
     found["augmented"] += [record("mdda", eps=8.0, accuracy=0.4), record("none", eps=8.0, accuracy=0.0, ahead=0.4)]
     text = unaware(found)
-    assert "Attacked at 8/255 it reads 0.0 % (-10–10)†, attacked and purified 40.0 % (30–50)†." in text
+    assert "Attacked at 8/255 it reads 0.0 % (-10–10), attacked and purified 40.0 % (30–50)." in text
     assert "Of pictures attacked at 8/255, more are read rightly with the purifier than without on `augmented`" in text
 
 
@@ -76,7 +76,7 @@ def test_whether_an_aware_attacker_defeats_it_follows_the_records(left, more, sa
     low, high = 100 * left - 10, 100 * left + 10
     assert text == (
         f"at 2/255 there is left, with the purifier at most (tried: `pgd20`, `eot10x4`, `eot10x16`) and without it: "
-        f"{100 * left:.1f} % ({low:.0f}–{high:.0f})† and 10.0 % (0–20)† on `augmented`. "
+        f"{100 * left:.1f} % ({low:.0f}–{high:.0f}) and 10.0 % (0–20) on `augmented`. "
         f"**Attacked by someone who knows it, the purifier {said} `augmented`.**"
     )
 
@@ -92,7 +92,7 @@ def test_the_best_of_the_other_defences_is_named_with_what_it_costs():
     known += [record("jpeg20", "eot10x4", accuracy=0.1), record("noise24", "eot10x4", accuracy=0.4)]
     assert others(known) == (
         "of 2 that were attacked at 2/255 on `augmented` by someone who knows them, `noise24` keeps most, at most "
-        "40.0 % (30–50)†, and reads 50.0 % (40–60)† of clean pictures. Beyond chance, 1 of 2 keep more than is read "
+        "40.0 % (30–50), and reads 50.0 % (40–60) of clean pictures. Beyond chance, 1 of 2 keep more than is read "
         "without any defence."
     )
     constant = [replace(r, constant_accuracy=0.35) for r in known]
