@@ -19,6 +19,16 @@ from purifier.files import ASSETS
 ENOUGH = 100  # pictures, below which next to nothing can be told from anything else
 EVALUATION = ASSETS / "evaluation"
 
+# Who knows a defence may do all that was tried, and takes for each picture what works.
+ANY = Attacker(
+    kind="any",
+    name="any",
+    words="the best of these attacks for each picture",
+    attack=lambda how, task, x, y: x,
+    adaptive=True,
+    cost=0,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -113,11 +123,16 @@ class Record:
             if stored.get(name) is not None
         }
         plain = {f.name: stored[f.name] for f in fields(cls) if f.name in stored and f.name not in SCORES}
-        return cls(**{"family": family, "number": number, **plain}, attacker=get_attacker(stored["attack"]), **scores)
+        return cls(**{"family": family, "number": number, **plain}, attacker=attacker_of(stored["attack"]), **scores)
 
 
 SCORES = [field.name for field in fields(Record) if field.type in (Score, Score | None)]
 OF_SOME = ("choice", "budget", "settings", "source", "jpeg_quality")  # columns that most records have nothing in
+
+
+def attacker_of(name: str) -> Attacker:
+    """By its name: ``ANY``, or one that can be asked for."""
+    return ANY if name == ANY.name else get_attacker(name)
 
 
 def write_records(records: Iterable[Record]) -> bytes:

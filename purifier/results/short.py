@@ -8,7 +8,7 @@ from purifier.defences import FAMILIES
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, GREY, UNAWARE, fate, keeps_more
 from purifier.results.detection import Detected, among, evading
-from purifier.results.record import Record, find, pictures, strongest
+from purifier.results.record import ANY, Record, find, pictures, strongest
 from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
 from purifier.results.tables import mark, side
 
@@ -125,11 +125,15 @@ def aware(adaptive: Runs) -> str:
     if not left:
         return ""
     tried = dict.fromkeys(
-        r.attack for records in adaptive.values() for r in records if (r.eps, r.defence) == (EPS, "mdda")
+        r.attack
+        for records in adaptive.values()
+        for r in records
+        if (r.eps, r.defence) == (EPS, "mdda") and r.attacker.kind != ANY.kind
     )
+    names = listed([f"`{name}`" for name in tried])
     start = (
-        f"at {EPS:g}/255 there is left, with the purifier at most (tried: {', '.join(f'`{name}`' for name in tried)}) "
-        "and without it: "
+        f"at {EPS:g}/255 there is left, with the purifier at most (of {names} what works on each picture) and without "
+        "it: "
     )
     return f"{start}{'; '.join(left)}. **{verdict(adaptive)}**"
 

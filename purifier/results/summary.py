@@ -1,6 +1,7 @@
 """From the rows of a run to records with intervals, a table and plots."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from purifier.evaluation.settings import find_defence
 from purifier.figures import save_figure
 from purifier.files import write_atomically
 from purifier.results.plots import plot_convergence, plot_epsilon, plot_grid, plot_tradeoffs
-from purifier.results.record import ENOUGH, Record, write_records
+from purifier.results.record import ANY, ENOUGH, Record, attacker_of, write_records
 from purifier.results.tables import table
 from purifier.results.tradeoff import at_equal_cost
 
@@ -46,7 +47,8 @@ def summarise(rows: pd.DataFrame) -> list[Record]:
     means over the draws, but for ``worst_of_draws`` and ``majority``, see ``Answers``. ``recovered``: right behind the
     defence, of the pictures that the attack changed from right to wrong. ``broken``: wrong behind the defence, of the
     pictures that are read right without one, on clean pictures; ``melanoma_made_benign`` of the melanomas among these,
-    read as benign. ``mdda_ahead_by``: MDDA's accuracy minus this defence's, on the same pictures.
+    read as benign. ``mdda_ahead_by``: MDDA's accuracy minus this defence's, on the same pictures. Where a defence was
+    attacked by someone who knows it, and in another way too, ``ANY`` has a record as well.
     """
     undefended = rows[rows.defence == "none"]
     clean = undefended[(undefended.attack == "none") & (undefended.draw == 0)].set_index("image")
@@ -73,7 +75,32 @@ def summarise(rows: pd.DataFrame) -> list[Record]:
             **{name: None if np.isnan(mean) else float(mean) for name, mean in means.items()},
         }
         records.append(_record(group, eps, found, ours, **scores, **about))
-    return records
+    return [*records, *_by_any_attack(groups, answers)]
+
+
+def _by_any_attack(groups: dict[tuple, pd.DataFrame], answers: dict[tuple, Answers]) -> Iterator[Record]:
+    """What is left where each picture meets the attack that works on it, in each draw of the defence's noise; but for
+    attacks that know that noise, and those that are for some of the pictures."""
+    most, tried = max(len(found.truth) for found in answers.values()), {}
+    for (attack, eps, defence), found in answers.items():
+        if not get_attacker(attack).knows_noise and len(found.truth) == most:
+            tried.setdefault((eps, defence), {})[attack] = found
+    for (eps, defence), by_attack in tried.items():
+        if len(by_attack) > 1 and any(get_attacker(attack).adaptive for attack in by_attack):
+            ours = tried.get((eps, "mdda"), {})
+            group = groups[next(iter(by_attack)), eps, defence].assign(attack=ANY.name)
+            found = whichever(by_attack.values())
+            behind_mdda = whichever(ours.values()) if ours.keys() == by_attack.keys() else None
+            yield _record(group, eps, found, behind_mdda, **found.scores(), draws=int(group.draws.iloc[0]))
+
+
+def whichever(found: Iterable[Answers]) -> Answers:
+    """Of the same pictures under several attacks the wrong answer where one of them brings it about."""
+    first, *others = found
+    predicted = first.predicted
+    for other in others:
+        predicted = np.where(predicted == first.truth[:, None], other.predicted, predicted)
+    return replace(first, predicted=predicted, p_melanoma=None)
 
 
 def by_source(rows: pd.DataFrame) -> list[Record]:
@@ -100,7 +127,7 @@ def _record(group: pd.DataFrame, eps: float | None, found: Answers, ours: Answer
     defence = find_defence(first.defence)
     return Record(
         classifier=first.classifier,
-        attacker=get_attacker(first.attack),
+        attacker=attacker_of(first.attack),
         eps=eps,
         defence=first.defence,
         family=defence.family,

@@ -13,6 +13,7 @@ from purifier.defences import FAMILIES
 from purifier.evaluation.attackers import KINDS
 from purifier.evaluation.settings import OF_OTHERS
 from purifier.lessons import LESSONS
+from purifier.results.record import ANY
 from purifier.ui import controls
 from purifier.ui.presets import PRESETS
 from purifier.wording.runs import DENOISERS
@@ -34,6 +35,7 @@ PROPER = (  # the same in every language
 
 TABLES = {  # texts that are said by another name than their own
     "attackers.py": [kind.words for kind in KINDS.values()],
+    "record.py": [ANY.words],
     "attacks.py": [method.title for method in ATTACKS.values()],
     "controls.py": [allowed.name for allowed in vars(controls).values() if isinstance(allowed, controls.Range)],
     "defences.py": [

@@ -75,7 +75,8 @@ def test_whether_an_aware_attacker_defeats_it_follows_the_records(left, more, sa
     text = aware({"augmented": adaptive(left, **more)})
     low, high = 100 * left - 10, 100 * left + 10
     assert text == (
-        f"at 2/255 there is left, with the purifier at most (tried: `pgd20`, `eot10x4`, `eot10x16`) and without it: "
+        "at 2/255 there is left, with the purifier at most (of `pgd20`, `eot10x4` and `eot10x16` what works on each "
+        "picture) and without it: "
         f"{100 * left:.1f} % ({low:.0f}–{high:.0f}) and 10.0 % (0–20) on `augmented`. "
         f"**Attacked by someone who knows it, the purifier {said} `augmented`.**"
     )

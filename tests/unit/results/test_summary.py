@@ -177,6 +177,18 @@ def test_the_lead_is_paired_by_picture(rows):
     assert twin.mdda_ahead_by.low == twin.mdda_ahead_by.high == 0
 
 
+def test_who_knows_a_defence_takes_for_each_picture_and_draw_the_attack_that_works(rows):
+    records = summarise(rows)
+    for defence in ("mdda", "jpeg30"):
+        behind = rows[(rows.defence == defence) & rows.attack.isin(["pgd20", "eot20x8"])]
+        right = (behind.predicted == behind.label).groupby([behind.image, behind.draw]).all()
+        found = pick(records, "any", defence)
+        assert found.accuracy.value == pytest.approx(right.mean()) and found.n == 60 and found.adaptive
+        assert found.accuracy.value < min(pick(records, name, defence).accuracy.value for name in ("pgd20", "eot20x8"))
+    assert not any(r.attack == "any" for r in summarise(rows[rows.threat == "oblivious"]))
+    assert not any(r.attack == "any" for r in summarise(rows[rows.attack != "pgd20"]))
+
+
 @pytest.mark.parametrize(("hits", "count"), [(0, 20), (7, 20), (20, 20), (300, 1000)])
 def test_wilson_is_scipys(hits, count):
     interval = binomtest(hits, count).proportion_ci(method="wilson")
@@ -195,7 +207,7 @@ def test_the_table_holds_every_score_with_its_interval_and_says_what_the_attacke
 def test_plots_show_what_the_records_say(rows):
     records = summarise(rows)
     panels = plot_grid(records).axes
-    titles = ["none\nclean pictures", "pgd20 2/255\noblivious", "eot20x8 2/255\nadaptive"]
+    titles = ["none\nclean pictures", "pgd20 2/255\noblivious", "eot20x8 2/255\nadaptive", "any 2/255\nadaptive"]
     assert [panel.get_title() for panel in panels] == titles
     widths = [bar.get_width() for bar in panels[1].patches]
     assert widths == [r.accuracy.value for r in records if r.attack == "pgd20"]
