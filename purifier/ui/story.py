@@ -31,7 +31,7 @@ def open_page(session: Session) -> Iterator[Update]:
     with _lock:
         told = story()
     shown = drawn(told, classifier_for_page(told.classifier))
-    text = say("An example that purification brings back, with the default settings. Now try your own.")
+    text = say("An example that purification restores, with the default settings. Now try your own.")
     if told.original is None:
         text = say("Choose a picture.")
     yield replace(shown, truth=told.truth or UNKNOWN, status=status(text))
