@@ -158,7 +158,7 @@ def test_the_button_forgets_and_begins_anew(browser, own, tmp_path, monkeypatch)
     with serving(demo) as url:
         page = browser.new_page()
         page.goto(url)
-        page.get_by_text("This example was attacked and purified").wait_for(timeout=120_000)
+        page.get_by_text("An example that purification restores").wait_for(timeout=120_000)
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Choose a picture").click()
         chooser.value.set_files(own)
@@ -170,7 +170,7 @@ def test_the_button_forgets_and_begins_anew(browser, own, tmp_path, monkeypatch)
         assert len(uploaded()) == 1 and in_memory(tmp_path)
         before = set(demo.state_holder.session_data)
         page.get_by_role("button", name="Delete my pictures").click()
-        page.get_by_text("This example was attacked and purified").wait_for(timeout=120_000)
+        page.get_by_text("An example that purification restores").wait_for(timeout=120_000)
         assert card(page, "Original").is_visible()
         assert not uploaded()
         assert not before & {name for name, kept in demo.state_holder.session_data.items() if kept.state_data}

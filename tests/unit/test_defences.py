@@ -117,8 +117,8 @@ def test_noise_that_is_none_cannot_be_multiplied():
 
 
 def test_a_gaussian_wider_than_the_picture_reaches_its_border():
-    x = torch.rand(1, 3, 7, 40)
-    assert get_defence("gaussian20")(x).var() < 0.01 * x.var()
+    x = torch.rand(1, 3, 7, 40, generator=torch.Generator().manual_seed(0))
+    assert float(get_defence("gaussian20")(x).var()) < 0.1 * float(x.var())
 
 
 def test_a_vote_is_the_mean_of_the_copies_probabilities(small_network, x):
