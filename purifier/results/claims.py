@@ -250,10 +250,11 @@ def defeated(case: Case) -> Claim | None:
         (False, False): say("Whether an attacker who knows it defeats it, these pictures cannot tell"),
     }[fate(nothing, unaware, aware)]
     text = say_html(
-        "Someone who attacks the classifier and does not know MDDA leaves {unaware} (PGD in all colours). The "
+        "Someone who attacks the classifier and does not know MDDA leaves {unaware} ({pgd}). The "
         "strongest attack that was tried by someone who knows it leaves <b>{aware}</b> ({attack}); without any defence "
         "it is {nothing}.",
         unaware=share(unaware.accuracy),
+        pgd=say(unaware.attacker.title),
         aware=share(aware.accuracy),
         attack=say(aware.attacker.title),
         nothing=share(nothing.accuracy),
