@@ -23,7 +23,10 @@ from purifier.wording.language import languages
 
 TITLE = "<h1>Lesion Purifier</h1><p>Skin-cancer classifiers can be fooled by changes nobody sees.</p>"
 LEVEL = "clinician"  # at the first visit
-FOLLOW = "() => { if (document.body.dataset.started) history.replaceState(null, '', location.search + '#%s'); }"
+FOLLOW = """() => {
+  const isThere = (location.hash || "#try") === "#%s";
+  if (document.body.dataset.started && !isThere) history.pushState(null, "", location.search + "#%s");
+}"""
 TOGGLE = "() => document.querySelector('.lp-drawer .toggle-button').click()"
 NOTICE = "Research and teaching; not a medical device."
 FOOTER = (
@@ -115,4 +118,4 @@ def _remember(page: gr.Blocks, level: gr.Radio, tabs: Sequence[gr.Tab]) -> None:
     page.load(None, kept, level, js=start, **QUIET)
     level.change(None, level, kept, js="level => document.body.dataset.level = level", **QUIET)
     for tab in tabs:
-        tab.select(None, None, None, js=FOLLOW % tab.elem_id, **QUIET)
+        tab.select(None, None, None, js=FOLLOW % (tab.elem_id, tab.elem_id), **QUIET)

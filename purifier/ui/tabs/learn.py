@@ -146,6 +146,8 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
     # The lesson is chosen before it is drawn: a choice that changed later would end a run begun meanwhile.
     opened = tab.select(None, which, which, js=script("open_lesson.js") % LAST, **QUIET)
     update_on(opened.then, begin, known, own, **QUIET)
+    came_back = gr.Button("", elem_classes="lp-came-back")  # never seen; load.js presses it
+    came_back.click(None, None, which, js=f"() => ({script('open_lesson.js') % LAST})(0)", **QUIET)
     tab.select(errors_as_messages(teacher_page), None, teacher, **QUIET)
 
 
