@@ -104,6 +104,12 @@ def test_a_peer_is_behind_ahead_or_level_by_the_interval_of_the_difference(lead,
     assert list(claim.dots.series[part]) == ["jpeg20"]
 
 
+def test_peers_are_shown_in_the_setting_that_leaves_most():
+    better = [of("jpeg40", "none", 0.75), of("jpeg40", "pgd20", 0.62, -0.02)]
+    claim = simpler(Case([*measured(ours=0.6, lead=0.5, jpeg=0.4, jpeg_lead=0.2), *better]))
+    assert claim.title == "So do simpler defences" and list(claim.dots.rows[2:]) == ["jpeg40"]
+
+
 def test_what_is_kept_at_equal_cost_is_told_for_each_limit():
     kept = [
         replace(record("jpeg", budget=budget), mdda_ahead_by=around(lead))
