@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur, jpeg, pad, resize
+from torchvision.transforms.v2.functional import jpeg, pad, resize
 
 from purifier.attacks import identity, straight_through
 from purifier.diffusion import diffuse
-from purifier.pipeline import Purifier
+from purifier.pipeline import Purifier, blurred
 from purifier.pixels import check_pixels
 from purifier.seeds import split_generator
 from purifier.texts import Text
@@ -124,8 +124,7 @@ def resize_and_pad(x: Tensor, least: float, generator: torch.Generator | None) -
 
 def smoothed(x: Tensor, sigma: float) -> Tensor:
     """A Gaussian of ``sigma`` pixels."""
-    reach = min(max(1, round(3 * sigma)), min(x.shape[-2:]) - 1)  # a picture is mirrored once at its border
-    return gaussian_blur(x, kernel_size=2 * reach + 1, sigma=sigma)
+    return blurred(x, sigma, max(1, round(3 * sigma)))
 
 
 def noisy(x: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:

@@ -168,14 +168,19 @@ class Purifier:
         reference = resample(levels[self.scales.index(1)], size) if self.bands else None
         x = merge_pyramid(levels, size, shares, reference)
         if self.smooth > 0.05:  # a narrower one reaches no neighbour, and would divide by nothing in the end
-            reach = min(math.ceil(3 * self.smooth), min(size) - 1)  # a picture is mirrored once at its border
-            x = gaussian_blur(x, kernel_size=2 * reach + 1, sigma=self.smooth)
+            x = blurred(x, self.smooth, math.ceil(3 * self.smooth))
         return x.clamp(0, 1)
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The purified pictures, of the size of ``x``."""
         last = [stage.aggregated for stage in self.stages(x, generator) if stage.block == self.blocks]
         return self.merge(last, x.shape[-2:])
+
+
+def blurred(x: Tensor, sigma: float, reach: int) -> Tensor:
+    """Under a Gaussian of ``sigma`` pixels, cut off after ``reach`` or, in a smaller picture, at its other border."""
+    reach = min(reach, min(x.shape[-2:]) - 1)  # a picture is mirrored once at its border
+    return gaussian_blur(x, kernel_size=2 * reach + 1, sigma=sigma)
 
 
 def aggregate(levels: Sequence[Tensor], own: float, *, bands: bool = False) -> list[Tensor]:

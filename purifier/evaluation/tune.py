@@ -91,9 +91,9 @@ def tune(
         known = ", ".join((*STARTS, *FAMILIES))
         raise ValueError(f"Tuned are {known}, in 1 or more trials; asked: {unknown}, {trials}.")
     check_eps(eps)
-    settings = {"classifier": classifier.source, "weights": classifier.digest(), "eps": list(eps), "seed": seed}
+    settings = {"classifier": classifier.source, "weights": classifier.digest(), "denoiser": digest_of_weights()}
+    settings |= {"eps": list(eps), "seed": seed}
     pixels = read_pixels(samples, SIZE)
-    settings["denoiser"] = digest_of_weights()
     begin(out, {**settings, "images": [sample.image for sample in samples], "pixels": digest_of_pixels(pixels)})
     pictures, y = attacked_pictures(classifier, samples, pixels, eps, seed, out)
     kept = Trials(out / "trials.jsonl")

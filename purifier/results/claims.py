@@ -185,23 +185,27 @@ def simpler(case: Case) -> Claim | None:
 def _at_equal_cost(case: Case) -> Markup:
     """How many other families MDDA is ahead of where all give up the same, for each limit; empty where that was not
     measured."""
-    kept = [
-        r
-        for r in case.at_equal_cost
-        if (r.attack, r.eps) == (UNAWARE, case.eps) and r.is_peer and r.mdda_ahead_by is not None
-    ]
-    if not kept:
+    sides = sides_at_equal_cost(case.at_equal_cost, case.eps)
+    if not sides:
         return Markup("")
-    budgets = sorted({r.budget for r in kept})
-    sides = [[side(r.mdda_ahead_by) for r in kept if r.budget == budget] for budget in budgets]
     return Markup(" ") + say_html(
         "At equal cost, where {budgets} points on clean pictures may be given up and each is in any of its settings, "
         "MDDA is ahead of {ahead} of {count} and behind {behind}.",
-        budgets=" / ".join(f"{budget:g}" for budget in budgets),
-        ahead=" / ".join(str(of.count(1)) for of in sides),
-        count=len(sides[0]),
-        behind=" / ".join(str(of.count(-1)) for of in sides),
+        budgets=" / ".join(f"{budget:g}" for budget in sides),
+        ahead=" / ".join(str(of.count(1)) for of in sides.values()),
+        count=len(next(iter(sides.values()))),
+        behind=" / ".join(str(of.count(-1)) for of in sides.values()),
     )
+
+
+def sides_at_equal_cost(records: Iterable[Record], eps: float | None) -> dict[float, list[int]]:
+    """By how many points may be given up, from few to many: on which ``side`` of each other family MDDA is under the
+    unaware attack."""
+    found: dict[float, list[int]] = {}
+    for r in records:
+        if (r.attack, r.eps) == (UNAWARE, eps) and r.is_peer and r.mdda_ahead_by is not None:
+            found.setdefault(r.budget, []).append(side(r.mdda_ahead_by))
+    return dict(sorted(found.items()))
 
 
 def costs(case: Case) -> Claim | None:

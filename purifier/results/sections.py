@@ -16,7 +16,7 @@ from purifier.results.detection import NAMES, Detected, among
 from purifier.results.record import ANY, Record, at_their_best, find, pictures, strongest
 from purifier.results.short import sizes
 from purifier.results.stored import Runs
-from purifier.results.tables import by_condition, mark, markdown, purifier_text, side
+from purifier.results.tables import by_condition, in_points, mark, markdown, purifier_text, side
 
 THROUGH_IT = ("eot", "apgd", "coarse", "grey-eot")  # with the defence's gradient, or the identity's
 GRADIENT_FREE = ("bpda", "defended-square", "square", "transfer")  # without it
@@ -98,8 +98,8 @@ def points(lead: Score | None) -> str:
     """A difference in points, bold where it is significant, with its interval."""
     if lead is None:
         return "–"
-    value, within = f"{100 * lead.value:+.1f}", f"({100 * lead.low:+.0f} to {100 * lead.high:+.0f})"
-    return f"**{value}** {within}" if side(lead) else f"{value} {within}"
+    value, within = in_points(lead)
+    return f"**{value}** ({within})" if side(lead) else f"{value} ({within})"
 
 
 def settings_table(choices: Iterable[Sequence[Record]]) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from purifier.classifiers.classifier import DEFAULT
 from purifier.defences import FAMILIES
 from purifier.evaluation.intervals import WHOLE_PERCENT, Score
-from purifier.results.claims import EPS, GREY, UNAWARE, fate, keeps_more
+from purifier.results.claims import EPS, GREY, UNAWARE, fate, keeps_more, sides_at_equal_cost
 from purifier.results.detection import Detected, among, evading
 from purifier.results.record import ANY, Record, find, pictures, strongest
 from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
-from purifier.results.tables import mark, side
+from purifier.results.tables import in_points, mark, side
 
 JPEGS = (FAMILIES["jpeg"].default, 40)  # the setting that tuning found, and one that costs about as much as MDDA
 FATES = {  # of MDDA under an attacker who knows it, see ``fate``
@@ -116,7 +116,7 @@ def listed(names: Sequence[str]) -> str:
 
 def points(lead: Score) -> str:
     """A difference in points of accuracy, with its interval."""
-    return f"{100 * lead.value:+.1f}, {100 * lead.low:+.0f} to {100 * lead.high:+.0f}"
+    return ", ".join(in_points(lead))
 
 
 def aware(adaptive: Runs) -> str:
@@ -200,11 +200,7 @@ def at_equal_cost(tradeoffs: Runs) -> str:
 
 def _kept(name: str, records: Sequence[Record], eps: float) -> str:
     """On one classifier, of how many families MDDA is ahead and behind, a number for each limit."""
-    sides: dict[float, list[int]] = {}
-    for r in records:
-        if (r.attack, r.eps) == (UNAWARE, eps) and r.mdda_ahead_by is not None:
-            sides.setdefault(r.budget, []).append(side(r.mdda_ahead_by))
-    found = [sides[budget] for budget in sorted(sides)]
+    found = list(sides_at_equal_cost(records, eps).values())
     if not found:
         return ""
     ahead, behind = (_series([of.count(where) for of in found]) for where in (1, -1))

@@ -164,6 +164,11 @@ def attack_table(records: Sequence[Record]) -> str:
     )
 
 
+def in_points(lead: Score) -> tuple[str, str]:
+    """A difference in points of accuracy, ``+5.8``, and its interval, ``+1 to +10``."""
+    return f"{100 * lead.value:+.1f}", f"{100 * lead.low:+.0f} to {100 * lead.high:+.0f}"
+
+
 def side(lead: Score) -> int:
     """1 where it is above 0 by its interval, -1 where it is below, 0 where that cannot be told."""
     return (lead.low > 0) - (lead.high < 0)

@@ -45,10 +45,8 @@ def slider(allowed: Range, value: float, info: str | None = None, *, interactive
 
 
 def as_typed(number: N) -> N:
-    """Hand over what was typed as it is: the handler's own check says in the visitor's language what it may be.
-
-    Set on the component and not in a subclass, beside which Gradio would write a file.
-    """
+    """Hand over what was typed as it is: the handler's own check says in the visitor's language what it may be. Set as
+    by ``unopened``."""
     number.preprocess = lambda payload: payload
     return number
 

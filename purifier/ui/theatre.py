@@ -13,7 +13,7 @@ from purifier.runs import Cell as Pair
 from purifier.runs import Run, purify_stages
 from purifier.templates import Markup, render, say_html
 from purifier.texts import UserError
-from purifier.ui.components import STATIC
+from purifier.ui.components import script
 from purifier.ui.results import titles
 from purifier.ui.session import Session, classifier_for_page
 from purifier.ui.status import status
@@ -22,7 +22,7 @@ from purifier.ui.view import ZOOM, within
 from purifier.wording.language import say
 from purifier.wording.runs import scale_name, step_names
 
-SCRIPTS = ZOOM + (STATIC / "theatre.js").read_text(encoding="utf-8")
+SCRIPTS = ZOOM + script("theatre.js")
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,11 @@ import warnings
 
 from purifier.figures import Figure, as_svg
 from purifier.templates import Markup
-from purifier.ui.components import STATIC
+from purifier.ui.components import script
 from purifier.wording.language import ENGLISH, spoken
 
-ZOOM = (STATIC / "zoom.js").read_text(encoding="utf-8")  # of components whose pictures open large
-CARDS = ZOOM + (STATIC / "cards.js").read_text(encoding="utf-8")  # of components with cards
+ZOOM = script("zoom.js")  # of components whose pictures open large
+CARDS = ZOOM + script("cards.js")  # of components with cards
 
 
 def within(name: str) -> str:
