@@ -178,7 +178,11 @@ class Purifier:
 
 
 def blurred(x: Tensor, sigma: float, reach: int) -> Tensor:
-    """Under a Gaussian of ``sigma`` pixels, cut off after ``reach`` or, in a smaller picture, at its other border."""
+    """Under a Gaussian of ``sigma`` pixels, cut off after ``reach`` or, in a smaller picture, at its other border.
+
+    Raises ``ValueError`` for NaN and infinity.
+    """
+    check_finite(x=x)
     reach = min(reach, min(x.shape[-2:]) - 1)  # a picture is mirrored once at its border
     return gaussian_blur(x, kernel_size=2 * reach + 1, sigma=sigma)
 

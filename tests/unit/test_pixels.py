@@ -84,6 +84,7 @@ def everything_that_takes_numbers():
         "denoise": lambda x: denoiser.denoise(x, 0.1),
         "diffuse": lambda x: diffusion.diffuse(x, 0, split_generator(None, 2)),
         "noise_level": diffusion.noise_level,
+        "blurred": lambda x: pipeline.blurred(x, 1.0, 3),
         "aggregate": lambda x: torch.stack(pipeline.aggregate([x], own=1)),
         "loss_gradient": lambda x: attacks.loss_gradient(brightness, x, Y),
         "fgsm": lambda x: fgsm(brightness, x, Y, eps=0.1),
