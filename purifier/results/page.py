@@ -18,7 +18,7 @@ from purifier.results.claims import UNAWARE
 from purifier.results.plots import plot_budgets, plot_convergence, plot_epsilon, plot_forest, plot_heat
 from purifier.results.record import Record, at_their_best, pictures, read_evaluations, strongest
 from purifier.results.short import in_short, listed, sizes
-from purifier.results.stored import ADAPTIVE, AS_THEY_COME, BALANCED, DEFAULT, FIRST, Stored
+from purifier.results.stored import ADAPTIVE, BALANCED, DEFAULT, FIRST, Stored
 from purifier.results.tables import markdown, overview, purifier_text, table
 from purifier.templates import render_markdown
 
@@ -57,7 +57,7 @@ def results_csv(folder: Path) -> str:
 def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
     """The page in Markdown; ``shown_as`` is how it reaches ``assets``."""
     stored = Stored.read(assets)
-    balanced, as_they_come, adaptive = (stored.of_kind(kind) for kind in (BALANCED, AS_THEY_COME, ADAPTIVE))
+    balanced, adaptive = stored.of_kind(BALANCED), stored.of_kind(ADAPTIVE)
     attacks, sources = stored.by_run.get(ATTACKS), stored.sources[FIRST]
     return render_markdown(
         "robustness.md",
@@ -69,10 +69,9 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         in_short=in_short(stored),
         overview=markdown(overview(stored.choices)),
         sources=listed(list(dict.fromkeys(r.source for r in sources))),
-        as_they_come=bool(as_they_come),
         sizes=sizes(balanced.values()),
         heat_tables=[sections.heat_table(records) for records in adaptive.values()],
-        leads=sections.leads(balanced.values(), as_they_come.values()),
+        leads=sections.leads(balanced.values()),
         settings_table=sections.settings_table([*balanced.values(), *adaptive.values()]),
         equal_cost=sections.equal_cost_tables(stored.tradeoffs.values()),
         settings_of_mdda=sections.settings_of_mdda(stored.tradeoffs.values()),
@@ -112,7 +111,6 @@ def _further_searches(folder: Path) -> dict[str, dict[str, str]]:
 def plots(stored: Stored) -> dict[str, Figure]:
     """A plot for each of the page's questions, by name, where there are runs for it."""
     balanced, adaptive = stored.of_kind(BALANCED), stored.of_kind(ADAPTIVE)
-    largest = balanced | {name: r for name, r in stored.of_kind(AS_THEY_COME).items() if name not in balanced}
     attacks, effort = stored.by_run.get(ATTACKS), stored.by_run.get(EFFORT)
     figures = {
         "heat": plot_heat({name: heat(records) for name, records in adaptive.items()}),
@@ -122,8 +120,8 @@ def plots(stored: Stored) -> dict[str, Figure]:
         "cost": plot_costs({name: balanced[name] for name in (DEFAULT, "standard") if name in balanced}),
         "attacks": attacks and plot_attacks(attacks),
     }
-    for eps in sizes(largest.values()):
-        figures[f"lead-{eps:g}"] = plot_leads(largest, eps)
+    for eps in sizes(balanced.values()):
+        figures[f"lead-{eps:g}"] = plot_leads(balanced, eps)
     for eps in sizes(stored.tradeoffs.values()):
         kept = [[r for r in records if (r.attack, r.eps) == (UNAWARE, eps)] for records in stored.tradeoffs.values()]
         figures[f"equal-cost-{eps:g}"] = plot_budgets([r for r in kept if r], f"PGD at {eps:g}/255")

@@ -51,13 +51,12 @@ def heat_table(records: Sequence[Record]) -> str:
     return f"`{records[0].classifier}`, {measured_on(records)}:\n\n{markdown(body)}"
 
 
-def leads(balanced: Iterable[Sequence[Record]], as_they_come: Iterable[Sequence[Record]]) -> dict[str, str]:
+def leads(choices: Iterable[Sequence[Record]]) -> dict[str, str]:
     """MDDA's lead over its tuned peers, clean and under unaware attackers; and on which choices of pictures."""
-    choices = [*((records, "") for records in balanced), *((records, ", as they come") for records in as_they_come)]
     rows, told = {}, []
-    for records, how in choices:
+    for records in choices:
         name = f"`{records[0].classifier}`, {pictures(records)}"
-        told.append(f"- `{records[0].classifier}`, {measured_on(records)}{how}")
+        told.append(f"- `{records[0].classifier}`, {measured_on(records)}")
         for ours in (r for r in records if r.defence == "mdda" and r.attacker.kind in ("none", "pgd")):
             peers = [r for r in at_their_best(records) if r.condition == ours.condition and r.is_peer]
             rows[f"{name}, {'clean' if ours.clean else f'{ours.eps:g}/255'}"] = lead_row(ours, peers)

@@ -1,9 +1,8 @@
 """What docs/robustness.md is written from: the runs in ``assets/evaluation`` and ``assets/detection``, by their names.
 
 A run is called by its classifier and its kind: ``augmented-balanced`` are as many pictures of each diagnosis as there
-are, attacked by someone who does not know the defence, ``augmented-as-they-come`` pictures drawn at random,
-``augmented-adaptive`` few, attacked by someone who knows it too. Runs of other names count where they are on the
-pictures of one of these.
+are, attacked by someone who does not know the defence, ``augmented-adaptive`` few, attacked by someone who knows it
+too. Runs of other names count where they are on the pictures of one of these.
 """
 
 import json
@@ -18,7 +17,7 @@ from purifier.results.detection import Detected, read_detections
 from purifier.results.record import Record, pooled, read_evaluations
 
 Runs = dict[str, list[Record]]
-BALANCED, AS_THEY_COME, ADAPTIVE = "balanced", "as-they-come", "adaptive"  # kinds of runs
+BALANCED, ADAPTIVE = "balanced", "adaptive"  # kinds of runs
 FIRST = f"{DEFAULT}-{BALANCED}"
 NEEDED = {FIRST: ("summary", "tradeoff", "sources"), f"{DEFAULT}-{ADAPTIVE}": ("summary",)}  # files of every page
 
