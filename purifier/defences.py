@@ -162,60 +162,60 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "jpeg": Family(
-        short="JPEG", title="JPEG of quality {number}",
+        short="JPEG", title="JPEG of quality {number:g}",
         function=lambda x, quality, g: as_jpeg(x, [int(quality)] * len(x)), exact=False,
         whole=True, low=1, high=100, default=20, values=(5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 85, 95),
     ),
     "bits": Family(
-        short="fewer bits", title="{number} bits a channel",
+        short="fewer bits", title="{number:g} bits a channel",
         function=lambda x, bits, g: bit_depth(x, int(bits)), exact=False,
         whole=True, low=1, high=8, default=1, values=(1, 2, 3, 4, 5, 6),
     ),
     "median": Family(
-        short="median", title="median, {number} pixels a side", exact=False,
+        short="median", title="median, {number:g} pixels a side", exact=False,
         function=lambda x, side, g: by_opencv(x, lambda image: cv2.medianBlur(image, int(side))),
         odd=True, whole=True, low=3, high=31, default=7, values=(3, 5, 7, 9, 11),
     ),
     "gaussian": Family(
-        short="Gaussian", title="Gaussian of {number} pixels",
+        short="Gaussian", title="Gaussian of {number:g} pixels",
         function=lambda x, sigma, g: smoothed(x, sigma),
         low=0.1, high=20, default=2, values=(0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3),
     ),
     "nlm": Family(
-        short="non-local means", title="non-local means, h {number}/255", exact=False,
+        short="non-local means", title="non-local means, h {number:g}/255", exact=False,
         function=lambda x, h, g: non_local_means(x, h),
         low=1, high=60, default=8, values=(4, 6, 8, 12, 16),
     ),
     "bilateral": Family(
-        short="bilateral filter", title="bilateral, {number}/255", exact=False,
+        short="bilateral filter", title="bilateral, {number:g}/255", exact=False,
         function=lambda x, sigma, g: by_opencv(
             x, lambda image: cv2.bilateralFilter(image, BILATERAL_SIDE, sigma, BILATERAL_SIGMA)
         ),
         low=1, high=255, default=80, values=(10, 20, 30, 40, 50, 60, 80, 100),
     ),
     "resize": Family(
-        short="random resize", title="random resize from {number} % and pad", random=True,
+        short="random resize", title="random resize from {number:g} % and pad", random=True,
         function=lambda x, percent, g: resize_and_pad(x, percent / 100, g),
         low=10, high=100, default=50, values=(40, 50, 60, 70, 80, 90),
     ),
     "noise": Family(
-        short="diffusion only", title="diffusion only, {number}/255",
+        short="diffusion only", title="diffusion only, {number:g}/255",
         function=lambda x, sigma, g: noisy(x, sigma / 255, g), random=True,
         low=0, high=255, default=24, values=(2, 4, 8, 12, 16, 24, 32),
     ),
     "vote": Family(
-        short="vote of diffused copies", title=f"vote of {VOTES} diffused copies, {{number}}/255",
+        short="vote of diffused copies", title=f"vote of {VOTES} diffused copies, {{number:g}}/255",
         random=True, copies=VOTES,
         function=lambda x, sigma, g: noisy(x, sigma / 255, g),
         low=0, high=255, default=24, values=(4, 8, 16, 24, 32),
     ),
     "rof": Family(
-        short="ROF at one scale", title="ROF at one scale, weight {number}",
+        short="ROF at one scale", title="ROF at one scale, weight {number:g}",
         function=lambda x, weight, g: Purifier(denoiser="rof", scales=(1.0,), blocks=1, sigma=0.0, weight=weight)(x),
         low=0, high=1, default=0.08, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12),
     ),
     "noisy-rof": Family(
-        short="MDDA at one scale", title="MDDA at one scale, weight {number}",
+        short="MDDA at one scale", title="MDDA at one scale, weight {number:g}",
         function=lambda x, weight, g: Purifier(
             denoiser="rof", scales=(1.0,), blocks=2, sigma=8 / 255, weight=weight
         )(x, g),
@@ -223,7 +223,7 @@ FAMILIES: dict[str, Family] = {
         low=0, high=1, default=0.06, values=(0.01, 0.02, 0.03, 0.04, 0.06, 0.08),
     ),
     "pyramid": Family(
-        short="pyramid only", title="pyramid only, {number} blocks",
+        short="pyramid only", title="pyramid only, {number:g} blocks",
         function=lambda x, blocks, g: Purifier(
             denoiser="rof", scales=(1.0, 0.5, 0.25), blocks=int(blocks), sigma=0.0, weight=0.0, own=0.5
         )(x),
@@ -314,7 +314,7 @@ def _one(
             sigma = number / 255
             weight = purifier.weight * sigma / purifier.sigma if purifier.denoiser == "rof" else purifier.weight
             purifier = replace(purifier, sigma=sigma, weight=weight)
-            title = Text("{defence}, noise {number}/255", defence=title, number=f"{number:g}")
+            title = Text("{defence}, noise {number:g}/255", defence=title, number=number)
         return Defence(name=name, family=kind, number=number, title=title, function=purifier, random=purifier.sigma > 0)
     if kind not in families:
         known = ", ".join(f"{kind}{family.default:g}" for kind, family in families.items())
@@ -331,7 +331,7 @@ def _one(
         name=f"{kind}{value:g}",
         family=kind,
         number=value,
-        title=Text(family.title, number=f"{value:g}"),
+        title=Text(family.title, number=value),
         random=family.random,
         exact=family.exact,
         copies=family.copies,

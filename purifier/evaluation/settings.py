@@ -37,15 +37,15 @@ def _diffpure(x: Tensor, sigma: float, generator: Generator | None) -> Tensor:
 
 OF_OTHERS: dict[str, Family] = {
     "art-median": Family(
-        short="ART's SpatialSmoothing", title="ART's SpatialSmoothing, {number} pixels a side",
+        short="ART's SpatialSmoothing", title="ART's SpatialSmoothing, {number:g} pixels a side",
         function=_art_median, exact=False, whole=True, low=2, high=31, default=3, values=(2, 3, 4, 5, 7),
     ),
     "art-tvm": Family(
-        short="ART's TotalVarMin", title="ART's TotalVarMin, lambda {number}",
+        short="ART's TotalVarMin", title="ART's TotalVarMin, lambda {number:g}",
         function=_art_tvm, exact=False, random=True, low=0, high=10, default=0.3, values=(0.1, 0.3, 0.5),
     ),
     "diffpure": Family(
-        short="DiffPure", title="DiffPure, noise of {number}/255",
+        short="DiffPure", title="DiffPure, noise of {number:g}/255",
         function=_diffpure, random=True, low=1, high=128, default=16, values=(4, 8, 16, 24, 32, 48),
     ),
 }  # fmt: skip

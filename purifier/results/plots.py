@@ -37,7 +37,7 @@ def plot_dots(dots: Dots) -> Figure:
     names = dots.rows or list(dict.fromkeys(row for found in series.values() for row in found))
     beside = len(series) if sum(map(len, series.values())) > len(names) else 1
     height = 0.2 + 0.045 * beside + 0.17 * max(name.count("\n") for name in names)
-    figure = Figure(figsize=(5, 0.9 + 0.2 * len(series) + height * len(names)), layout="constrained")
+    figure = Figure(figsize=(4.4, 0.9 + 0.2 * len(series) + height * len(names)), layout="constrained")
     axis = figure.subplots()
     if dots.band is not None:
         axis.axvspan(100 * dots.band.low, 100 * dots.band.high, color=DOTS[0][0], alpha=0.25, linewidth=0)
@@ -56,7 +56,7 @@ def plot_dots(dots: Dots) -> Figure:
             linewidth=2,
             label=name,
         )
-    axis.set_yticks(range(len(names)), names, fontsize=9)
+    axis.set_yticks(range(len(names)), names, fontsize=10)
     axis.get_yticklabels()[place].set_fontweight("bold")
     axis.set(xlim=(-2, 101), ylim=(len(names) - 0.5, -0.5))
     figure.supxlabel(dots.label, fontsize=10)

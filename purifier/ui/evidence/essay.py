@@ -21,7 +21,8 @@ from purifier.wording.language import ENGLISH, say, speaking, spoken
 INTRO = (
     "<p>Purification by MDDA in claims that are computed from what was measured on held-out pictures. Choose a "
     "classifier and the size of the attack, and claim and figure follow. A dot is a share, its line the 95 % "
-    "interval.</p>"
+    "interval. How many pictures stands below each figure; attacks that know the defence take long, and are made on "
+    "fewer.</p>"
 )
 TABLE = (
     "<h2>All records</h2><p>Everything that was measured. Search for a defence, an attack or a classifier, or click a "
