@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
 from purifier.evaluation import intervals
-from purifier.evaluation.intervals import Score, auroc, bootstrap, share
+from purifier.evaluation.intervals import Score, auroc, balanced_share, bootstrap, share
 from purifier.evaluation.metrics import Answers, clean_scores
 from purifier.results.summary import answers_of
 
@@ -54,6 +54,37 @@ def test_the_bootstrap_s_interval_is_that_of_the_mean():
     assert score.low == pytest.approx(values.mean() - half, abs=0.02)
     assert score.high == pytest.approx(values.mean() + half, abs=0.02)
     assert score == bootstrap(lambda chosen: values[chosen].mean(), 400)
+
+
+def test_every_resample_has_as_many_lesions_as_there_are():
+    everything = bootstrap(lambda chosen: len(chosen), 50)
+    assert everything == Score(value=50, low=50, high=50)
+    pairs = bootstrap(lambda chosen: len(chosen), 50, lesions=np.repeat(np.arange(25), 2))
+    assert pairs == Score(value=50, low=50, high=50)
+
+
+def test_a_class_that_a_resample_lacks_does_not_count_in_it():
+    score = balanced_share([True, False, True, False], [0, 1, 1, 1])
+    assert score.value == pytest.approx((1 + 1 / 3) / 2)
+    assert score.low == 0 and score.high == 1
+
+
+def test_a_balanced_share_of_several_draws_is_the_mean_of_theirs():
+    values, truth = np.array([[1, 0], [1, 1], [0, 0], [0, 1]]), [0, 0, 1, 1]
+    by_draw = [balanced_share(draw, truth).value for draw in values.T]
+    assert balanced_share(values, truth).value == pytest.approx(np.mean(by_draw)) == 0.5
+
+
+def test_an_area_over_several_draws_is_the_mean_of_theirs():
+    generator = np.random.default_rng(0)
+    truth, scores = np.repeat([0, 1], 30), generator.normal(size=(60, 3)) + np.repeat([0, 1], 30)[:, None]
+    by_draw = [roc_auc_score(truth, draw) for draw in scores.T]
+    assert auroc(truth, scores).value == pytest.approx(np.mean(by_draw))
+
+
+def test_a_resample_with_one_class_alone_has_no_area():
+    score = auroc([1, 0], [0.2, 0.1])
+    assert score == Score(value=1, low=1, high=1)  # half of the resamples have one class
 
 
 def test_mean_and_worst_over_draws():
