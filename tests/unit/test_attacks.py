@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kstest
 from torch.testing import assert_close
 
 from purifier.attacks import ATTACKS, Ascent, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, straight_through
@@ -50,6 +51,38 @@ def test_every_attack_finds_the_known_worst_case(attack):
     assert_close(attack(brightness, x, brightness(x).argmax(1)), x - EPS)
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda m, x, y: fgsm(m, x, y, eps=EPS, targeted=True),
+        lambda m, x, y: pgd(m, x, y, eps=EPS, step=2 / 255, steps=10, targeted=True),
+        lambda m, x, y: mi_fgsm(m, x, y, eps=EPS, step=2 / 255, steps=10, targeted=True),
+    ],
+)
+def test_a_targeted_attack_goes_the_other_way(attack):
+    x = torch.full((1, 3, 8, 8), 0.51)
+    assert_close(attack(brightness, x, brightness(x).argmax(1)), x + EPS)
+
+
+@pytest.mark.parametrize(
+    ("attack", "passes"),
+    [
+        (lambda m, x, y: fgsm(m, x, y, eps=EPS), 1),
+        (lambda m, x, y: pgd(m, x, y, eps=EPS, step=EPS, steps=2), 2),
+        (lambda m, x, y: pgd(m, x, y, eps=EPS, step=EPS, steps=2, samples=3), 6),
+        (lambda m, x, y: mi_fgsm(m, x, y, eps=EPS, step=EPS, steps=2), 2),
+        (lambda m, x, y: mi_fgsm(m, x, y, eps=EPS, step=EPS, steps=2, samples=3), 6),
+        (lambda m, x, y: AttackSettings(steps=2, samples=3)(m, x, y), 6),
+        (lambda m, x, y: AttackSettings(method="fgsm", steps=2)(m, x, y), 1),
+    ],
+)
+def test_an_attack_asks_the_model_once_for_each_step_and_sample(attack, passes):
+    asked = []
+    x = torch.full((2, 3, 8, 8), 0.51)
+    attack(lambda z: asked.append(len(z)) or brightness(z), x, brightness(x).argmax(1))
+    assert sum(asked) == passes * len(x)
+
+
 def test_pgd_l2_finds_the_known_worst_case():
     x = torch.full((2, 3, 8, 8), 0.51)
     adv = pgd(brightness, x, brightness(x).argmax(1), eps=0.5, step=0.1, steps=10, norm="l2")
@@ -84,6 +117,29 @@ def test_a_random_start_is_inside_the_ball_and_comes_from_the_generator(small_ne
     assert (size <= eps + 1e-6).all() and (size > eps / 4).all()
     assert torch.equal(start(0), start(0))
     assert not torch.equal(start(0), start(1))
+
+
+def uniform(values, low, high):
+    """Whether they may be, by the test of Kolmogorov and Smirnov."""
+    return kstest(values.flatten().numpy(), "uniform", args=(low, high - low)).pvalue > 0.01
+
+
+def started(x, norm, eps):
+    """How far a random start goes, without a step after it."""
+    ascent = Ascent(eps=eps, step=0, steps=1, norm=norm, random_start=True)
+    return last(ascent, x) - x
+
+
+def test_a_random_start_is_uniform_in_the_cube():
+    assert uniform(started(torch.full((2, 3, 32, 32), 0.5), "linf", 0.1), -0.1, 0.1)
+
+
+def test_a_random_start_is_uniform_in_the_ball():
+    delta = started(torch.full((3000, 3, 1, 1), 0.5), "l2", 0.3).flatten(1)  # a ball in three dimensions
+    length = delta.norm(dim=1)
+    assert uniform((length / 0.3) ** 3, 0, 1)
+    for axis in delta.T:  # on a sphere every coordinate is uniform, which Archimedes knew
+        assert uniform(axis / length, -1, 1)
 
 
 @st.composite
@@ -198,6 +254,66 @@ def test_mi_fgsm_accumulates_normalised_gradients(small_network, batch):
     expected = (x + EPS / 2 * first.sign()).clamp(0, 1) + EPS / 2 * (0.9 * first + second).sign()
     ours = mi_fgsm(small_network, x, y, eps=EPS, step=EPS / 2, steps=2, decay=0.9)
     assert_close(ours, expected.clamp(0, 1), rtol=0, atol=1e-6)
+
+
+def test_the_momentum_is_of_each_picture_by_itself_at_every_step(small_network, batch):
+    """Of a model whose gradient grows and vanishes as it is attacked."""
+    x, y = batch
+
+    def steep(z):
+        return 200 * small_network(z)
+
+    adv, momentum = x, 0
+    for _ in range(5):
+        gradient = loss_gradient(steep, adv, y)
+        momentum = 0.8 * momentum + gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+        adv = (adv + EPS / 4 * momentum.sign()).clamp((x - EPS).clamp(0, 1), (x + EPS).clamp(0, 1))
+    ours = mi_fgsm(steep, x, y, eps=EPS, step=EPS / 4, steps=5, decay=0.8)
+    assert ((ours - adv).abs() < 1e-6).float().mean() > 0.999  # of a momentum near 0 the last digit is the sign
+
+
+@pytest.mark.parametrize(
+    ("method", "same"),
+    [
+        ("pgd", lambda *at, **g: pgd(*at, eps=EPS, step=2.5 * EPS / 4, steps=4, random_start=True, **g)),
+        ("bim", lambda *at, **g: pgd(*at, eps=EPS, step=EPS / 4, steps=4)),
+        ("mi_fgsm", lambda *at, **g: mi_fgsm(*at, eps=EPS, step=EPS / 4, steps=4)),
+        ("fgsm", lambda *at, **g: fgsm(*at, eps=EPS)),
+    ],
+)
+def test_what_menus_offer_is_the_attack_of_that_name(small_network, batch, method, same):
+    settings = AttackSettings(method=method, eps=EPS, steps=4)
+    theirs, ours = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
+    assert_close(settings(small_network, *batch, generator=ours), same(small_network, *batch, generator=theirs))
+
+
+def test_an_attack_of_no_steps_gives_the_picture_back(small_network, batch):
+    assert torch.equal(pgd(small_network, *batch, eps=EPS, step=EPS, steps=0), batch[0])
+    assert torch.equal(AttackSettings(method="bim", steps=0)(small_network, *batch), batch[0])
+
+
+@pytest.mark.parametrize(
+    ("eps", "norm", "words"),
+    [
+        (8, "linf", "from 0 to 1, in units of the pixel range, and is 8; write 8 / 255 for 8 levels of 255.$"),
+        (float("inf"), "linf", "and is inf.$"),
+        (float("inf"), "l2", "from 0 to inf, in units of the pixel range, and is inf.$"),
+        (-1, "linf", "and is -1.$"),
+    ],
+)
+def test_the_size_of_an_attack_is_refused_in_words(eps, norm, words):
+    with pytest.raises(ValueError, match=words):
+        Ascent(eps=eps, step=0, steps=1, norm=norm)
+
+
+def test_a_whole_cube_is_allowed_and_a_ball_that_is_larger():
+    assert Ascent(eps=1, step=0, steps=1).eps == AttackSettings(eps=1.0).eps == 1
+    assert Ascent(eps=8, step=0, steps=1, norm="l2").eps == 8
+
+
+def test_an_unknown_method_is_refused_with_those_that_there_are():
+    with pytest.raises(ValueError, match="^method must be one of pgd, bim, mi_fgsm, fgsm, and is 'cw'.$"):
+        AttackSettings(method="cw")
 
 
 def test_the_iterates_end_where_the_attack_ends(small_network, batch):

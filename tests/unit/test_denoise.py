@@ -30,6 +30,13 @@ def test_div_is_the_negative_adjoint_of_grad(u, seed):
     assert_close((grad(u) * p).sum(), -(u * div(p)).sum(), rtol=1e-12, atol=1e-11)
 
 
+@pytest.mark.parametrize(("coupled", "expected"), [({}, 5), ({"coupled": True}, 5), ({"coupled": False}, 7)])
+def test_the_total_variation_of_an_edge_in_two_channels(coupled, expected):
+    u = torch.zeros(2, 2, 4, 2)
+    u[0, 0, :, 1], u[0, 1, :, 1] = 3, 4
+    assert total_variation(u, **coupled).tolist() == [4 * expected, 0]
+
+
 def test_rof_moves_a_step_edge_by_weight_over_width():
     x = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 1, 6, 4)  # plateaus 2 wide, weight 0.1
     expected = torch.tensor([0.05, 0.05, 0.95, 0.95]).expand(1, 1, 6, 4)

@@ -92,6 +92,12 @@ def test_a_line_of_pixels_has_no_noise_level(size):
         assert purifier(x).isfinite().all() and purifier(x).shape == x.shape
 
 
+@pytest.mark.parametrize("size", [(2, 2), (2, 3), (5, 2)])
+def test_the_least_picture_with_a_noise_level_has_two_pixels_a_side(size):
+    x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    assert noise_level(x) > 0
+
+
 def test_what_is_the_same_in_all_channels_is_no_noise_and_neither_is_a_smooth_picture():
     grey = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(0)).expand(1, 3, 40, 40)
     ramp = torch.linspace(0, 1, 40).expand(1, 3, 40, 40) * torch.tensor([1.0, 0.5, 0.2]).reshape(3, 1, 1)

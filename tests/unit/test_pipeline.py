@@ -200,6 +200,20 @@ def test_the_last_smoothing_is_a_gaussian_of_that_width():
     assert abs((out.sum(0) * offset**2).sum().item() - 4.0) < 0.15
 
 
+@pytest.mark.parametrize("smooth", [0.5, 1.0])
+def test_a_little_smoothing_is_some(smooth):
+    x = torch.rand(1, 3, 9, 9, generator=seeded())
+    settings = dict(denoiser="rof", scales=(1,), sigma=0, weight=0)
+    assert Purifier(**settings, smooth=smooth)(x).std() < 0.95 * Purifier(**settings)(x).std()
+
+
+def test_rof_is_coupled_as_the_purifier_is_told():
+    x = torch.rand(1, 3, 20, 24, generator=seeded())
+    settings = dict(denoiser="rof", scales=(1,), blocks=1, sigma=0, weight=0.1, gain=0)
+    for coupled in (True, False):
+        assert_close(Purifier(**settings, coupled=coupled)(x), rof(x, 0.1, Purifier(**settings).steps, coupled))
+
+
 def test_the_last_smoothing_reaches_no_further_than_a_narrow_picture():
     x = torch.rand(1, 3, 3, 40, generator=seeded())
     smoothing = Purifier(denoiser="rof", scales=(1,), sigma=0, weight=0, gain=0, smooth=4.0)

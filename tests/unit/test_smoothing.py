@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from scipy.stats import beta, norm
 
 from purifier.smoothing import certificate, noisy_counts
 
@@ -33,6 +34,17 @@ def test_it_abstains_at_the_border():
 def test_with_every_answer_the_same_the_bound_is_that_of_clopper_and_pearson():
     found = certificate(0, torch.tensor([100, 0]), sigma=0.5, alpha=0.001)
     assert found.share == pytest.approx(0.001 ** (1 / 100))
+
+
+def test_a_certificate_says_what_it_is_of():
+    counts = torch.tensor([100, 900])
+    lower = [beta.ppf(0.01, count, 1001 - count) for count in (100, 900)]  # Clopper and Pearson (1934)
+    found = certificate(1, counts, sigma=0.5, alpha=0.01)
+    assert (found.label, found.alpha) == (1, 0.01)
+    assert (found.share, found.radius) == pytest.approx((lower[1], 0.5 * norm.ppf(lower[1])))
+    abstained = certificate(0, counts, sigma=0.5, alpha=0.01)
+    assert (abstained.label, abstained.radius, abstained.alpha) == (None, 0, 0.01)
+    assert abstained.share == pytest.approx(lower[0])
 
 
 def test_counts_grow_to_the_samples_and_do_not_depend_on_the_batch():

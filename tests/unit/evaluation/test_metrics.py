@@ -42,6 +42,20 @@ def test_labels_that_do_not_occur_do_not_count(answers):
     assert set(scores["recall"]) == {"NV", "BCC"} and "melanoma_auroc" not in scores
 
 
+def test_a_recall_is_of_so_many_pictures_and_lesions(answers):
+    probabilities, y = answers
+    lesions = [f"lesion {i // 2}" for i in range(len(y))]
+    for k, label in enumerate(LABELS):
+        recall = clean_scores(probabilities, y, LABELS, lesions)["recall"][label]
+        of_it = {lesion for lesion, truth in zip(lesions, y.tolist(), strict=True) if truth == k}
+        assert (recall["images"], recall["lesions"]) == ((y == k).sum(), len(of_it))
+
+
+def test_without_melanomas_among_the_labels_there_is_no_area(answers):
+    probabilities, y = answers
+    assert "melanoma_auroc" not in clean_scores(probabilities, y, ["AK", "NV", "BCC"])
+
+
 def test_wilson_s_interval():
     score = share(torch.tensor([True] * 8 + [False] * 2))  # Wilson (1927): 0.490 to 0.943
     assert (score.value, round(score.low, 3), round(score.high, 3)) == (0.8, 0.490, 0.943)
