@@ -8,6 +8,7 @@ from purifier.evaluation.datasets import LABELS
 from purifier.evaluation.intervals import wilson
 from purifier.evaluation.plots import plot_sensitivity
 from purifier.results.plots import plot_convergence, plot_grid
+from purifier.results.record import ENOUGH
 from purifier.results.summary import by_source, summarise
 from purifier.results.tables import sources_table, table
 from tests.helpers.records import record
@@ -187,6 +188,30 @@ def test_who_knows_a_defence_takes_for_each_picture_and_draw_the_attack_that_wor
         assert found.accuracy.value < min(pick(records, name, defence).accuracy.value for name in ("pgd20", "eot20x8"))
     assert not any(r.attack == "any" for r in summarise(rows[rows.threat == "oblivious"]))
     assert not any(r.attack == "any" for r in summarise(rows[rows.attack != "pgd20"]))
+
+
+def test_the_lead_of_all_attacks_together_is_over_the_same_attacks(rows):
+    def lead(rows):
+        return pick(summarise(rows), "any", "jpeg30").mdda_ahead_by
+
+    any_of = {name: pick(summarise(rows), "any", name).accuracy.value for name in ("mdda", "jpeg30")}
+    assert lead(rows).value == pytest.approx(any_of["mdda"] - any_of["jpeg30"])
+    ours = rows.defence == "mdda"
+    assert lead(rows[~ours | (rows.attack != "eot20x8")]) is None and lead(rows[~ours]) is None
+
+
+def test_a_record_says_what_it_is_of(rows):
+    found = pick(summarise(rows), "pgd20", "jpeg30")
+    assert (found.classifier, found.attack, found.eps, found.n) == ("made up", "pgd20", 2.0, COUNT)
+    assert (found.family, found.number, found.defence_title) == ("jpeg", 30, "JPEG of quality 30")
+
+
+@pytest.mark.parametrize("count", [ENOUGH - 1, ENOUGH])
+def test_a_source_counts_with_enough_pictures_and_a_name(count):
+    one = [made_up(seed=i) for i in range(6)]
+    rows = pd.concat([frame.assign(image=f"{i}-" + frame.image) for i, frame in enumerate(one)], ignore_index=True)
+    rows["source"] = np.where(rows.index < count, "A", np.where(rows.index < 2 * ENOUGH, "B", ""))
+    assert {r.source for r in by_source(rows)} == ({"A", "B"} if count >= ENOUGH else set())
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 20), (7, 20), (20, 20), (300, 1000)])
