@@ -1,6 +1,5 @@
 """What enters is checked in one place, by everything that pictures enter."""
 
-import math
 from inspect import getmembers, isfunction
 
 import numpy as np
@@ -124,15 +123,6 @@ def test_a_purifier_takes_three_channels():
     for call in (Purifier(), lambda x: next(Purifier().stages(x))):
         with pytest.raises(ValueError, match=r"a float tensor \(B, 3, H, W\)"):
             call(GOOD[:, :1])
-
-
-def test_a_distance_is_told_in_three_ways():
-    x, z = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
-    z[0, 0, 0, 0], z[0, 1, 1, 1] = 0.3, 0.4
-    assert distance(x, z) == pytest.approx({"linf": 0.4, "l2": 0.5, "psnr": -10 * math.log10(0.25 / 12)})
-    assert distance(z, z) == {"linf": 0, "l2": 0, "psnr": None}
-    with pytest.raises(ValueError, match="z must be finite"):
-        distance(x, z / 0)
 
 
 @pytest.mark.parametrize("name", everything_that_takes_numbers())
