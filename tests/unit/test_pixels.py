@@ -17,20 +17,24 @@ from purifier.seeds import split_generator
 GOOD = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
 MEAN, STD = (torch.tensor(v).reshape(1, 3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
 WRONG = {
-    "in 0..255": (GOOD * 255, r"from .* to 25\d.*; x / 255 scales"),
+    "in 0..255": (GOOD * 255, r"from .* to 25\d.*; x / 255 scales pixels of 8 bits\.$"),
+    "in 0..1.5, from black": (1.5 * (GOOD - GOOD.min()), r"from 0 to 1\.\d+; x / 255 scales"),
     "8-bit": ((GOOD * 255).byte(), "torch.uint8; x.float\\(\\) / 255"),
     "normalised as for ImageNet": ((GOOD - MEAN) / STD, "from -.*normalisation is the classifier's own"),
-    "in -1..1": (GOOD * 2 - 1, "from -.*normalisation"),
+    "in -1..1": (GOOD * 2 - 1, r"from -.*; normalisation is the classifier's own business\.$"),
     "with a NaN": (GOOD.where(GOOD < 0.9, torch.nan), "not finite"),
     "with infinity": (GOOD.where(GOOD < 0.9, torch.inf), "not finite"),
     "with minus infinity": (GOOD.where(GOOD < 0.9, -torch.inf), "not finite"),
     "no batch": (GOOD[0], r"shape \(3, 20, 24\); x\[None\]"),
     "channels last": (GOOD.permute(0, 2, 3, 1), r"shape \(2, 20, 24, 3\); x.permute"),
-    "no picture": (GOOD[:0], r"shape \(0, 3"),
-    "integers": (GOOD.long(), "torch.int64"),
+    "no picture": (GOOD[:0], r"shape \(0, 3, 20, 24\)\.$"),
+    "integers": (GOOD.long(), r"torch\.int64\.$"),
     "truth values": (GOOD > 0.5, "torch.bool"),
     "an array": (GOOD.numpy(), "a.* ndarray"),
-    "a file's name": ("lesion.jpg", "a str"),
+    "a file's name": (
+        "lesion.jpg",
+        r"a float tensor \(B, [C3], H, W\) in \[0, 1\], as read_image gives, and got a str\.$",
+    ),
 }
 
 
