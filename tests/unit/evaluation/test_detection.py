@@ -32,7 +32,7 @@ EPS = 4 / 255
 
 @pytest.fixture(scope="module")
 def x():
-    files = [ROOT / "assets" / "examples" / f"{name}-1.png" for name in ("AK", "DF")]
+    files = [ROOT / "assets" / "examples" / f"{name}-1.png" for name in ("AK", "MEL")]
     return torch.cat([quantise(read_image(file, size=96)) for file in files])
 
 
