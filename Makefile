@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 FUZZ ?= 20000
-.PHONY: run test test-all coverage mutants fuzz bench bench-quick lint check screenshots docs manifest lock audit licences sbom space
+.PHONY: run test test-all coverage mutants fuzz bench bench-quick lint check screenshots docs manifest lock audit \
+    licences sbom space
 # What a Space, whose settings are at the top of README.md, is made of.
 SPACE_FILES := README.md LICENSE app.py assets docs packages.txt purifier requirements.txt
 

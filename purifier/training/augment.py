@@ -91,7 +91,6 @@ def attacked(network: Model, x: Tensor, y: Tensor, generator: torch.Generator) -
     """The batch after two signed steps of up to 1 to ``MOST_EPSILON`` in all, different for each picture, from a random
     start: by an attacker who does not know that it will be purified. Every other picture in brightness alone."""
     eps = uniform(len(x), 1 / 255, MOST_EPSILON, generator).to(x)
-
     grey = (torch.arange(len(x)) % 2 == 0).reshape(-1, 1, 1, 1).to(x.device)
 
     def some_in_grey(change: Tensor) -> Tensor:
