@@ -167,7 +167,7 @@ FAMILIES: dict[str, Family] = {
         whole=True, low=1, high=100, default=20, values=(5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 85, 95),
     ),
     "bits": Family(
-        short="fewer bits", title="{number:g} bits a channel",
+        short="fewer bits", title="{number:g}-bit colour channels",
         function=lambda x, bits, g: bit_depth(x, int(bits)), exact=False,
         whole=True, low=1, high=8, default=1, values=(1, 2, 3, 4, 5, 6),
     ),

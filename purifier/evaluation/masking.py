@@ -1,13 +1,12 @@
 """Whether a classifier only hides its gradient (Athalye, Carlini & Wagner, 2018): attacks that need none, or more of
 it, must not do better than PGD."""
 
-from collections.abc import Callable, Sequence
-
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
 from purifier.attacks import AttackSettings
 from purifier.classifiers.classifier import Classifier
+from purifier.defences import get_defence
+from purifier.evaluation.attackers import Task, get_attacker
 from purifier.evaluation.datasets import Sample, lesions_of
 from purifier.evaluation.evaluate import evaluate_robust, over_batches
 from purifier.evaluation.intervals import Score, share
@@ -25,19 +24,15 @@ def masking_checks(
 ) -> dict:
     """Accuracy under PGD-20, PGD-100 with ``restarts``, Square with ``queries``, and PGD-20 made on ``surrogate``."""
     pgd20, pgd100 = AttackSettings(eps=eps), AttackSettings(eps=eps, steps=100)
+    none = get_defence("none")
+    task = Task(classifier=classifier, surrogate=surrogate, defence=none, eps=eps, seed=seed, noise_seed=seed)
 
-    def accuracy(attack: Callable[[Tensor, Tensor], Tensor], desc: str) -> Score:
-        right = over_batches(classifier, samples, lambda x, y, i: classifier(attack(x, y)).argmax(1) == y, desc)
+    def accuracy(name: str) -> Score:
+        attacker = get_attacker(name)
+        right = over_batches(
+            classifier, samples, lambda x, y, i: classifier(attacker.run(task, x, y)).argmax(1) == y, attacker.kind
+        )
         return share(right, lesions_of(samples))
-
-    def by_square(x: Tensor, y: Tensor) -> Tensor:
-        from purifier.evaluation import art  # its import takes seconds
-
-        return art.square(classifier, x, y, classes=len(classifier.labels), eps=eps, queries=queries, seed=seed)
-
-    def transferred(x: Tensor, y: Tensor) -> Tensor:
-        goal, generator = classifier.as_counted_by(surrogate, y), torch.Generator().manual_seed(seed)
-        return pgd20(surrogate, x, goal, generator=generator)
 
     return {
         "eps": eps,
@@ -45,8 +40,8 @@ def masking_checks(
         "pgd20": evaluate_robust(classifier, samples, attack=pgd20, seed=seed)["accuracy"],
         "pgd100": evaluate_robust(classifier, samples, attack=pgd100, restarts=restarts, seed=seed)["accuracy"],
         "pgd100_restarts": restarts,
-        "square": accuracy(by_square, "Square"),
+        "square": accuracy(f"square{queries}"),
         "square_queries": queries,
-        "transfer": accuracy(transferred, "transfer"),
+        "transfer": accuracy("transfer20"),
         "transfer_from": surrogate.source,
     }

@@ -9,8 +9,7 @@ from gradio.i18n import I18nData
 from purifier.ui.controls import Range
 from purifier.wording.language import ENGLISH, catalogue, languages
 
-T = TypeVar("T", gr.Image, gr.UploadButton)
-N = TypeVar("N", gr.Number, gr.Slider)
+C = TypeVar("C", gr.Image, gr.UploadButton, gr.Number, gr.Slider)
 STATIC = Path(__file__).parent / "static"
 # What the browser translates; the server translates what it draws (purifier.wording.language.say).
 I18N = gr.I18n(**{code: dict(catalogue(code)) for code in languages()})
@@ -41,26 +40,19 @@ def slider(allowed: Range, value: float, info: str | None = None, *, interactive
         info=info and label(info),
         interactive=interactive,
     )
-    return as_typed(made)
+    return as_given(made)
 
 
-def as_typed(number: N) -> N:
-    """Hand over what was typed as it is: the handler's own check says in the visitor's language what it may be. Set as
-    by ``unopened``."""
-    number.preprocess = lambda payload: payload
-    return number
+def as_given(component: C) -> C:
+    """Hand over what was typed, or the path of the uploaded file, as it is: our own checks say in the visitor's
+    language what it may be, and no empty file is left behind for each picture.
+
+    Set on the component and not in a subclass, beside which Gradio would write a file.
+    """
+    component.preprocess = lambda payload: getattr(payload, "path", payload)
+    return component
 
 
 def script(name: str) -> str:
     """A function in JavaScript that Gradio runs in the browser."""
     return (STATIC / name).read_text(encoding="utf-8")
-
-
-def unopened(picture: T) -> T:
-    """Hand over the path of the uploaded file as it is, so that our reader's messages are the ones shown, and no empty
-    file is left behind for each one.
-
-    Set on the component and not in a subclass, beside which Gradio would write a file.
-    """
-    picture.preprocess = lambda payload: None if payload is None else payload.path
-    return picture

@@ -12,7 +12,7 @@ from purifier.attacks import ATTACKS, AttackSettings
 from purifier.classifiers.classifier import DEFAULT, load_classifier
 from purifier.pipeline import ALL_SCALES, SUITED, Purifier
 from purifier.runs import ANY, Settings
-from purifier.ui.components import QUIET, as_typed, label, slider
+from purifier.ui.components import QUIET, as_given, label, slider
 from purifier.ui.controls import (
     ATTACK_STEPS,
     BLOCKS,
@@ -78,7 +78,7 @@ class Drawer:
                     label=label("Method"),
                 )
                 steps = slider(ATTACK_STEPS, attack.steps)
-                attack_seed = as_typed(gr.Number(0, label=label("Attack seed"), precision=0))
+                attack_seed = as_given(gr.Number(0, label=label("Attack seed"), precision=0))
             target = gr.Dropdown(
                 target_choices(load_classifier().labels, label), value=ANY, label=label("Make it read as")
             )
@@ -110,7 +110,7 @@ class Drawer:
                     value=list(purifier.scales),
                     label=label("Scales"),
                 )
-                seed = as_typed(gr.Number(0, label=label("Noise seed"), precision=0))
+                seed = as_given(gr.Number(0, label=label("Noise seed"), precision=0))
             draws = gr.Radio(
                 DRAW_CHOICES,
                 value=Settings().draws,

@@ -10,7 +10,7 @@ from purifier.classifiers.classifier import DEFAULT
 from purifier.pipeline import Purifier
 from purifier.runs import ANY, Settings
 from purifier.ui import api
-from purifier.ui.components import PROGRAMS, unopened
+from purifier.ui.components import PROGRAMS, as_given
 from purifier.ui.controls import ATTACK_STEPS, BLOCKS, COMPARE_DRAWS, EPSILON, MEAN_DRAWS, SIGMA, WEIGHT
 from purifier.ui.events import errors_as_messages
 
@@ -20,8 +20,8 @@ def add_endpoints() -> None:
     settings = AttackSettings()
     shared = dict(api_visibility="public", **PROGRAMS)
     with gr.Column(visible=False):
-        picture = unopened(gr.Image(label="Picture", format="png"))
-        original = unopened(gr.Image(label="Original", format="png"))
+        picture = as_given(gr.Image(label="Picture", format="png"))
+        original = as_given(gr.Image(label="Original", format="png"))
         classifier = gr.Textbox(DEFAULT, label="Classifier")
         method = gr.Textbox(settings.method, label="Method")
         target = gr.Textbox(ANY, label="Target")

@@ -13,7 +13,7 @@ from purifier.pictures import isic_archive
 from purifier.templates import Markup
 from purifier.texts import UserError
 from purifier.ui.actions import choose
-from purifier.ui.components import QUIET, label, unopened
+from purifier.ui.components import QUIET, as_given, label
 from purifier.ui.events import restart_on
 from purifier.ui.session import Session
 from purifier.ui.updates import Update
@@ -27,7 +27,7 @@ class MorePictures:
 
     def __init__(self) -> None:
         with gr.Accordion(label("More ways to open a picture"), open=False) as self.folded:
-            self.dicom = unopened(
+            self.dicom = as_given(
                 gr.UploadButton(label("Open a DICOM file"), file_types=[".dcm"], size="sm", visible=has_dicom())
             )
             with gr.Column(visible=False) as self.archive:

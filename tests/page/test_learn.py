@@ -78,10 +78,10 @@ def test_coming_back_shows_what_was_predicted_and_true(first):
 
 
 def test_a_class_is_counted_beside_what_came_true():
-    counts, before = count_hands(3, Course(), {"1": (1, 1, 1)}, 5, None, -2)
-    assert counts == {"1": (1, 1, 1), "3": (5, 0, 0)}
+    counts, before, *fields = count_hands(3, Course(), {"1": (1, 1, 1)}, 5, None, -2)
+    assert counts == {"1": (1, 1, 1), "3": (5, 0, 0)} and fields == [gr.skip(), gr.skip(), 0]
     assert "Predictions of the class: 5" in before and "came true" not in before
-    _, after = count_hands(3, Course().reveal(3, 1), counts, 3, 1, 0)
+    _, after, *_ = count_hands(3, Course().reveal(3, 1), counts, 3, 1, 0)
     rows = after.split("<tr")[1:]
     assert ["came true" in row for row in rows] == [False, True, False]
     assert [re.search(r"width:([\d.]+)%", row)[1] for row in rows] == ["75.0", "25.0", "0.0"]

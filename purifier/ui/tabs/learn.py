@@ -11,7 +11,7 @@ from purifier.pictures.files import quantise, read_image
 from purifier.readings import Reading, is_right, read
 from purifier.templates import Markup, macros
 from purifier.ui.actions import attack, choose, purify
-from purifier.ui.components import PRIVATE, QUIET, as_typed, label, script
+from purifier.ui.components import PRIVATE, QUIET, as_given, label, script
 from purifier.ui.controls import classifier_choices, control_values, purifier_values
 from purifier.ui.course import Course
 from purifier.ui.events import errors_as_messages, pause, stop_on, update_on
@@ -32,8 +32,8 @@ Counts = Mapping[str, Sequence[int]]  # by the number of the lesson, from 0: how
 SWITCH = "on => document.body.toggleAttribute('data-%s', on)"
 GO = f"i => Math.min(Math.max(i + %d, 0), {LAST})"
 INTRO = (
-    "<p>Short lessons: predict, see, and ask why. Each runs with the controls of <b>Try</b>, in place of the picture "
-    "there, and you can go on by yourself there. The pictures are drawn by a generative model, of no patient.</p>"
+    "<p>Short lessons: predict, see, and ask why. Each takes the place of the picture in <b>Try</b>, where you can go "
+    "on by yourself. The pictures are drawn by a generative model, of no patient.</p>"
 )
 
 
@@ -72,6 +72,7 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
     # In the browser, so that a reload in the middle of a class keeps them.
     counts = gr.BrowserState({}, storage_key="lesion-purifier-class", secret="no secret")
     with gr.Column(elem_classes="lp-learn"):
+        gr.HTML(label(INTRO))
         with gr.Row(elem_classes="lp-lessons"):
             with gr.Row(elem_classes="lp-steps"):
                 back = gr.Button(label("Back"), size="sm", min_width=70)
@@ -109,7 +110,6 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
                 anew = gr.Button(label("Begin a new class"), size="sm")
                 print_it = gr.Button(label("Make the handouts"), size="sm")
             printing, links = gr.HTML(status("")), gr.HTML()
-        gr.HTML(label(INTRO))
     own = dict(
         course=course, shown=shown, counting=counting, intro=intro, prediction=prediction, tally=tally,
         pictures=pictures, look=look, why=why, score=score, back=back, next=forward, again=again, lesson_status=said,
@@ -124,7 +124,7 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
             ended = update_on(ended.then, partial(predict, k), [which, course], own, **QUIET)
         running.append(update_on(ended.then, run_lesson, given, everything, **PRIVATE))
     for done in running:  # what came true stands beside what the class said
-        done.then(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally], **QUIET)
+        done.then(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally, *hands], **QUIET)
     stop_on(stop.click, running, [said, outputs["status"]])
     for event in try_it.anew:
         event(None, None, None, cancels=running, **QUIET)
@@ -138,7 +138,7 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
     for number, button in zip(hands, raised, strict=True):
         plus = button.click(None, number, number, js="n => (n ?? 0) + 1", **QUIET)
         for event in (plus.then, number.input):
-            event(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally], **QUIET)
+            event(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally, *hands], **QUIET)
     for box, name in ((counting, "class"), (projector, "projector")):
         box.change(None, box, None, js=SWITCH % name, **QUIET)
     update_on(anew.click, new_class, which, dict(drawn_anew, counts=counts), **QUIET)
@@ -159,7 +159,7 @@ def _choice(letter: str) -> tuple[gr.Button, gr.Number, gr.Button]:
             0, precision=0, minimum=0, label=f"{label('Hands for')} {letter}", show_label=False, container=False,
             min_width=60, elem_classes="lp-class",
         )  # fmt: skip
-        hands = as_typed(number)
+        hands = as_given(number)
         plus = gr.Button(f"+ {letter}", min_width=50, elem_classes="lp-class")
     return choice, hands, plus
 
@@ -313,10 +313,12 @@ def _readers(lesson: Lesson, seen: dict[str, dict[str, Reading]]) -> Markup:
     return macros("learn.html").readers([(titled[name], found, is_fooled(found)) for name, found in seen.items()])
 
 
-def count_hands(i: int, course: Course, counts: Counts, *hands: float | None) -> tuple[Counts, Markup]:
-    """How many of the class made each choice of lesson ``i``, kept and drawn beside what came true."""
-    hands = tuple(max(0, int(count or 0)) for count in hands)
-    return {**counts, str(i): hands}, macros("learn.html").tally(hands, course.happened.get(i))
+def count_hands(i: int, course: Course, counts: Counts, *typed: float | None) -> list[object]:
+    """How many of the class made each choice of lesson ``i``, kept; drawn beside what came true; and in their fields,
+    where less than nobody was typed."""
+    hands = tuple(max(0, int(count or 0)) for count in typed)
+    fields = [0 if (count or 0) < 0 else gr.skip() for count in typed]
+    return [{**counts, str(i): hands}, macros("learn.html").tally(hands, course.happened.get(i)), *fields]
 
 
 def new_class(i: int) -> LearnUpdate:

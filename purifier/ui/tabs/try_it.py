@@ -11,7 +11,7 @@ from torch import Tensor
 from purifier.classifiers.classifier import load_classifier
 from purifier.templates import macros
 from purifier.ui.actions import attack, change_classifier, choose, purify, set_truth, use_classifier
-from purifier.ui.components import LOAD, PRIVATE, QUIET, label, script, unopened
+from purifier.ui.components import LOAD, PRIVATE, QUIET, as_given, label, script
 from purifier.ui.controls import UNKNOWN, truth_choices
 from purifier.ui.drawer import Drawer
 from purifier.ui.events import redraw, restart_on, stop_on, update_on
@@ -64,7 +64,7 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
         with gr.Column(elem_classes="lp-panel", min_width=200):
             original = gr.HTML(empty.original_card, js_on_load=CARDS)
             with gr.Row(elem_id="lp-open"):
-                picture = unopened(
+                picture = as_given(
                     gr.UploadButton(label("Choose a picture"), file_types=["image"], min_width=80, scale=2)
                 )
                 paste = gr.Button(label("Paste"), min_width=50)
