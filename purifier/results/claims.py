@@ -369,15 +369,18 @@ def cases(
     runs: Iterable[list[Record]], tradeoffs: Iterable[list[Record]] = (), detections: Iterable[list[Detected]] = ()
 ) -> dict[str, dict[str, Case]]:
     """For each claim the cases that it can be made of, by their titles: for each classifier and size of the attack the
-    largest choice of pictures of at least ``ENOUGH``. What is shown first comes
-    first: the default classifier at ``EPS``."""
+    largest choice of pictures of at least ``ENOUGH``, of the alarm's those that somebody evaded before others. What is
+    shown first comes first: the default classifier at ``EPS``."""
     at_equal_cost = {records[0].choice: records for records in tradeoffs}
     groups = [records for records in pooled(runs) if pictures(records) >= ENOUGH]
-    groups.sort(key=lambda records: -pictures(records))
     every = [Case(records, eps, at_equal_cost.get(records[0].choice, ())) for records, eps in _sizes(groups)]
-    largest = sorted(detections, key=lambda found: -pictures(found))
-    every += [Case((), eps, detected=found) for found in largest for eps in dict.fromkeys(d.eps for d in found)]
-    every.sort(key=lambda case: (case.classifier != DEFAULT, case.eps != EPS, case.title))
+    every += [Case((), eps, detected=found) for found in detections for eps in dict.fromkeys(d.eps for d in found)]
+
+    def order(case: Case) -> tuple:
+        unevaded, count = evading(case.detected, case.eps) is None, pictures(case.detected or case.records)
+        return case.classifier != DEFAULT, case.eps != EPS, case.title, unevaded, -count
+
+    every.sort(key=order)
     found: dict[str, dict[str, Case]] = {name: {} for name in CLAIMS}
     for name, claim in CLAIMS.items():
         for case in every:

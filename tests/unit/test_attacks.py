@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 from torch.testing import assert_close
 
-from purifier.attacks import ATTACKS, Ascent, AttackSettings, fgsm, loss_gradient, mi_fgsm, pgd, straight_through
+from purifier.attacks import (
+    ATTACKS,
+    Ascent,
+    AttackSettings,
+    fgsm,
+    loss_gradient,
+    mi_fgsm,
+    pgd,
+    pgd_step,
+    straight_through,
+)
 from purifier.pipeline import SUITED, Purifier
 from tests.helpers.strategies import few, pictures
 
@@ -413,3 +423,7 @@ def test_straight_through_gives_the_value_of_the_function_and_the_gradient_of_th
     assert y.tolist() == [0.0, 1.0, 1.0]
     (y * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
     assert x.grad.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_pgds_step_crosses_the_ball_and_comes_back():
+    assert pgd_step(EPS, 10) == pytest.approx(EPS / 4) and pgd_step(EPS, 0) == pgd_step(EPS, 1) == 2.5 * EPS

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_scor
 
 from purifier.evaluation import intervals
 from purifier.evaluation.intervals import Score, auroc, balanced_share, bootstrap, share
-from purifier.evaluation.metrics import Answers, clean_scores
+from purifier.evaluation.metrics import Answers, calibration_error, clean_scores
 from purifier.results.summary import answers_of
 
 LABELS = ["MEL", "NV", "BCC"]
@@ -177,3 +177,15 @@ def test_cards_and_evaluation_have_the_same_intervals(answers):
 def test_rows_without_a_lesion_are_lesions_of_their_own():
     rows = pd.DataFrame({"image": list("abcd"), "lesion": "", "draw": 0, "label": "NV", "predicted": "NV"})
     assert answers_of(rows).lesions == 4
+
+
+def test_the_calibration_error_is_the_gap_of_confidence_and_accuracy_in_fifteen_bins():
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(20_000, 5, generator=generator)
+    y = torch.multinomial(logits.softmax(1), 1, generator=generator).flatten()  # calibrated by construction
+    assert calibration_error(logits.softmax(1), y) < 0.015
+    probabilities = (3 * logits).softmax(1)
+    confidence, right = probabilities.amax(1).double(), (probabilities.argmax(1) == y).double()
+    bins = (15 * confidence).long().clamp(max=14)
+    gaps = [((confidence - right)[bins == b].sum() / len(y)).abs() for b in range(15)]
+    assert calibration_error(probabilities, y) == pytest.approx(sum(gaps).item(), abs=1e-3) and sum(gaps) > 0.1

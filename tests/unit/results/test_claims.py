@@ -253,6 +253,10 @@ def test_a_claim_on_the_alarm_is_made_of_runs_of_their_own():
     assert found["noticed"]["augmented, 2/255"].detected == larger
     assert list(found["helps"]) == ["augmented, 2/255"]
     assert noticed(Case(measured())) is None and noticed(Case((), 4.0, detected=alarms())) is None
+    evaded = alarms(evading=0.6)
+    found = cases([measured()], (), [larger, evaded, [replace(d, eps=8.0) for d in larger]])
+    assert found["noticed"]["augmented, 2/255"].detected == evaded
+    assert list(found["noticed"]) == ["augmented, 2/255", "augmented, 8/255"]
 
 
 def test_a_figure_has_a_dot_with_its_interval_for_each_score():

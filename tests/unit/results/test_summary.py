@@ -7,10 +7,11 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_scor
 from purifier.evaluation.datasets import LABELS
 from purifier.evaluation.intervals import wilson
 from purifier.evaluation.plots import plot_sensitivity
-from purifier.results.plots import plot_convergence, plot_grid
-from purifier.results.record import ENOUGH
-from purifier.results.summary import by_source, summarise
+from purifier.results.plots import plot_convergence, plot_grid, plot_tradeoffs
+from purifier.results.record import ENOUGH, write_records
+from purifier.results.summary import by_source, summarise, write_summary
 from purifier.results.tables import sources_table, table
+from purifier.results.tradeoff import at_equal_cost
 from tests.helpers.records import record
 
 COUNT, DRAWS = 60, 3
@@ -133,7 +134,10 @@ def test_sources_are_told_apart_where_each_has_enough_pictures(rows):
     ours, theirs = found["A", "pgd20", "mdda"], found["A", "pgd20", "jpeg30"]
     assert ours.accuracy.value == pytest.approx((own.predicted == own.label).mean()) and ours.n == 2 * COUNT
     assert theirs.mdda_ahead_by.value == pytest.approx(ours.accuracy.value - theirs.accuracy.value)
-    assert found["B", "none", "jpeg30"].mdda_ahead_by is not None
+    assert found["B", "none", "jpeg30"].mdda_ahead_by is not None and (found["B", "none", "jpeg30"].eps, ours.eps) == (
+        None,
+        2,
+    )
     assert {(r.source, r.jpeg_quality) for r in found.values()} == {("A", 75.0), ("B", 90.0)}
     text = sources_table(list(found.values()))
     assert "A's were of quality 75 and B's were of quality 90" in text and "| jpeg30 | 0." in text
@@ -168,6 +172,29 @@ def test_recovered_counts_the_pictures_that_the_attack_changed():
     assert pick(found, "pgd20", "none").recovered.value == 0
 
 
+def test_recovered_is_of_unaware_attacks_that_were_run_without_a_defence(rows):
+    aware = made_up("eot20x8", eps=2.0, threat="adaptive", seed=8)
+    records = summarise(pd.concat([rows, aware], ignore_index=True))
+    assert pick(records, "pgd20", "mdda").recovered is not None and pick(records, "eot20x8", "mdda").recovered is None
+    alone = summarise(rows[(rows.attack != "pgd20") | (rows.defence != "none")])
+    assert pick(alone, "pgd20", "mdda").recovered is None
+
+
+def test_the_order_of_the_rows_changes_nothing(rows):
+    anew = {(r.attack, r.defence): r for r in summarise(rows.sample(frac=1, random_state=0))}
+    for r in summarise(rows):
+        other = anew[r.attack, r.defence]
+        assert r.accuracy == other.accuracy and r.mdda_ahead_by == other.mdda_ahead_by
+        assert r.broken == other.broken and r.recovered == other.recovered
+
+
+def test_one_picture_is_enough_and_what_cannot_be_measured_is_left_out(rows):
+    (none, *_) = summarise(rows[rows.image == "003"])
+    assert none.n == none.draws == none.peak_memory_mb == 1 and none.psnr is None and none.ssim == 1
+    (some, *_) = summarise(rows.assign(psnr=np.where(rows.image == "003", 30.0, np.inf)))
+    assert some.psnr == 30
+
+
 def test_the_lead_is_paired_by_picture(rows):
     records = summarise(rows)
     ours, theirs = (pick(records, "pgd20", name) for name in ("mdda", "jpeg30"))
@@ -180,12 +207,17 @@ def test_the_lead_is_paired_by_picture(rows):
 
 def test_who_knows_a_defence_takes_for_each_picture_and_draw_the_attack_that_works(rows):
     records = summarise(rows)
-    for defence in ("mdda", "jpeg30"):
+    for defence in ("jpeg30", "mdda"):
         behind = rows[(rows.defence == defence) & rows.attack.isin(["pgd20", "eot20x8"])]
         right = (behind.predicted == behind.label).groupby([behind.image, behind.draw]).all()
         found = pick(records, "any", defence)
         assert found.accuracy.value == pytest.approx(right.mean()) and found.n == 60 and found.adaptive
         assert found.accuracy.value < min(pick(records, name, defence).accuracy.value for name in ("pgd20", "eot20x8"))
+        assert found.melanoma_auroc is None  # probabilities are those of one attack
+    knows_noise = made_up("fixed20", "mdda", DRAWS, "adaptive", 2.0, 8)
+    of_some = made_up("pgd40", "mdda", DRAWS, eps=2.0, seed=9).query("image < '033'")
+    for more in (knows_noise, of_some):
+        assert pick(summarise(pd.concat([rows, more])), "any", "mdda").accuracy == found.accuracy
     assert not any(r.attack == "any" for r in summarise(rows[rows.threat == "oblivious"]))
     assert not any(r.attack == "any" for r in summarise(rows[rows.attack != "pgd20"]))
 
@@ -211,7 +243,27 @@ def test_a_source_counts_with_enough_pictures_and_a_name(count):
     one = [made_up(seed=i) for i in range(6)]
     rows = pd.concat([frame.assign(image=f"{i}-" + frame.image) for i, frame in enumerate(one)], ignore_index=True)
     rows["source"] = np.where(rows.index < count, "A", np.where(rows.index < 2 * ENOUGH, "B", ""))
-    assert {r.source for r in by_source(rows)} == ({"A", "B"} if count >= ENOUGH else set())
+    attacked = rows.assign(attack="pgd20", eps=2.0)
+    assert {r.source for r in by_source(pd.concat([rows, attacked]))} == ({"A", "B"} if count >= ENOUGH else set())
+
+
+def test_a_run_is_written_with_all_that_can_be_said_of_it(rows, tmp_path):
+    records = write_summary(rows, tmp_path)
+    assert records == summarise(rows) and (tmp_path / "summary.json").read_bytes() == write_records(records)
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == table(records, at_equal_cost(rows), by_source(rows))
+    plots = {f"{name}.{kind}" for name in ("accuracy", "epsilon") for kind in ("png", "svg")}
+    assert {path.name for path in tmp_path.iterdir()} == {"summary.json", "table.md"} | plots
+    weaker = rows[rows.defence == "mdda"].assign(defence="mdda4")
+    several = pd.concat([rows, weaker], ignore_index=True)
+    many = pd.concat([several.assign(image=f"{i}-" + several.image, source="AB"[i % 2]) for i in range(4)])
+    write_summary(many, tmp_path)
+    for name, found in (("tradeoff", at_equal_cost(many)), ("sources", by_source(many))):
+        assert found and (tmp_path / f"{name}.json").read_bytes() == write_records(found)
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
+    assert drawn == {"accuracy", "epsilon", *plot_tradeoffs(summarise(many))}
+    more = [made_up(name, "mdda", DRAWS, "adaptive", 2.0) for name in ("eot50x8", "eot100x8")]
+    write_summary(pd.concat([rows, *more]), tmp_path)
+    assert (tmp_path / "convergence.svg").is_file()
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 20), (7, 20), (20, 20), (300, 1000)])
