@@ -32,8 +32,8 @@ Counts = Mapping[str, Sequence[int]]  # by the number of the lesson, from 0: how
 SWITCH = "on => document.body.toggleAttribute('data-%s', on)"
 GO = f"i => Math.min(Math.max(i + %d, 0), {LAST})"
 INTRO = (
-    "<p>Short lessons: predict, see, and ask why. Each takes the place of the picture in <b>Try</b>, where you can go "
-    "on by yourself. The pictures are drawn by a generative model, of no patient.</p>"
+    "<p>Predict, see, and ask why. A lesson takes the place of the picture in <b>Try</b>; its pictures are drawn by a "
+    "model, of no patient.</p>"
 )
 
 
