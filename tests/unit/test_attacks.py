@@ -328,6 +328,10 @@ def test_an_unknown_method_is_refused_with_those_that_there_are():
 
 def test_the_iterates_end_where_the_attack_ends(small_network, batch):
     x, y = batch
+    settings = AttackSettings(eps=EPS, steps=5)
+    for targeted in ({}, {"targeted": True}):
+        (*_, last) = settings.iterates(small_network, x, y, generator=torch.Generator().manual_seed(0), **targeted)
+        assert_close(last, settings(small_network, x, y, generator=torch.Generator().manual_seed(0), **targeted))
     steps = list(Ascent(eps=EPS, step=2 / 255, steps=5).iterates(small_network, x, y))
     assert len(steps) == 5
     assert torch.equal(steps[-1], pgd(small_network, x, y, eps=EPS, step=2 / 255, steps=5))

@@ -38,7 +38,7 @@ def test_the_default_knows_the_eight_diagnoses_and_is_frozen(classifier, x):
     assert classifier(x).shape == (2, 8)
     assert not classifier.training and not any(p.requires_grad for p in classifier.parameters())
     assert_close(classifier.probabilities(x).sum(1), torch.ones(2))
-    assert load_classifier() is classifier is load_classifier(" augmented ")
+    assert load_classifier() is load_classifier(" augmented ")
 
 
 @pytest.fixture

@@ -8,7 +8,16 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
 from purifier.evaluation import intervals
-from purifier.evaluation.intervals import Score, auroc, balanced_share, bootstrap, share
+from purifier.evaluation.intervals import (
+    PERCENT,
+    WHOLE_PERCENT,
+    Score,
+    auroc,
+    balanced_share,
+    bootstrap,
+    share,
+    written,
+)
 from purifier.evaluation.metrics import Answers, calibration_error, clean_scores
 from purifier.results.summary import answers_of
 
@@ -189,3 +198,10 @@ def test_the_calibration_error_is_the_gap_of_confidence_and_accuracy_in_fifteen_
     bins = (15 * confidence).long().clamp(max=14)
     gaps = [((confidence - right)[bins == b].sum() / len(y)).abs() for b in range(15)]
     assert calibration_error(probabilities, y) == pytest.approx(sum(gaps).item(), abs=1e-3) and sum(gaps) > 0.1
+
+
+def test_scores_are_written_as_fractions_and_in_per_cent_and_what_is_none_as_a_dash():
+    score = Score(value=0.8749, low=0.5049, high=0.9949)
+    assert written(score) == score.written() == "0.875 (0.505 to 0.995)"
+    assert written(score, PERCENT) == "87.5 % (50–99)" and written(score, WHOLE_PERCENT) == "87 % (50–99)"
+    assert written(None) == written(float("nan"), PERCENT) == "–"
