@@ -32,7 +32,7 @@ SIDE, SCALES = 224, (1.0, 0.5, 0.25, 2.0)  # as many of them as the point has
 AXES = {
     "side": (56, 112, 224, 448, 896, 1792),
     "scales": (1, 2, 3, 4),
-    "blocks": (1, 2, 4, 8),
+    "blocks": (1, 2, 3, 6, 12),
     "batch": (1, 2, 4, 8, 16, 32),
 }
 ROUNDS, SECONDS = 7, 3  # of a point: no new round after so many seconds
@@ -43,8 +43,8 @@ class Point:
     """What is worked on."""
 
     side: int = SIDE
-    scales: int = 3
-    blocks: int = 2
+    scales: int = len(Purifier().scales)
+    blocks: int = Purifier().blocks
     batch: int = 1
 
     def pictures(self) -> Tensor:
@@ -162,9 +162,9 @@ def main() -> None:
     found = measure()
     save_figure(plot(found), PAGE.with_suffix(""), kinds=("png",))
     words = f"""Written by `python -m benchmarks.growth`; torch {version("torch")}, one thread of {os.cpu_count()}.
-A point is the median of at most {ROUNDS} rounds, on one picture of {SIDE} pixels with three scales and two blocks
-but for what the row's table varies. Memory is what torch takes at most, the picture itself not counted. *time* and
-*memory* are the exponents of the power that fits best.
+A point is the median of at most {ROUNDS} rounds, on one picture of {SIDE} pixels with {Point().scales} scales and
+{Point().blocks} blocks, the defaults, but for what the row's table varies. Memory is what torch takes at most,
+without the picture itself. *time* and *memory* are the exponents of the power that fits best.
 
 ![Time and memory](growth.png)
 
