@@ -51,10 +51,11 @@ def test_channel_by_channel_it_agrees_with_scikit_image(noisy, weight):
         assert (u - torch.from_numpy(theirs)).abs().mean() < 2e-4
 
 
-def test_equal_channels_coupled_are_one_channel_with_weight_over_root_3(noisy):
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_equal_channels_coupled_are_one_channel_with_weight_over_their_root(noisy, count):
     grey = noisy[:, :1]  # |grad| over three equal channels is root 3 times one channel's, |u - y|^2 three times
-    coupled = rof(grey.expand(-1, 3, -1, -1), 0.1, steps=500)
-    assert_close(coupled[:, :1], rof(grey, 0.1 / 3**0.5, steps=500), atol=1e-4, rtol=0)
+    coupled = rof(grey.expand(-1, count, -1, -1), 0.1, steps=500)
+    assert_close(coupled[:, :1], rof(grey, 0.1 / count**0.5, steps=500), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("coupled", [True, False])

@@ -84,6 +84,35 @@ def test_families_are_compared_at_the_same_cost_with_intervals_that_hold_the_tru
     assert "| jpeg | jpeg20, jpeg5 | 0." in table and "at most 20 points given up" in table
 
 
+SOME = {"none": NOTHING, "mdda": (0.8, 0.7), "mdda8": (0.85, 0.5), "jpeg20": (0.85, 0.3), "jpeg5": (0.1, 0.1)}
+
+
+def test_what_is_kept_is_the_best_mixture_within_the_budget():
+    rows = made_up(SOME)
+    shares = (rows.predicted == "NV").groupby([rows.attack, rows.defence]).mean()
+    clean, attacked = (shares[attack][["none", "mdda", "mdda8"]].to_numpy() for attack in ("none", "pgd20"))
+    for r in at_equal_cost(rows, budgets=(2.0, 7.0)):
+        if r.defence == "mdda":
+            assert r.accuracy.value == pytest.approx(best_mixture(clean, attacked, clean[0] - r.budget / 100))
+
+
+def test_several_pictures_of_a_lesion_count_as_one_in_the_intervals():
+    rows = made_up(SOME)
+    again = at_equal_cost(pd.concat([rows.assign(image=4 * rows.image + i) for i in range(4)], ignore_index=True))
+    for one, four in zip(at_equal_cost(rows), again, strict=True):
+        assert (one.n, four.n, one.lesions, four.lesions) == (400, 1600, 400, 400)
+        assert vars(four.accuracy) == pytest.approx(vars(one.accuracy))
+
+
+def test_attackers_who_know_the_defence_have_no_part_in_it():
+    rows = made_up(SOME)
+    aware = rows[rows.eps.notna()].assign(attack="eot20x8", threat="adaptive", predicted="MEL")
+    found = at_equal_cost(pd.concat([rows, aware], ignore_index=True))
+    assert found == at_equal_cost(rows) and {(r.classifier, r.attack, r.eps) for r in found} == {
+        ("made up", "pgd20", 2)
+    }
+
+
 def test_mdda_at_one_scale_is_mdda_too():
     rows = made_up(
         {"none": NOTHING, "mdda": (0.6, 0.5), "mdda8": (0.7, 0.5), "mdda-rof": (0.5, 0.4), "noisy-rof0.03": (0.88, 0.8)}
