@@ -115,7 +115,7 @@ def resize_and_pad(x: Tensor, least: float, generator: torch.Generator | None) -
     for image, noise in zip(x, split_generator(generator, len(x)), strict=True):
         share, top, left = torch.rand(3, generator=noise, device=noise.device).tolist()
         share = least + (1 - least) * share
-        tall, wide = round(height * share), round(width * share)
+        tall, wide = max(1, round(height * share)), max(1, round(width * share))
         top, left = round(top * (height - tall)), round(left * (width - wide))
         small = resize(image, [tall, wide], antialias=True)
         out.append(pad(small, [left, top, width - wide - left, height - tall - top], fill=0.5))

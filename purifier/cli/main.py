@@ -95,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _batch_option(evaluate)
     evaluate.add_argument("--surrogate", default=SURROGATE, help="the classifier that attacks are transferred from")
-    evaluate.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
+    evaluate.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="ray: on a cluster, whose machines take their GPUs"
+    )
     evaluate.add_argument("--address", help="of the Ray cluster (default: one on this machine)")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     evaluate.set_defaults(run=_evaluate)
@@ -306,15 +308,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         batch=options.batch,
         surrogate=options.surrogate,
     )
-    engine = in_turn
+    engine, device = in_turn, torch.device(options.device)
     if options.engine == "ray":
         from purifier.evaluation.cluster import on_ray
 
-        engine = on_ray(options.address)
+        engine, device = on_ray(options.address), None
     elif options.address is not None:
         raise ValueError("--address is that of a Ray cluster, and needs --engine ray.")
     samples, left_out = _samples(options)
-    rows = run(grid, samples, options.out, device=torch.device(options.device), engine=engine)
+    rows = run(grid, samples, options.out, device=device, engine=engine)
     write_atomically(options.out / "left_out.json", json.dumps(left_out, indent=2).encode())
     _keep_command(options)
     write_summary(rows, options.out)

@@ -51,12 +51,18 @@ def carlini_l2(model: Model, x: Tensor, y: Tensor, *, classes: int, steps: int, 
 
 
 def deepfool(model: Model, x: Tensor, y: Tensor, *, classes: int, steps: int, seed: int = 0) -> Tensor:
-    """DeepFool (Moosavi-Dezfooli, Fawzi & Frossard, 2016): over the nearest decision boundary, of no given size."""
+    """DeepFool (Moosavi-Dezfooli, Fawzi & Frossard, 2016): over the nearest decision boundary, of no given size. It
+    leaves what the model reads, whatever is true: a picture that is read wrongly stays as it is."""
 
     def make(estimator: PyTorchClassifier) -> DeepFool:
         return DeepFool(estimator, max_iter=steps, epsilon=0.02, nb_grads=classes, batch_size=len(x), verbose=False)
 
-    return _generate(make, model, x, y, classes, seed)
+    with torch.no_grad():
+        right = model(x).argmax(dim=1) == y
+    adv = x.clone()
+    if right.any():
+        adv[right] = _generate(make, model, x[right], y[right], classes, seed)
+    return adv
 
 
 def _generate(make, model: Model, x: Tensor, y: Tensor, classes: int, seed: int) -> Tensor:

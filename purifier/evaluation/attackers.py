@@ -11,14 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from purifier.alarm import disagreement
 from purifier.attacks import ATTACKS, Ascent, AttackSettings, Model, cross_entropy, identity, loss_gradient, pgd_step
 from purifier.classifiers.classifier import Classifier
 from purifier.defences import Defence
-from purifier.evaluation.squeezing import squeezed
+from purifier.evaluation.squeezing import squeezed, squeezing_score
+from purifier.pictures.files import quantise
 from purifier.texts import Text
 
 COARSENESS = 8  # pixels from one point of a coarse perturbation's grid to the next
-WEIGHTS = (1.0, 4.0, 16.0)  # of the alarm's score against the cross-entropy, of which the attacker takes the best
+WEIGHTS = (1.0, 4.0, 16.0)  # of how far readings are apart against the cross-entropy: the attacker takes the best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,24 +217,36 @@ def apart(one: Tensor, other: Tensor) -> Tensor:
     return ((p.exp() - q.exp()) * (p - q)).sum(dim=1)
 
 
-def _through_the_purifier(task: Task, noise: torch.Generator) -> Model:
+def _purifier_apart(task: Task, noise: torch.Generator) -> Model:
     return lambda z: apart(task.calibrated(z), task.defence.read(task.calibrated, z, noise))
 
 
-def _through_the_squeezers(task: Task, noise: torch.Generator) -> Model:
+def _alarm(task: Task, noise: torch.Generator, z: Tensor, samples: int) -> Tensor:
+    draws = torch.stack([task.defence.read(task.calibrated, z, noise).softmax(dim=1) for _ in range(samples)])
+    return disagreement(task.classifier.probabilities(z), draws.mean(dim=0))
+
+
+def _squeezers_apart(task: Task, noise: torch.Generator) -> Model:
     return lambda z: torch.stack([apart(task.calibrated(z), task.calibrated(s)) for s in squeezed(z)]).amax(dim=0)
 
 
-def _evading(score_of: Callable[[Task, torch.Generator], Model]) -> Callable[[Attacker, Task, Tensor, Tensor], Tensor]:
-    """PGD on the classifier and on an alarm at once: the loss is the cross-entropy less ``WEIGHTS`` times the alarm's
-    score, see ``apart``. Of each picture the attack is kept that fools the classifier at the lowest score."""
+def _squeezing(task: Task, noise: torch.Generator, z: Tensor, samples: int) -> Tensor:
+    return squeezing_score(task.classifier, z)
+
+
+def _evading(
+    apart_by: Callable[[Task, torch.Generator], Model], score: Callable[[Task, torch.Generator, Tensor, int], Tensor]
+) -> Callable[[Attacker, Task, Tensor, Tensor], Tensor]:
+    """PGD on the classifier and on an alarm at once: the loss is the cross-entropy less ``WEIGHTS`` times what
+    ``apart_by`` says of the readings. Of each picture that attack is kept which in 8-bit values fools the classifier at
+    the alarm's lowest ``score``, of which there may be no useful gradient."""
 
     def attack(how: Attacker, task: Task, x: Tensor, y: Tensor) -> Tensor:
-        score = score_of(task, torch.Generator(x.device).manual_seed(task.seed + 1))
-        samples = how.samples_for(task)
+        noise = torch.Generator(x.device).manual_seed(task.seed + 1)
+        differ, samples = apart_by(task, noise), how.samples_for(task)
 
-        def both(z: Tensor) -> Tensor:  # the logits, and in a last column the score
-            return torch.cat([task.classifier(z), score(z)[:, None]], dim=1)
+        def both(z: Tensor) -> Tensor:  # the logits, and in a last column how far the readings are apart
+            return torch.cat([task.classifier(z), differ(z)[:, None]], dim=1)
 
         kept, lowest = x, torch.full((len(x),), torch.inf, device=x.device)
         for weight in WEIGHTS:
@@ -246,9 +260,9 @@ def _evading(score_of: Callable[[Task, torch.Generator], Model]) -> Callable[[At
             )
             *_, adv = ascent.iterates(both, x, y, task.generator())
             with torch.no_grad():
-                given = torch.stack([both(adv) for _ in range(samples)]).mean(dim=0)
-            right = given[:, :-1].argmax(dim=1) == y
-            cost = given[:, -1] + 1e6 * right  # what does not fool the classifier comes last
+                shown = quantise(adv)
+                right = task.classifier(shown).argmax(dim=1) == y
+                cost = score(task, noise, shown, samples) + 1e6 * right  # what does not fool the classifier comes last
             kept = torch.where((cost < lowest).reshape(-1, 1, 1, 1), adv, kept)
             lowest = torch.minimum(cost, lowest)
         return kept
@@ -303,11 +317,11 @@ KINDS: dict[str, Attacker] = {kind.kind: kind for kind in (
     ),
     Attacker(
         kind="evade", words="PGD that evades the alarm ({steps} steps of {samples} samples)",
-        attack=_evading(_through_the_purifier), steps=20, samples=4, adaptive=True, cost=4 * len(WEIGHTS),
+        attack=_evading(_purifier_apart, _alarm), steps=20, samples=4, adaptive=True, cost=4 * len(WEIGHTS),
     ),
     Attacker(
         kind="evade-squeezing", words="PGD that evades feature squeezing ({steps} steps)",
-        attack=_evading(_through_the_squeezers), steps=20, adaptive=True, cost=4 * len(WEIGHTS),
+        attack=_evading(_squeezers_apart, _squeezing), steps=20, adaptive=True, cost=4 * len(WEIGHTS),
     ),
     Attacker(
         kind="stand-in", words="PGD through a stand-in for the defence ({steps} steps)",

@@ -62,7 +62,7 @@ class Work:
 
     part: Part
     grid: Grid
-    device: torch.device
+    device: torch.device | None  # None: a GPU of the machine that computes, or its CPU
     pixels: Tensor
     samples: Sequence[Sample]
 
@@ -112,9 +112,7 @@ def run(
 
     def work_on(part: Part) -> Work:
         chosen = slice(part.batch * grid.batch, (part.batch + 1) * grid.batch)
-        return Work(
-            part=part, grid=grid, device=device or default_device(), pixels=pixels[chosen], samples=kept[chosen]
-        )
+        return Work(part=part, grid=grid, device=device, pixels=pixels[chosen], samples=kept[chosen])
 
     with tqdm(total=sum(cost(part, grid) for part in todo), unit="pass", desc="evaluate", unit_scale=True) as bar:
         for part, rows in engine(map(work_on, todo)):
@@ -190,9 +188,10 @@ def attacked(work: Work) -> Attacked | None:
     chosen = [i for i, sample in enumerate(work.samples) if attacker.label in (None, sample.label)]
     if not chosen:
         return None
-    classifier, surrogate = (load_classifier(name, device=work.device) for name in (grid.classifier, grid.surrogate))
+    device = work.device or default_device()
+    classifier, surrogate = (load_classifier(name, device=device) for name in (grid.classifier, grid.surrogate))
     samples = [work.samples[i] for i in chosen]
-    x, y = work.pixels[chosen].to(work.device) / 255, targets(classifier, samples).to(work.device)
+    x, y = work.pixels[chosen].to(device) / 255, targets(classifier, samples).to(device)
     noise_seeds = [seed_of(grid.seed, "noise", part.batch, draw) for draw in range(grid.draws)]
     defences = [find_defence(name) for name in part.defences]
     task = Task(

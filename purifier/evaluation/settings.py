@@ -102,6 +102,8 @@ class Detection(Grid):
         super().__post_init__()
         if len(self.defences) != 1 or self.defences == ("none",):
             raise ValueError(f"An alarm has one purifier, and these are given: {', '.join(self.defences)}.")
+        if any(eps % 1 for eps in self.eps):
+            raise ValueError(f"Pictures are shown in 8 bits: eps must be whole numbers (in 1/255), and are {self.eps}.")
 
 
 def check_eps(eps: Sequence[float]) -> None:

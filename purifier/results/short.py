@@ -29,10 +29,12 @@ def in_short(stored: Stored) -> dict[str, str]:
         "Unaware attacker": unaware(balanced),
         "Unaware attacker, brightness alone": in_grey(balanced),
         "Clean pictures": clean(balanced),
-        "Aware attacker": aware(adaptive),
+        "Aware attacker": aware(adaptive, {name: stored.runs[f"{name}-{ADAPTIVE}"] for name in adaptive}),
         "Other defences, aware attacker": others(adaptive[DEFAULT]),
         **{f"JPEG of quality {quality:g}": beside(f"jpeg{quality:g}", balanced) for quality in JPEGS},
         "At equal cost": at_equal_cost(tradeoffs),
+        "One scale in place of three": beside("mdda:scales=1", balanced),
+        "One scale and one block": beside("mdda:scales=1,blocks=1", balanced),
         "The alarm": alarm(stored.detections.values()),
     }
     return {title: text for title, text in found.items() if text}
@@ -52,11 +54,11 @@ def in_grey(balanced: Runs) -> str:
     """What is left of an unaware attack on brightness alone, which leaves no noise in the colours."""
     parts = []
     for name, records in balanced.items():
-        ours, peer = (find(records, GREY, EPS, defence) for defence in ("mdda", f"jpeg{JPEGS[-1]}"))
-        if ours is not None and peer is not None:
-            parts.append(f"{mark(ours)} on `{name}`, where JPEG of quality {JPEGS[-1]} leaves {mark(peer)}")
-    size = f"an attack of {EPS:g}/255 that changes brightness alone, by someone who does not know the purifier, leaves "
-    return f"{size}{'; '.join(parts)}." if parts else ""
+        bare, purified = (find(records, GREY, EPS, defence) for defence in ("none", "mdda"))
+        if bare is not None and purified is not None:
+            parts.append(f"`{name}` reads {mark(bare)}, purified {mark(purified)}")
+    how = f"attacked at {EPS:g}/255 in brightness alone by someone who does not know the purifier"
+    return f"{how}, {'; '.join(parts)}." if parts else ""
 
 
 def gains(balanced: Runs) -> list[str]:
@@ -119,23 +121,25 @@ def points(lead: Score) -> str:
     return ", ".join(in_points(lead))
 
 
-def aware(adaptive: Runs) -> str:
-    """What the strongest attacker who knows the purifier leaves, and whether that defeats it."""
-    left = [f"{mark(ours)} and {mark(bare)} on `{name}`" for name, (ours, bare, _) in _attacked(adaptive).items()]
+def aware(adaptive: Runs, own: Runs) -> str:
+    """What the strongest attacker who knows the purifier leaves, and whether that defeats it; ``own`` are the records
+    of the runs themselves, without those of others on the same pictures."""
+    left = [
+        f"{mark(ours)}{_of_any(ours, own[name])} and {mark(bare)} on `{name}`"
+        for name, (ours, bare, _) in _attacked(adaptive).items()
+    ]
     if not left:
         return ""
-    tried = dict.fromkeys(
-        r.attack
-        for records in adaptive.values()
-        for r in records
-        if (r.eps, r.defence) == (EPS, "mdda") and r.attacker.kind != ANY.kind
-    )
-    names = listed([f"`{name}`" for name in tried])
-    start = (
-        f"at {EPS:g}/255 there is left, with the purifier at most (of {names} what works on each picture) and without "
-        "it: "
-    )
+    start = f"at {EPS:g}/255 there is left, with the purifier at most and without it: "
     return f"{start}{'; '.join(left)}. **{verdict(adaptive)}**"
+
+
+def _of_any(ours: Record, own: Sequence[Record]) -> str:
+    """Which attack left so much, or of which ones for each picture the one that works."""
+    if ours.attacker.kind != ANY.kind:
+        return f" (`{ours.attack}`)"
+    tried = dict.fromkeys(r.attack for r in own if (r.eps, r.defence) == (ours.eps, "mdda") and r.attack != ours.attack)
+    return f" (of {listed([f'`{name}`' for name in tried])} what works on each picture)"
 
 
 def verdict(adaptive: Runs) -> str:
@@ -178,6 +182,7 @@ def beside(peer: str, balanced: Runs) -> str:
     parts = []
     conditions = {"on clean pictures": ("none", None)}
     conditions |= {f"Attacked at {eps:g}/255": (UNAWARE, eps) for eps in sizes(balanced.values())}
+    conditions |= {f"Attacked at {EPS:g}/255 in brightness alone": (GREY, EPS)}
     for where, condition in conditions.items():
         found = leads(balanced, *condition, peer)
         text = grouped({name: (side(lead), points(lead)) for name, lead in found.items()}, words)
@@ -190,26 +195,28 @@ def at_equal_cost(tradeoffs: Runs) -> str:
     parts = []
     for eps in sizes(tradeoffs.values()):
         texts = [text for name, records in tradeoffs.items() if (text := _kept(name, records, eps))]
-        parts.append(f"Attacked at {eps:g}/255, MDDA is {'; '.join(texts)}.")
-    if not parts:
-        return ""
-    budgets = sorted({r.budget for records in tradeoffs.values() for r in records})
-    limit = f"where {_series(budgets)} points of clean accuracy may be given up, each in any setting that was run."
-    return f"{limit} {' '.join(parts)}"
+        parts.append(f"Attacked at {eps:g}/255, {'; '.join(texts)}.")
+    return f"each family in any setting that was run, or a mixture of two. {' '.join(parts)}" if parts else ""
 
 
 def _kept(name: str, records: Sequence[Record], eps: float) -> str:
-    """On one classifier, of how many families MDDA is ahead and behind, a number for each limit."""
-    found = list(sides_at_equal_cost(records, eps).values())
+    """On one classifier, of how many families MDDA is ahead and behind, for each limit of points given up."""
+    found = sides_at_equal_cost(records, eps)
     if not found:
         return ""
-    ahead, behind = (_series([of.count(where) for of in found]) for where in (1, -1))
-    return f"ahead of {ahead} and behind {behind} of {len(found[0])} families on `{name}`"
+    count = len(next(iter(found.values())))
+    families = "the one family" if count == 1 else f"the {count} families"
+    ahead, behind = (_at_limits({budget: of.count(where) for budget, of in found.items()}) for where in (1, -1))
+    return f"of {families} on `{name}` MDDA is ahead of {ahead}, and behind {behind}"
 
 
-def _series(numbers: Sequence[float]) -> str:
-    """``0, 2 and 3``; ``none`` where all are 0."""
-    return listed([f"{number:g}" for number in numbers]) if any(numbers) else "none"
+def _at_limits(counts: Mapping[float, int]) -> str:
+    """``1 where 2 points of clean accuracy may be given up, 3 where 5``; ``none`` where all are 0."""
+    if not any(counts.values()):
+        return "none"
+    (budget, first), *others = counts.items()
+    more = [f"{count} where {budget:g} may" for budget, count in others]
+    return ", ".join([f"{first} where {budget:g} points of clean accuracy may be given up", *more])
 
 
 def alarm(detections: Iterable[Sequence[Detected]]) -> str:

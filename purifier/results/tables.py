@@ -118,14 +118,11 @@ def _with_budget(record: Record) -> str:
 
 def accuracy_table(records: Sequence[Record]) -> str:
     """Accuracy by defence under each attack, and how it was measured."""
-    known = next((r for r in records if r.lesions is not None), None)
-    over, constant = "images", ""
-    if known is not None:
-        over = f"the images' {known.lesions} lesions"
-        constant = f" The best constant answer is right in {known.constant_accuracy:.3f}."
+    first = records[0]
     return (
-        f"Classifier `{records[0].classifier}`. Accuracy, the mean over {max(r.draws for r in records)} draws of a "
-        f"defence that draws noise, with 95 %\nintervals over {over}.{constant} An oblivious attacker does not know "
+        f"Classifier `{first.classifier}`. Accuracy, the mean over {max(r.draws for r in records)} draws of a "
+        f"defence that draws noise, with 95 %\nintervals over the images' {first.lesions} lesions. The best constant "
+        f"answer is right in {first.constant_accuracy:.3f}. An oblivious attacker does not know "
         "the defence,\nan adaptive one does.\n\n" + markdown(by_condition(records, "accuracy"))
     )
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from purifier.readings import mean_of, read
 from purifier.runs import ANY, Attack, attack_steps, purified_draws
 from purifier.texts import UserError
 from purifier.ui.controls import MEAN_DRAWS, SEED, UNKNOWN, attack_from, purifier_from, target_choices
-from purifier.ui.events import EXPECTED
+from purifier.ui.events import EXPECTED, THREADS
 from purifier.ui.examples import truth_of
 from purifier.ui.results import drawn
 from purifier.ui.session import Session, classifier_for_page, need_picture
@@ -54,13 +54,12 @@ def set_truth(truth: str, session: Session) -> Update:
 def change_classifier(name: str, session: Session) -> Iterator[Update]:
     """Load another classifier, which ``use_classifier`` then takes; meanwhile the status says how far its download is.
 
-    One that cannot be loaded is refused, and the last stays.
+    One that cannot be loaded is refused, and the last stays. The download of one who leaves goes on for the next.
     """
     received: list[tuple[int, int]] = []  # bytes so far, of how many
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        loading = pool.submit(classifier_for_page, name, lambda *progress: received.append(progress))
-        while not wait([loading], timeout=REFRESH).done:
-            yield Update(status=status(_loading_text(name, received)))
+    loading = THREADS.submit(classifier_for_page, name, lambda *progress: received.append(progress))
+    while not wait([loading], timeout=REFRESH).done:
+        yield Update(status=status(_loading_text(name, received)))
     try:
         source = loading.result().source
     except EXPECTED as error:

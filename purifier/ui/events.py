@@ -152,14 +152,14 @@ def restart_on(
     outputs: Mapping[str, Component],
     *,
     kept: Component | None = None,
-) -> None:
+) -> Dependency:
     """At ``event`` end what is ``running``; then ``update_on`` it, waiting for nobody.
 
     ``kept`` is given the index that the event tells.
     """
     first = pause if kept is None else clicked_index
     ended = event(first, None, kept, cancels=list(running), **QUIET)
-    update_on(ended.then, handler, list(inputs), outputs, **QUIET | dict(concurrency_id="read", queue=True))
+    return update_on(ended.then, handler, list(inputs), outputs, **QUIET | dict(concurrency_id="read", queue=True))
 
 
 def stop_on(event: Callable, running: Sequence[Dependency], lines: Sequence[Component]) -> None:

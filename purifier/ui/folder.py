@@ -5,8 +5,9 @@ that was killed, it would leave."""
 import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 NAME = "lesion-purifier"
 VARIABLE = "GRADIO_TEMP_DIR"
@@ -33,15 +34,14 @@ def prepare() -> None:
 
 
 def tidy(idle: float) -> None:
-    """Delete files to which nothing was written for ``idle`` seconds, and sooner, those whose upload broke off."""
+    """Delete files to which nothing was written for ``idle`` seconds, and sooner, those whose upload broke off; and the
+    folders that this leaves empty. What cannot be deleted now is tried again at the next call."""
     folder, now = Path(os.environ.get(VARIABLE, "")), time.time()
     if folder.name != NAME:  # not ours
         return
     for path in folder.rglob("*"):
-        try:
+        with suppress(OSError):
             found = path.lstat()
-        except FileNotFoundError:
-            continue
-        kept = UNFINISHED if path.parent == folder else idle
-        if S_ISREG(found.st_mode) and now - max(found.st_mtime, found.st_ctime) > kept:
-            path.unlink(missing_ok=True)
+            kept = UNFINISHED if S_ISREG(found.st_mode) and path.parent == folder else idle
+            if now - max(found.st_mtime, found.st_ctime) > kept:
+                path.rmdir() if S_ISDIR(found.st_mode) else path.unlink()

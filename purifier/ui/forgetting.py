@@ -16,6 +16,7 @@ from purifier.ui.components import QUIET, label
 from purifier.ui.course import Course
 from purifier.ui.folder import tidy
 from purifier.ui.memory import give_back
+from purifier.ui.observed import LOG
 from purifier.ui.session import Session
 
 IDLE = 9 * 60  # seconds
@@ -62,9 +63,12 @@ async def forgetting(app: FastAPI) -> AsyncIterator[None]:
     async def look() -> None:
         while True:
             await asyncio.sleep(LOOK)
-            forget_idle(app.get_blocks())
-            await asyncio.to_thread(tidy, IDLE)
-            await asyncio.to_thread(give_back)  # so that nobody's answer waits for it
+            try:
+                forget_idle(app.get_blocks())
+                await asyncio.to_thread(tidy, IDLE)
+                await asyncio.to_thread(give_back)  # so that nobody's answer waits for it
+            except Exception:  # what fails now must not end all looking
+                LOG.exception("looking for what is idle failed")
 
     looking = asyncio.create_task(look())
     try:

@@ -48,14 +48,16 @@ class MorePictures:
         """Those that bring a picture."""
         return [self.dicom.upload, self.fetch.click]
 
-    def wire(self, outputs: Mapping[str, Component], running: Sequence[Dependency]) -> None:
+    def wire(self, outputs: Mapping[str, Component], running: Sequence[Dependency]) -> list[Dependency]:
         """``outputs`` is what ``choose`` draws, by the names of ``Update``'s fields; ``running`` what a new picture
-        ends."""
+        ends. Returns what brings pictures, which may take its time."""
         session = outputs["session"]
         uploaded, fetched = self.events
-        restart_on(uploaded, running, choose, [self.dicom, session], outputs)
-        restart_on(fetched, running, from_archive, [self.isic_id, session], outputs)
         self.folded.expand(look, None, [self.archive, self.unreachable], **QUIET)  # nobody is asked before
+        return [
+            restart_on(uploaded, running, choose, [self.dicom, session], outputs),
+            restart_on(fetched, running, from_archive, [self.isic_id, session], outputs),
+        ]
 
 
 def has_dicom() -> bool:

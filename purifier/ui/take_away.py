@@ -39,14 +39,15 @@ class TakeAway:
                 )
             self.said, self.links = gr.HTML(status("")), gr.HTML()
 
-    def wire(self, outputs: Mapping[str, Component]) -> Dependency:
+    def wire(self, outputs: Mapping[str, Component]) -> list[Dependency]:
         """``outputs`` are the controls and what is drawn of a session, by the names of ``Update``'s fields. Returns
-        what makes the report."""
+        what makes the report and what loads settings, both of the picture that is there."""
         links = dict(report=self.links, report_status=self.said)
         session = outputs["session"]
         # The settings may name a classifier of the Hub.
-        update_on(self.bring.upload, load_settings, [self.bring, session], links | dict(outputs), **PRIVATE | LOAD)
-        return update_on(self.make.click, report_links, session, links, **PRIVATE)
+        brought = [self.bring, session]
+        bringing = update_on(self.bring.upload, load_settings, brought, links | dict(outputs), **PRIVATE | LOAD)
+        return [update_on(self.make.click, report_links, session, links, **PRIVATE), bringing]
 
 
 def report_links(session: Session) -> Iterator[Update]:

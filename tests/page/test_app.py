@@ -387,3 +387,17 @@ def test_app_py_starts_where_it_is_told_to(tmp_path):
     server.terminate()
     server.wait()
     assert "Lesion Purifier" in body
+
+
+def ended_by(demo, label):
+    """The names of the handlers that a button of the page ends."""
+    (button,) = [key for key, b in demo.blocks.items() if isinstance(b, gr.Button) and f'"{label}"' in b.value]
+    return {demo.fns[i].name for fn in demo.fns.values() if (button, "click") in fn.targets for i in fn.cancels}
+
+
+def test_what_brings_another_picture_ends_what_would_come_after_it():
+    """Also a lesson, and a new class what a lesson would still write."""
+    demo = build_page()
+    of_a_picture = {"attack", "purify", "live", "watch", "look", "set_truth", "report_links", "load_settings"}
+    assert of_a_picture <= ended_by(demo, "Fetch") and {"choose", "from_archive"} <= ended_by(demo, "Any error")
+    assert "run_lesson" in ended_by(demo, "Begin a new class")

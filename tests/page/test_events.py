@@ -1,4 +1,5 @@
 import asyncio
+import time
 from functools import partial
 from threading import Event
 
@@ -7,7 +8,9 @@ import pytest
 from gradio.helpers import special_args
 
 from purifier.texts import NotFound
+from purifier.ui import actions
 from purifier.ui.events import errors_as_messages, in_language, redraw
+from purifier.ui.session import Session
 from purifier.wording.language import catalogue, say, speaking, spoken
 
 GERMAN = gr.Request(headers={"accept-language": "de-CH,de;q=0.9"})
@@ -94,6 +97,27 @@ def test_a_run_that_is_ended_in_a_long_step_is_ended_at_once_and_closed_after_it
 
     asyncio.run(run())
     assert closed.is_set()
+
+
+def test_who_leaves_while_a_classifier_is_loaded_keeps_nobody_waiting(monkeypatch):
+    goes_on, loaded = Event(), Event()
+
+    def load(name, progress):
+        goes_on.wait(20)
+        loaded.set()
+
+    monkeypatch.setattr(actions, "classifier_for_page", load)
+
+    async def run():
+        running = called(errors_as_messages(actions.change_classifier), "hf-hub:a/b", Session())
+        assert "a/b wird geladen" in (await anext(running)).status
+        started = time.monotonic()
+        await running.aclose()
+        assert time.monotonic() - started < 2 and not loaded.is_set()
+        goes_on.set()
+        await asyncio.to_thread(loaded.wait, 20)
+
+    asyncio.run(run())
 
 
 def test_events_are_still_handed_over():

@@ -12,10 +12,11 @@ from purifier.pictures.files import read_image
 from purifier.pipeline import Purifier
 from purifier.results.record import read_evaluations
 from purifier.runs import AT_ONCE, Attack, attack_steps, purified_readings
+from purifier.smoothing import Certificate
 from purifier.ui.controls import DRAWS, attack_from
 from purifier.ui.evidence import essay as module
 from purifier.ui.evidence.essay import all_records, claim_drawn, draw_once, essay, stored_cases
-from purifier.ui.evidence.researchers import certified, spectrum_of
+from purifier.ui.evidence.researchers import _radius, certified, spectrum_of
 from purifier.ui.evidence.this_picture import dotted, every_defence, many_draws
 from purifier.ui.session import Session
 from purifier.wording.language import catalogue, speaking
@@ -54,6 +55,12 @@ def test_each_yield_holds_all_that_was_drawn_so_far(session):
 def test_a_radius_is_certified_or_it_abstains(session):
     *_, (text, _) = certified(session, 16, 50, *SETTINGS)
     assert "of 50 noisy draws" in text or "it abstains" in text
+
+
+def test_a_label_of_somebody_s_is_no_html():
+    found = Certificate(label=None, radius=0.0, share=0.4, alpha=0.001)
+    text = _radius(Session(), found, ["<img src=x>", "b"], torch.tensor([3, 1]))
+    assert "&lt;img src=x&gt;" in text and "<img" not in text and "<b>Nothing can be guaranteed" in text
 
 
 def test_settings_out_of_range_are_answered(session):

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,28 @@ def test_old_files_go_and_sooner_those_whose_upload_broke_off(within, monkeypatc
     assert left(50) == {"another's", "unfinished", "lesion.png"}
     assert left(70) == {"another's", "lesion.png"}
     assert left(530) == {"another's", "lesion.png"} and left(550) == {"another's"}
+
+
+def test_a_folder_that_is_left_empty_goes_later_and_what_cannot_be_deleted_keeps_nothing_else(within, monkeypatch):
+    folder.prepare()
+    own = within / folder.NAME
+    for name in ("a", "b"):
+        (own / name).mkdir()
+        (own / name / "lesion.png").touch()
+    delete = Path.unlink
+
+    def refused(path, **options):
+        if path.parent.name == "a":
+            raise PermissionError(path)
+        delete(path, **options)
+
+    with monkeypatch.context() as readonly:
+        readonly.setattr(Path, "unlink", refused)
+        folder.tidy(-1.0)
+    assert [path.relative_to(own).as_posix() for path in sorted(own.rglob("*"))] == ["a", "a/lesion.png", "b"]
+    folder.tidy(-1.0)
+    folder.tidy(-1.0)
+    assert not list(own.iterdir())
 
 
 def test_a_folder_of_others_is_not_tidied(within):

@@ -111,6 +111,24 @@ def test_who_asks_for_nothing_is_forgotten(own, tmp_path, monkeypatch):
         assert eventually(lambda: not left.exists())
 
 
+def test_looking_goes_on_after_it_failed(own, monkeypatch, caplog):
+    monkeypatch.setattr(forgetting, "LOOK", 0.05)
+    monkeypatch.setattr(forgetting, "IDLE", -1)
+    failing = [OSError("read-only"), RuntimeError("anything")]
+
+    def tidied(idle):
+        if failing:
+            raise failing.pop()
+
+    monkeypatch.setattr(forgetting, "tidy", tidied)
+    demo = build_page()
+    with serving(demo):
+        assert eventually(lambda: not failing)
+        visit(demo, "idle", own)
+        assert eventually(lambda: "idle" not in demo.state_holder)
+    assert caplog.text.count("looking for what is idle failed") == 2
+
+
 def test_what_a_class_predicted_is_kept_while_it_talks(page, own, monkeypatch):
     demo = page[0]
     visit(demo, "class", own)

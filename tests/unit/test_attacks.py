@@ -246,6 +246,12 @@ def test_pgd_equals_art(small_network, batch, norm, targeted):
     assert_close(ours, torch.from_numpy(theirs), rtol=0, atol=1e-5)
 
 
+def test_the_gradient_is_of_each_picture_s_own_loss(small_network, batch):
+    x, y = batch
+    each = torch.cat([loss_gradient(small_network, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
+    assert_close(loss_gradient(small_network, x, y), each)
+
+
 def test_mi_fgsm_is_pgd_without_momentum(small_network, batch):
     x, y = batch
     ours = mi_fgsm(small_network, x, y, eps=EPS, step=2 / 255, steps=6, decay=0.0)

@@ -105,6 +105,12 @@ def test_resize_and_pad_puts_grey_around_a_smaller_picture():
     assert ((out - 0.5).abs().lt(1e-6) | (out > 0.5)).all()
 
 
+def test_resize_and_pad_leaves_a_pixel_of_the_smallest_picture():
+    for seed in range(50):
+        out = get_defence("resize10")(torch.ones(1, 3, 4, 4), torch.Generator().manual_seed(seed))
+        assert out.shape == (1, 3, 4, 4) and out.amax() > 0.99
+
+
 def test_reading_behind_a_defence_is_classifying_what_it_gives(small_network, x):
     for name in ("none", "mdda", "jpeg30"):
         defence = get_defence(name)

@@ -27,6 +27,7 @@ WRONG = {
     "with minus infinity": (GOOD.where(GOOD < 0.9, -torch.inf), "not finite"),
     "no batch": (GOOD[0], r"shape \(3, 20, 24\); x\[None\]"),
     "channels last": (GOOD.permute(0, 2, 3, 1), r"shape \(2, 20, 24, 3\); x.permute"),
+    "channels last, grey": (GOOD[:, :1].permute(0, 2, 3, 1), r"shape \(2, 20, 24, 1\); x.permute"),
     "no picture": (GOOD[:0], r"shape \(0, 3, 20, 24\)\.$"),
     "integers": (GOOD.long(), r"torch\.int64\.$"),
     "truth values": (GOOD > 0.5, "torch.bool"),

@@ -92,3 +92,4 @@ def test_with_bands_a_coarser_scale_gives_its_low_frequencies_and_a_finer_one_al
     if coarser.shape != level.shape:
         assert_close(as_seen_by(level, coarser + change, bands=True), level + change, rtol=0, atol=1e-12)
     assert torch.equal(as_seen_by(level, finer, bands=True), as_seen_by(level, finer))
+    assert torch.equal(as_seen_by(level, coarser), resample(coarser, level.shape[-2:]))

@@ -107,7 +107,7 @@ def _radius(session: Session, found: Certificate, labels: list[str], counts: Ten
     which = say("Of the original:") if session.attacked is None else say("Of the attacked picture:")
     if found.label is None:
         best = diagnosis(labels[int(counts.argmax())])
-        text = say(
+        text = say_html(
             "<b>Nothing can be guaranteed for this picture</b>: it abstains. Under this noise the commonest answer, "
             "{diagnosis}, is given in {count} of {total} draws, too few to be sure that it is given in more than half "
             "(confidence {confidence}). Less noise may allow a guarantee within a smaller radius.",

@@ -141,7 +141,8 @@ def add_learn(try_it: TryIt, tab: gr.Tab) -> None:
             event(errors_as_messages(count_hands), [which, course, counts, *hands], [counts, tally, *hands], **QUIET)
     for box, name in ((counting, "class"), (projector, "projector")):
         box.change(None, box, None, js=SWITCH % name, **QUIET)
-    update_on(anew.click, new_class, which, dict(drawn_anew, counts=counts), **QUIET)
+    ended = anew.click(pause, None, None, cancels=running, **QUIET)
+    update_on(ended.then, new_class, which, dict(drawn_anew, counts=counts), **QUIET)
     print_it.click(errors_as_messages(make_handouts), None, [printing, links], **PRIVATE)
     # The lesson is chosen before it is drawn: a choice that changed later would end a run begun meanwhile.
     opened = tab.select(None, which, which, js=script("open_lesson.js") % LAST, **QUIET)

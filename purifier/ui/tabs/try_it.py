@@ -138,7 +138,9 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     running = [attacking, purifying, following, watching, opening]
     stop_on(cancel.click, running, [said])
     # And what is made of the picture that was there.
-    running = [*running, heating, take_away.wire(controls | chosen)]
+    naming = update_on(truth.input, set_truth, [truth, session], shown, **PRIVATE)
+    running = [*running, heating, naming, *take_away.wire(controls | chosen)]
+    running += further.wire(chosen, running)
     # A new picture waits for nobody, and what still runs on the last one must not come after it.
     restart_on(picture.upload, running, choose, [picture, session], chosen)
     paste.click(None, None, said, js=_told("paste.js", lambda: say(NO_CLIPBOARD)), api_visibility="private")
@@ -150,12 +152,10 @@ def add_try_it(page: gr.Blocks, session: gr.State, drawer: Drawer) -> TryIt:
     restart_on(gallery.click, running, choose_example, [clicked, session], chosen, kept=clicked)
     for preset, button in zip(PRESETS, drawer.presets, strict=True):
         restart_on(button.click, running, partial(set_up, preset), [session], dict(target=target, **chosen))
-    update_on(truth.input, set_truth, [truth, session], shown, **PRIVATE)
     changed = dict(target=target, classifier=controls["classifier"], **shown)
     wanted = [controls["classifier"], session]
     loaded = update_on(controls["classifier"].input, change_classifier, wanted, changed, **PRIVATE | LOAD)
     changing = update_on(loaded.then, use_classifier, wanted, changed, **PRIVATE)
-    further.wire(chosen, running)
     settings = [session, drawer.is_live, *drawer.attack, *drawer.purifier, controls["seed"], controls["draws"]]
     marks = {name: shown[name] for name in ("attacked_old", "purified_old", "theatre", "report", "report_status")}
     others = [control.change for name, control in controls.items() if name != "classifier"]

@@ -6,6 +6,7 @@ from purifier.attacks import AttackSettings, pgd, pgd_step
 from purifier.classifiers.classifier import load_classifier
 from purifier.defences import get_defence
 from purifier.diffusion import noise_level
+from purifier.evaluation import art
 from purifier.evaluation.attackers import KINDS, Task, examples, get_attacker
 from purifier.evaluation.settings import find_defence
 from tests.helpers.classifiers import Brightness, fake_classifier
@@ -194,3 +195,15 @@ def test_names_carry_steps_and_samples():
 def test_attacks_that_do_not_exist_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         get_attacker(name)
+
+
+def test_deepfool_leaves_a_picture_that_is_read_wrongly_as_it_is():
+    def model(z):
+        means = z.mean(dim=(2, 3))
+        return 20 * means
+
+    x = torch.full((2, 3, 8, 8), 0.3)
+    x[:, 1] = 0.4  # both are read as 1
+    adv = art.deepfool(model, x, torch.tensor([1, 0]), classes=3, steps=20)
+    assert model(adv).argmax(dim=1).tolist() != [1, 1] and torch.equal(adv[1], x[1])
+    assert torch.equal(art.deepfool(model, x, torch.tensor([0, 2]), classes=3, steps=20), x)

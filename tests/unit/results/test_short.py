@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from purifier.results.record import ANY
 from purifier.results.short import alarm, at_equal_cost, aware, beside, clean, in_short, others, unaware
 from purifier.results.stored import Stored
 from tests.helpers.records import detected, record
@@ -72,20 +73,27 @@ def adaptive(left, **more):
     ],
 )
 def test_whether_an_aware_attacker_defeats_it_follows_the_records(left, more, said):
-    text = aware({"augmented": adaptive(left, **more)})
+    records = {"augmented": adaptive(left, **more)}
     low, high = 100 * left - 10, 100 * left + 10
-    assert text == (
-        "at 2/255 there is left, with the purifier at most (of `pgd20`, `eot10x4` and `eot10x16` what works on each "
-        "picture) and without it: "
-        f"{100 * left:.1f} % ({low:.0f}–{high:.0f}) and 10.0 % (0–20) on `augmented`. "
+    assert aware(records, records) == (
+        "at 2/255 there is left, with the purifier at most and without it: "
+        f"{100 * left:.1f} % ({low:.0f}–{high:.0f}) (`eot10x16`) and 10.0 % (0–20) on `augmented`. "
         f"**Attacked by someone who knows it, the purifier {said} `augmented`.**"
     )
 
 
+def test_where_each_picture_meets_what_works_on_it_the_run_s_own_attacks_are_named():
+    own = [*adaptive(0.3), replace(record("mdda", accuracy=0.1), attacker=ANY)]
+    others = [record("mdda", "fgsm", accuracy=0.6), record("none", "fgsm", accuracy=0.6)]
+    text = aware({"augmented": own + others}, {"augmented": own})
+    assert "10.0 % (0–20) (of `pgd20`, `eot10x4` and `eot10x16` what works on each picture) and 10.0 % (0–20)" in text
+
+
 def test_classifiers_of_the_same_fate_are_named_together():
-    text = aware({"a": adaptive(0.1), "b": adaptive(0.6), "c": adaptive(0.05)})
+    records = {"a": adaptive(0.1), "b": adaptive(0.6), "c": adaptive(0.05)}
+    text = aware(records, records)
     assert text.endswith("the purifier is defeated on `a` and `c`; holds on `b`.**")
-    assert aware({"a": [record("none"), record("mdda")]}) == ""  # where nobody knew it
+    assert aware({"a": [record("none"), record("mdda")]}, {"a": []}) == ""  # where nobody knew it
 
 
 def test_the_best_of_the_other_defences_is_named_with_what_it_costs():
@@ -118,9 +126,11 @@ def test_families_are_counted_for_each_limit_of_what_is_given_up():
     records = [kept("jpeg", 0.0), kept("rof", 0.3), kept("bits", 0.3), kept("resize", -0.3)]
     records += [kept(name, -0.3, 5.0) for name in ("jpeg", "rof", "bits")] + [kept("resize", 0.0, 5.0)]
     assert at_equal_cost({"augmented": records, "b": [kept("jpeg", 0.2), kept("jpeg", -0.2, eps=8.0)]}) == (
-        "where 5 and 10 points of clean accuracy may be given up, each in any setting that was run. Attacked at 2/255, "
-        "MDDA is ahead of 0 and 2 and behind 3 and 1 of 4 families on `augmented`; ahead of 1 and behind none of 1 "
-        "families on `b`. Attacked at 8/255, MDDA is ahead of none and behind 1 of 1 families on `b`."
+        "each family in any setting that was run, or a mixture of two. Attacked at 2/255, of the 4 families on "
+        "`augmented` MDDA is ahead of 0 where 5 points of clean accuracy may be given up, 2 where 10 may, and behind 3 "
+        "where 5 points of clean accuracy may be given up, 1 where 10 may; of the one family on `b` MDDA is ahead of 1 "
+        "where 10 points of clean accuracy may be given up, and behind none. Attacked at 8/255, of the one family on "
+        "`b` MDDA is ahead of none, and behind 1 where 10 points of clean accuracy may be given up."
     )
     assert at_equal_cost({"augmented": []}) == ""
 
