@@ -19,6 +19,7 @@ from purifier.pipeline import (
     aggregate,
 )
 from purifier.pyramid import build_pyramid, resample
+from purifier.texts import UserError
 from tests.helpers.strategies import few, pictures
 
 SCALES = st.sets(st.sampled_from((2.0, 0.5, 0.25))).map(lambda some: tuple(sorted({1.0, *some}, reverse=True)))
@@ -344,3 +345,25 @@ def test_gain_needs_noise_to_multiply_and_less_than_it_can_give():
     for sigma in (0.0, 1e-6, MOST_NOISE, None):
         with pytest.raises(ValueError, match="sigma must be at least 1e-05 and less than 12/255 where gain is not 0"):
             Purifier(sigma=sigma, gain=1.0)
+
+
+REFUSED = {
+    "scales must be some of (2.0, 1.0, 0.5, 0.25) in that order, with 1 among them, and are (0.5,).": {
+        "scales": (0.5,)
+    },
+    "blocks must be a whole number of at least 1, and is 0.": {"blocks": 0},
+    "weight must lie between 0 and 1, and is 1.5.": {"weight": 1.5},
+    "tilt must lie between 0 and 4.0, and is -1.0.": {"tilt": -1.0},
+    "sigma must be at least 1e-05 and less than 12/255 where gain is not 0, and is 0.0.": {"sigma": 0.0, "gain": 1.0},
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_is_refused_is_said_with_what_may_be(words):
+    with pytest.raises(UserError) as refused:
+        Purifier(**REFUSED[words])
+    assert str(refused.value) == words
+
+
+def test_the_least_noise_may_grow():
+    assert Purifier(sigma=LEAST_GROWN, gain=1.0).gain == 1
