@@ -16,10 +16,11 @@ from purifier.pipeline import Purifier
 from purifier.results import sections
 from purifier.results.claims import UNAWARE
 from purifier.results.plots import plot_budgets, plot_convergence, plot_epsilon, plot_forest, plot_heat
-from purifier.results.record import Record, at_their_best, pictures, read_evaluations, strongest
+from purifier.results.record import Record, at_their_best, find, pictures, read_evaluations, strongest
 from purifier.results.short import in_short, listed, sizes
 from purifier.results.stored import ADAPTIVE, BALANCED, DEFAULT, FIRST, Stored
 from purifier.results.tables import markdown, overview, purifier_text, table
+from purifier.runs import Settings
 from purifier.templates import render_markdown
 
 ATTACKS, EFFORT = f"{DEFAULT}-attacks", f"{DEFAULT}-convergence"  # runs on few pictures
@@ -74,7 +75,8 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         leads=sections.leads(balanced.values()),
         settings_table=sections.settings_table([*balanced.values(), *adaptive.values()]),
         equal_cost=sections.equal_cost_tables(stored.tradeoffs.values()),
-        settings_of_mdda=sections.settings_of_mdda(stored.tradeoffs.values()),
+        settings_at_equal_cost=sections.settings_at_equal_cost(stored.tradeoffs.values()),
+        draws_averaged=find(balanced[DEFAULT], "none", None, f"mddax{Settings.draws}") is not None,
         measured_on={name: sections.measured_on(records) for name, records in stored.by_run.items()},
         by_size=sections.measured_on(_by_size(stored)),
         sources_text=sections.sources_text(sources),

@@ -77,10 +77,14 @@ def equal_cost_tables(tradeoffs: Iterable[Sequence[Record]]) -> dict[float, str]
     return tables
 
 
-def settings_of_mdda(tradeoffs: Iterable[Sequence[Record]]) -> str:
-    """Which settings MDDA chooses from at equal cost."""
-    names = dict.fromkeys(name for records in tradeoffs for r in records if r.family == "mdda" for name in r.settings)
-    return ", ".join(f"`{name}`" for name in names)
+def settings_at_equal_cost(tradeoffs: Iterable[Sequence[Record]]) -> str:
+    """Which settings MDDA, of any scales, and each of its peers choose from on each classifier."""
+    parts = []
+    for records in tradeoffs:
+        chosen = {r.family: r.settings for r in records if r.family == "mdda" or r.is_peer}
+        texts = [", ".join(f"`{name}`" for name in names) for names in chosen.values()]
+        parts.append(f"On `{records[0].classifier}` these were {'; '.join(texts)}.")
+    return " ".join(parts)
 
 
 def lead_row(ours: Record, peers: Iterable[Record]) -> dict[str, str]:
@@ -198,7 +202,9 @@ def cost_table(records: Sequence[Record]) -> str:
             {
                 "defence": r.defence,
                 "broken": written(r.broken, PERCENT),
-                "melanomas made benign": written(r.melanoma_made_benign, PERCENT),
+                "recognised": written(r.melanoma_sensitivity, PERCENT),
+                "made benign": written(r.melanoma_made_benign, PERCENT),
+                "specificity": written(r.melanoma_specificity, PERCENT),
                 "melanoma AUROC": written(r.melanoma_auroc),
                 "PSNR": "–" if r.psnr is None else f"{r.psnr:.1f} dB",
                 "seconds": f"{r.seconds_per_image:.3f}",

@@ -192,10 +192,11 @@ def beside(peer: str, balanced: Runs) -> str:
 
 def at_equal_cost(tradeoffs: Runs) -> str:
     """Of how many families of peers MDDA is ahead where all may give up as much, for each limit."""
-    parts = []
+    found: dict[str, list[float]] = {}  # the sizes of which the same is said
     for eps in sizes(tradeoffs.values()):
         texts = [text for name, records in tradeoffs.items() if (text := _kept(name, records, eps))]
-        parts.append(f"Attacked at {eps:g}/255, {'; '.join(texts)}.")
+        found.setdefault("; ".join(texts), []).append(eps)
+    parts = [f"Attacked at {' or '.join(f'{eps:g}/255' for eps in of)}, {text}." for text, of in found.items()]
     return f"each family in any setting that was run, or a mixture of two. {' '.join(parts)}" if parts else ""
 
 

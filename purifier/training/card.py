@@ -99,8 +99,8 @@ Everything on the test split. Brackets hold 95 % intervals over lesions, of whic
 | accuracy after the purifier ({purifier}; one draw) | {purified_accuracy} |
 | balanced accuracy after the purifier | {purified_balanced} |
 
-| diagnosis | test images | recall |
-| --- | --- | --- |
+| diagnosis | test images | recall | recall, purified |
+| --- | --- | --- | --- |
 {recall}
 
 ### Under attack, {attacked_images} pictures: {per_class} of each diagnosis
@@ -113,8 +113,8 @@ classifier; there is no purifier here.
 {robust}
 
 With the purifier ({purifier}; {draws} draws of its noise). The attacker is **oblivious**: the same PGD attacks
-the classifier, its last step counts, and it does not know the purifier. An attacker who knows the purifier does far
-better; these figures say nothing about that one.
+the classifier, its last step counts, and it does not know the purifier. These figures say nothing about an attacker who
+knows it: what that one leaves, docs/robustness.md says.
 
 | epsilon | clean | clean, purified | attacked | attacked, purified: mean of draws | right in every draw |
 | --- | --- | --- | --- | --- | --- |
@@ -163,7 +163,7 @@ and abstention threshold were chosen on validation lesions; the out-of-distribut
 WHAT = {
     "standard": "It saw nothing in its training that would help against an attack.",
     "augmented": "In its training it saw purified pictures, many of them attacked before, so that purification costs "
-    "it little and it reads what is left of an attack.",
+    "it less than the others and it reads what is left of an attack.",
     "robust": "It was trained on attacked pictures (adversarial training).",
     "surrogate": "It is another architecture than the other three: attacks made on it show what transfers.",
     "mixed": "It is `augmented` and `robust` as one: where `robust` is sure it decides, else `augmented`.",
@@ -318,7 +318,10 @@ def card_text(name: str, metrics: dict) -> str:
         answered=score_text(clean["abstention"]["accuracy"]) if clean["abstention"]["accuracy"] else "none was",
         purified_accuracy=score_text(metrics["purified"]["accuracy"]),
         purified_balanced=score_text(metrics["purified"]["balanced_accuracy"]),
-        recall=rows((full_name(label), recall["images"], recall) for label, recall in clean["recall"].items()),
+        recall=rows(
+            (full_name(label), recall["images"], recall, metrics["purified"]["recall"][label])
+            for label, recall in clean["recall"].items()
+        ),
         purifier=purifier_text(one["purifier"]),
         attacked_images=one["images"],
         per_class=one["images"] // len(LABELS),

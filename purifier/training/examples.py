@@ -31,8 +31,8 @@ SOURCES = """# Where these pictures come from
 
 No picture here shows a person's skin. A class-conditional diffusion model drew them at {side} x {side} pixels
 (`purifier/training/generator.py`), and a second one at four times the size (`purifier/training/super_resolution.py`).
-Both were trained on ISIC 2019 (HAM10000, MSK and BCN20000; CC BY-NC 4.0), so the pictures are under the same licence,
-CC BY-NC 4.0.
+The first was trained on ISIC 2019's HAM10000, MSK and BCN20000, the second on HAM10000 and MSK, all CC BY-NC 4.0, and
+the pictures are under the same licence.
 
 They are illustrations for trying the page, not evidence. {drawn} were drawn, {candidates} for each diagnosis. Of these
 {left} were left that have no black corner and are no nearer to a training picture than {alike:.0%} of the held-out

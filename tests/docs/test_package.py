@@ -13,7 +13,7 @@ from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_cl
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, UNAWARE
-from purifier.results.short import JPEGS, beside, in_grey, in_short, verdict
+from purifier.results.short import JPEGS, beside, cost, in_grey, verdict
 from purifier.results.stored import ADAPTIVE, BALANCED, Stored
 from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
@@ -88,26 +88,29 @@ def test_the_documents_hold_what_was_measured():
 def test_the_readme_s_sentences_were_measured():
     text, stored = text_of("README.md"), Stored.read()
     balanced = stored.of_kind(BALANCED)
-    assert f"- {verdict(stored.of_kind(ADAPTIVE))} - The rest is of more pictures, " in text
+    assert f"- {verdict(stored.of_kind(ADAPTIVE))} - What follows is of " in text
     grey = in_grey(balanced)
-    assert f"- A{grey[1:]} - Beside" in text
-    assert f"- Beside JPEG of quality 40: {beside('jpeg40', balanced)} - " in text and 40 in JPEGS
-    assert f"At equal cost: {in_short(stored)['At equal cost']} - Of " in text
+    assert f"- {cost(balanced)} - A{grey[1:]} - Beside" in text
+    assert f"- Beside JPEG of quality 40: {beside('jpeg40', balanced)} - Of " in text and 40 in JPEGS
     records = [r for found in balanced.values() for r in found if r.defence == "mdda"]
-    assert {r.n for r in records} == {503} and "of more pictures, 503, and in points" in text
+    assert {r.n for r in records} == {503} and "What follows is of 503 pictures unless it says otherwise" in text
     records += [r for found in stored.of_kind(ADAPTIVE).values() for r in found if r.defence == "mdda"]
     assert {r.draws for r in records} == {2}
     assert "Purified figures are means of two runs" in text
     aware = [r.attacker for found in stored.of_kind(ADAPTIVE).values() for r in found if r.adaptive]
     (tried,) = {a for a in aware if a.kind == "eot"}
     assert f"who knows it takes {tried.steps} of {tried.samples} samples of its noise each" in text
-    recall = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))["clean"]["recall"]["MEL"]
+    metrics = json.loads((MODELS / "augmented" / "metrics.json").read_text(encoding="utf-8"))
+    recall, purified = (metrics[kind]["recall"]["MEL"] for kind in ("clean", "purified"))
     (mdda,) = [r for r in balanced["augmented"] if r.clean and r.defence == "mdda"]
-    of_melanomas = Score.read(recall).written(WHOLE_PERCENT)
-    assert f"Of {recall['images']} melanomas that nobody attacked, `augmented` recognises {of_melanomas}" in text
-    cost = [score.written(PERCENT) for score in (mdda.broken, mdda.melanoma_made_benign)]
-    assert f"On {mdda.n} of the test pictures, purification makes {cost[0]} of its right readings wrong" in text
-    assert f"and {cost[1]} of the melanomas that it recognised benign" in text
+    found, then = (Score.read(score).written(WHOLE_PERCENT) for score in (recall, purified))
+    of_melanomas = (
+        f"Of {recall['images']} melanomas that nobody attacked, `augmented` recognises {found}, purified {then}"
+    )
+    assert f"{of_melanomas} in one run." in text
+    lost = [score.written(PERCENT) for score in (mdda.broken, mdda.melanoma_made_benign)]
+    assert f"On {mdda.n} of the test pictures, purification makes {lost[0]} of its right readings wrong" in text
+    assert f"and {lost[1]} of the melanomas that it recognised benign" in text
 
 
 def test_the_readme_s_table_is_of_the_attacks_that_it_names():

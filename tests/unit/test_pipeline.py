@@ -348,9 +348,7 @@ def test_gain_needs_noise_to_multiply_and_less_than_it_can_give():
 
 
 REFUSED = {
-    "scales must be some of (2.0, 1.0, 0.5, 0.25) in that order, with 1 among them, and are (0.5,).": {
-        "scales": (0.5,)
-    },
+    f"scales must be some of {ALL_SCALES} in that order, with 1 among them, and are (0.5,).": {"scales": (0.5,)},
     "blocks must be a whole number of at least 1, and is 0.": {"blocks": 0},
     "weight must lie between 0 and 1, and is 1.5.": {"weight": 1.5},
     "tilt must lie between 0 and 4.0, and is -1.0.": {"tilt": -1.0},
