@@ -17,7 +17,7 @@ FATES = {  # of MDDA under an attacker who knows it, see ``fate``
     (True, False): "is defeated on",
     (True, True): "loses much of its effect, but not all, on",
     (False, True): "holds on",
-    (False, False): "can be told neither to hold nor to be defeated on",
+    (False, False): "keeps no more, beyond chance, than doing nothing or one constant answer would on",
 }
 
 
@@ -222,7 +222,8 @@ def _at_limits(counts: Mapping[float, int]) -> str:
 
 def alarm(detections: Iterable[Sequence[Detected]]) -> str:
     """How well the alarm ranks attacked pictures above clean ones, where the attacker does not know it and does."""
-    return " ".join(text for found in detections for text in _ranked(found))
+    first, *others = [text for found in detections for text in _ranked(found)] or [""]
+    return " ".join([first, *(text[0].upper() + text[1:] for text in others)])
 
 
 def _ranked(found: Sequence[Detected]) -> Iterator[str]:

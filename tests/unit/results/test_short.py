@@ -142,6 +142,8 @@ def test_the_alarm_is_told_beside_feature_squeezing_and_who_evades_it():
     assert alarm([found]) == f"{plain}."
     evaded = [detected(attack="evade20x4", area=0.5), detected("squeezing", "evade20x4", area=0.1)]
     assert alarm([found + evaded]) == f"{plain}; if their attacker evades it, in 50 % (40–60)."
+    larger = [replace(d, eps=8.0) for d in found]
+    assert alarm([found, larger]) == f"{plain}. {plain[0].upper()}{plain[1:].replace('2/255', '8/255')}."
     assert alarm([]) == alarm([[detected(attack="fgsm")]]) == ""
 
 
