@@ -236,6 +236,6 @@ def _ranked(found: Sequence[Detected]) -> Iterator[str]:
         hardest = evading(found, eps)
         known = f"; if their attacker evades it, in {hardest.auroc.written(WHOLE_PERCENT)}" if hardest else ""
         yield (
-            f"on `{plain.classifier}` it ranks pictures attacked at {eps:g}/255 above clean ones in "
+            f"on `{plain.classifier}` it ranks {plain.n} pictures attacked at {eps:g}/255 above clean ones in "
             f"{plain.auroc.written(WHOLE_PERCENT)} of pairs{beside}{known}."
         )

@@ -137,7 +137,7 @@ def test_families_are_counted_for_each_limit_of_what_is_given_up():
 
 def test_the_alarm_is_told_beside_feature_squeezing_and_who_evades_it():
     found = [detected(area=0.9), detected("squeezing", area=0.8), detected(area=0.99, successful=True)]
-    plain = "on `augmented` it ranks pictures attacked at 2/255 above clean ones in 90 % (80–100) of pairs (feature "
+    plain = "on `augmented` it ranks 80 pictures attacked at 2/255 above clean ones in 90 % (80–100) of pairs (feature "
     plain += "squeezing does in 80 % (70–90))"
     assert alarm([found]) == f"{plain}."
     evaded = [detected(attack="evade20x4", area=0.5), detected("squeezing", "evade20x4", area=0.1)]
