@@ -30,6 +30,7 @@ def in_short(stored: Stored) -> dict[str, str]:
         "Unaware attacker, brightness alone": in_grey(balanced),
         "Clean pictures": clean(balanced),
         "Aware attacker": aware(adaptive, {name: stored.runs[f"{name}-{ADAPTIVE}"] for name in adaptive}),
+        "Without a purifier, AutoAttack": by_autoattack(adaptive),
         "Other defences, aware attacker": others(adaptive[DEFAULT]),
         **{f"JPEG of quality {quality:g}": beside(f"jpeg{quality:g}", balanced) for quality in JPEGS},
         "At equal cost": at_equal_cost(tradeoffs),
@@ -157,6 +158,17 @@ def _attacked(adaptive: Runs) -> dict[str, tuple[Record, Record, Record]]:
         three = (ours, *(find(records, UNAWARE, EPS, defence) for defence in ("none", "mdda")))
         found |= {} if None in three else {name: three}
     return found
+
+
+def by_autoattack(adaptive: Runs) -> str:
+    """What AutoAttack, several attacks of which one needs no gradient, leaves of a classifier alone."""
+    found = {name: find(records, "autoattack", EPS, "none") for name, records in adaptive.items()}
+    parts = [
+        f"{mark(left)} on `{name}`, which reads {mark(find(adaptive[name], 'none', None, 'none'))} unattacked"
+        for name, left in found.items()
+        if left is not None
+    ]
+    return f"at {EPS:g}/255 there is left {'; '.join(parts)}." if parts else ""
 
 
 def others(records: Sequence[Record]) -> str:

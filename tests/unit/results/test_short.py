@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from purifier.results.record import ANY
-from purifier.results.short import alarm, at_equal_cost, aware, beside, clean, in_short, others, unaware
+from purifier.results.short import alarm, at_equal_cost, aware, beside, by_autoattack, clean, in_short, others, unaware
 from purifier.results.stored import Stored
 from tests.helpers.records import detected, record
 
@@ -94,6 +94,14 @@ def test_classifiers_of_the_same_fate_are_named_together():
     text = aware(records, records)
     assert text.endswith("the purifier is defeated on `a` and `c`; holds on `b`.**")
     assert aware({"a": [record("none"), record("mdda")]}, {"a": []}) == ""  # where nobody knew it
+
+
+def test_what_autoattack_leaves_of_a_classifier_alone_is_told():
+    attacked = [*adaptive(0.3), record("none", "autoattack", accuracy=0.05), record("mdda", "autoattack", accuracy=0.7)]
+    assert by_autoattack({"a": attacked, "b": adaptive(0.3)}) == (
+        "at 2/255 there is left 5.0 % (-5–15) on `a`, which reads 80.0 % (70–90) unattacked."
+    )
+    assert by_autoattack({"b": adaptive(0.3)}) == ""
 
 
 def test_the_best_of_the_other_defences_is_named_with_what_it_costs():
