@@ -278,27 +278,29 @@ def plots_in(folder: Path) -> dict[str, str]:
 
 
 def alarm_table(found: Sequence[Detected]) -> str:
-    """How well each detector tells attacked pictures from clean ones, the attacks that know one of them named so."""
+    """How well each detector tells attacked pictures from clean ones, of all and of the successful attacks; those that
+    know one of the detectors named so."""
     clean = among(found, "none", None)
-    rows = dict.fromkeys((d.attack, d.eps, d.successful) for d in found if d.attack != "none" and d.source is None)
+    rows = dict.fromkeys((d.attack, d.eps) for d in found if d.attack != "none" and d.source is None)
     body = pd.DataFrame(_alarm_row(found, *row) for row in rows)
     said = f"`{clean.classifier}`, {clean.n} clean pictures of {clean.lesions} lesions, mean of {clean.draws} draws"
     called = f"; of these the alarm calls {clean.called.written(PERCENT)} attacked" if clean.called else ""
     return f"{said}{called}:\n\n{markdown(body.loc[:, (body != '–').any()])}"
 
 
-def _alarm_row(found: Sequence[Detected], attack: str, eps: float | None, successful: bool) -> dict[str, str]:
-    by = {detector: among(found, attack, eps, detector, successful) for detector in DETECTORS}
-    one = by["alarm"]
+def _alarm_row(found: Sequence[Detected], attack: str, eps: float | None) -> dict[str, str]:
+    by, ours = ({d: among(found, attack, eps, d, successful) for d in DETECTORS} for successful in (False, True))
     evaded = [NAMES[detector] for detector in DETECTORS if by[detector].evaded]
+    successful = ours["alarm"]
     return {
         "attack": attack if eps is None else f"{attack}, {eps:g}/255",
         "evades": evaded[0] if evaded else "neither",
-        "among": "successful" if successful else "all",
-        "pictures": str(one.n),
+        "pictures": str(by["alarm"].n),
         **{f"{NAMES[detector]}: area": written(by[detector].auroc, WHOLE_PERCENT) for detector in DETECTORS},
         **{f"{NAMES[detector]}: detected": written(by[detector].detected, WHOLE_PERCENT) for detector in DETECTORS},
-        "called attacked": written(one.called, WHOLE_PERCENT),
+        "alarm: called attacked": written(by["alarm"].called, WHOLE_PERCENT),
+        "successful": "–" if successful is None else str(successful.n),
+        "alarm: of these detected": "–" if successful is None else written(successful.detected, WHOLE_PERCENT),
     }
 
 

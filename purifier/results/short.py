@@ -234,11 +234,15 @@ def _at_limits(counts: Mapping[float, int]) -> str:
 
 def alarm(detections: Iterable[Sequence[Detected]]) -> str:
     """How well the alarm ranks attacked pictures above clean ones, where the attacker does not know it and does."""
-    first, *others = [text for found in detections for text in _ranked(found)] or [""]
+    texts: dict[tuple, str] = {}  # of runs of the same kind the one that somebody evaded, or the largest
+    for found in sorted(detections, key=lambda found: (not any(d.evaded for d in found), -found[0].n)):
+        for key, text in _ranked(found):
+            texts.setdefault(key, text)
+    first, *others = [texts[key] for key in sorted(texts)] or [""]
     return " ".join([first, *(text[0].upper() + text[1:] for text in others)])
 
 
-def _ranked(found: Sequence[Detected]) -> Iterator[str]:
+def _ranked(found: Sequence[Detected]) -> Iterator[tuple[tuple[str, float], str]]:
     for eps in sorted({d.eps for d in found if d.eps is not None}):
         plain = among(found, UNAWARE, eps)
         if plain is None:
@@ -248,6 +252,7 @@ def _ranked(found: Sequence[Detected]) -> Iterator[str]:
         hardest = evading(found, eps)
         known = f"; if their attacker evades it, in {hardest.auroc.written(WHOLE_PERCENT)}" if hardest else ""
         yield (
+            (plain.classifier, eps),
             f"on `{plain.classifier}` it ranks {plain.n} pictures attacked at {eps:g}/255 above clean ones in "
-            f"{plain.auroc.written(WHOLE_PERCENT)} of pairs{beside}{known}."
+            f"{plain.auroc.written(WHOLE_PERCENT)} of pairs{beside}{known}.",
         )

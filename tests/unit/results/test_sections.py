@@ -150,13 +150,14 @@ def test_the_alarm_s_table_says_who_evades_what_and_among_which():
     lines = alarm_table(found).splitlines()
     said = "`augmented`, 80 clean pictures of 70 lesions, mean of 4 draws"
     assert lines[0] == f"{said}; of these the alarm calls 4.0 % (-6–14) attacked:"
-    shown = "alarm: area | feature squeezing: area | alarm: detected | feature squeezing: detected | called attacked"
-    assert lines[2] == f"| attack | evades | among | pictures | {shown} |"
+    shown = (
+        "alarm: area | feature squeezing: area | alarm: detected | feature squeezing: detected | alarm: called attacked"
+    )
+    assert lines[2] == f"| attack | evades | pictures | {shown} | successful | alarm: of these detected |"
     rows = [re.sub(r" % \([^)]*\)", "", row).strip("| ").split(" | ") for row in lines[4:]]
     assert rows == [
-        ["pgd20, 2/255", "neither", "all", "80", "90", "80", "60", "40", "50"],
-        ["pgd20, 2/255", "neither", "successful", "40", "95", "85", "70", "50", "–"],
-        ["evade20x4, 2/255", "alarm", "all", "80", "50", "70", "10", "30", "–"],
+        ["pgd20, 2/255", "neither", "80", "90", "80", "60", "40", "50", "40", "70"],
+        ["evade20x4, 2/255", "alarm", "80", "50", "70", "10", "30", "–", "–", "–"],
     ]
 
 
