@@ -13,7 +13,7 @@ from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_cl
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, UNAWARE
-from purifier.results.short import JPEGS, beside, cost, in_grey, verdict
+from purifier.results.short import JPEGS, beside, cost, in_grey, in_short, verdict
 from purifier.results.stored import ADAPTIVE, BALANCED, Stored
 from purifier.results.tables import markdown, overview
 from purifier.training.card import card_text, report
@@ -91,7 +91,8 @@ def test_the_readme_s_sentences_were_measured():
     assert f"- {verdict(stored.of_kind(ADAPTIVE))} - What follows is of " in text
     grey = in_grey(balanced)
     assert f"- {cost(balanced)} - A{grey[1:]} - Beside" in text
-    assert f"- Beside JPEG of quality 40: {beside('jpeg40', balanced)} - Of " in text and 40 in JPEGS
+    assert f"- Beside JPEG of quality 40: {beside('jpeg40', balanced)} - The alarm, " in text and 40 in JPEGS
+    assert f"whether a picture was attacked: {in_short(stored)['The alarm']} - Of " in text
     records = [r for found in balanced.values() for r in found if r.defence == "mdda"]
     assert {r.n for r in records} == {503} and "What follows is of 503 pictures unless it says otherwise" in text
     records += [r for found in stored.of_kind(ADAPTIVE).values() for r in found if r.defence == "mdda"]
