@@ -4,6 +4,8 @@ parameter-free attacks") by its authors: the home of pyautoattack.
 Images are (B, 3, H, W) in [0, 1]; a model is any callable from them to logits (B, classes).
 """
 
+import sys
+
 import torch
 from pyautoattack import AutoAttack
 from pyautoattack.autopgd_base import APGDAttack
@@ -23,8 +25,12 @@ def auto_attack(model: Model, x: Tensor, y: Tensor, *, classes: int, eps: float,
     version = dict(version="custom", attacks=["apgd-ce", "fab", "square"]) if few else dict(version="standard")
     attack = AutoAttack(model, device=x.device, eps=eps, seed=seed, **version)
     attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(MOST_TARGETS, classes - 1)
-    with torch.random.fork_rng(), torch.enable_grad():
-        adv, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))
+    tracing = sys.gettrace()  # of a debugger or a measure of coverage: the attack's checks leave none
+    try:
+        with torch.random.fork_rng(), torch.enable_grad():
+            adv, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))
+    finally:
+        sys.settrace(tracing)
     return adv
 
 

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -138,6 +140,21 @@ def test_autoattack_leaves_nothing_that_can_be_fooled(batch):
     x, y = batch[0][:2], batch[1][:2]
     adv = get_attacker("autoattack").run(task(fake_classifier()), x, y)
     assert Brightness()(adv).argmax(1).tolist() == [0, 0] and (adv - x).abs().max() <= EPS + 1e-6
+
+
+def test_autoattack_leaves_what_traces_the_program(batch):
+    before = sys.gettrace()
+
+    def tracing(frame, event, argument):
+        return None
+
+    try:
+        sys.settrace(tracing)
+        x, y = batch
+        get_attacker("autoattack").run(task(fake_classifier()), x[:1], y[:1])
+        assert sys.gettrace() is tracing
+    finally:
+        sys.settrace(before)
 
 
 def test_autoattack_takes_classifiers_of_many_classes(classifier):
