@@ -163,8 +163,8 @@ def main() -> None:
     save_figure(plot(found), PAGE.with_suffix(""), kinds=("png",))
     words = f"""Written by `python -m benchmarks.growth`; torch {version("torch")}, one thread of {os.cpu_count()}.
 A point is the median of at most {ROUNDS} rounds, on one picture of {SIDE} pixels with {Point().scales} scales and
-{Point().blocks} blocks, the defaults, but for what the row's table varies. Memory is what torch takes at most,
-without the picture itself. *time* and *memory* are the exponents of the power that fits best.
+{Point().blocks} blocks, the learned denoiser's defaults, but for what the row's table varies. Memory is what torch
+takes at most, without the picture itself. *time* and *memory* are the exponents of the power that fits best.
 
 ![Time and memory](growth.png)
 
