@@ -76,7 +76,7 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         settings_table=sections.settings_table([*balanced.values(), *adaptive.values()]),
         equal_cost=sections.equal_cost_tables(stored.tradeoffs.values()),
         settings_at_equal_cost=sections.settings_at_equal_cost(stored.tradeoffs.values()),
-        draws_averaged=find(balanced[DEFAULT], "none", None, f"mddax{Settings.draws}") is not None,
+        unmeasured=None if find(balanced[DEFAULT], "none", None, f"mddax{Settings.draws}") else Settings.draws,
         measured_on={name: sections.measured_on(records) for name, records in stored.by_run.items()},
         by_size=sections.measured_on(_by_size(stored)),
         sources_text=sections.sources_text(sources),

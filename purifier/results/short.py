@@ -1,7 +1,7 @@
 """The first sentences of docs/robustness.md, some of which README has too: who is ahead, level or behind follows the
 records."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from purifier.classifiers.classifier import DEFAULT
 from purifier.defences import FAMILIES
@@ -233,26 +233,26 @@ def _at_limits(counts: Mapping[float, int]) -> str:
 
 
 def alarm(detections: Iterable[Sequence[Detected]]) -> str:
-    """How well the alarm ranks attacked pictures above clean ones, where the attacker does not know it and does."""
-    texts: dict[tuple, str] = {}  # of runs of the same kind the one that somebody evaded, or the largest
-    for found in sorted(detections, key=lambda found: (not any(d.evaded for d in found), -found[0].n)):
-        for key, text in _ranked(found):
-            texts.setdefault(key, text)
+    """How well the alarm ranks attacked pictures above clean ones, where the attacker does not know it and does: for
+    each classifier and size of the run in which somebody evaded it, or of the largest."""
+    detections, texts = list(detections), {}
+    for eps in sorted({d.eps for found in detections for d in found if d.eps is not None}):
+        for found in sorted(detections, key=lambda found: (evading(found, eps) is None, -pictures(found))):
+            if text := _ranked(found, eps):
+                texts.setdefault((found[0].classifier, eps), text)
     first, *others = [texts[key] for key in sorted(texts)] or [""]
     return " ".join([first, *(text[0].upper() + text[1:] for text in others)])
 
 
-def _ranked(found: Sequence[Detected]) -> Iterator[tuple[tuple[str, float], str]]:
-    for eps in sorted({d.eps for d in found if d.eps is not None}):
-        plain = among(found, UNAWARE, eps)
-        if plain is None:
-            continue
-        others = among(found, UNAWARE, eps, "squeezing")
-        beside = f" (feature squeezing does in {others.auroc.written(WHOLE_PERCENT)})" if others else ""
-        hardest = evading(found, eps)
-        known = f"; if their attacker evades it, in {hardest.auroc.written(WHOLE_PERCENT)}" if hardest else ""
-        yield (
-            (plain.classifier, eps),
-            f"on `{plain.classifier}` it ranks {plain.n} pictures attacked at {eps:g}/255 above clean ones in "
-            f"{plain.auroc.written(WHOLE_PERCENT)} of pairs{beside}{known}.",
-        )
+def _ranked(found: Sequence[Detected], eps: float) -> str:
+    plain = among(found, UNAWARE, eps)
+    if plain is None:
+        return ""
+    others = among(found, UNAWARE, eps, "squeezing")
+    beside = f" (feature squeezing does in {others.auroc.written(WHOLE_PERCENT)})" if others else ""
+    hardest = evading(found, eps)
+    known = f"; if their attacker evades it, in {hardest.auroc.written(WHOLE_PERCENT)}" if hardest else ""
+    return (
+        f"on `{plain.classifier}` it ranks {plain.n} pictures attacked at {eps:g}/255 above clean ones in "
+        f"{plain.auroc.written(WHOLE_PERCENT)} of pairs{beside}{known}."
+    )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from purifier.pictures.files import quantise, read_image
 from purifier.readings import mean_of, read
 from purifier.runs import ANY, Attack, attack_steps, purified_draws
 from purifier.texts import UserError
+from purifier.ui.components import LOAD
 from purifier.ui.controls import MEAN_DRAWS, SEED, UNKNOWN, attack_from, purifier_from, target_choices
-from purifier.ui.events import EXPECTED, THREADS
+from purifier.ui.events import EXPECTED
 from purifier.ui.examples import truth_of
 from purifier.ui.results import drawn
 from purifier.ui.session import Session, classifier_for_page, need_picture
@@ -23,6 +24,7 @@ from purifier.ui.view import within
 from purifier.wording.language import say
 from purifier.wording.readings import diagnosis
 
+LOADS = ThreadPoolExecutor(LOAD["concurrency_limit"], "load")  # the download of one who left keeps no handler waiting
 REFRESH = 0.3  # seconds between two looks at a running attack or download
 
 
@@ -57,7 +59,7 @@ def change_classifier(name: str, session: Session) -> Iterator[Update]:
     One that cannot be loaded is refused, and the last stays. The download of one who leaves goes on for the next.
     """
     received: list[tuple[int, int]] = []  # bytes so far, of how many
-    loading = THREADS.submit(classifier_for_page, name, lambda *progress: received.append(progress))
+    loading = LOADS.submit(classifier_for_page, name, lambda *progress: received.append(progress))
     while not wait([loading], timeout=REFRESH).done:
         yield Update(status=status(_loading_text(name, received)))
     try:
