@@ -116,9 +116,9 @@ def attack(
         shown = time.monotonic()
         made = replace(how, stopped_after=step if step < total else None)
         text = with_time_left(say("Attack: step {step} of {total}", step=step, total=total), started, step, total)
-        update = drawn(replace(session.unpurified(), attacked=adv, attack=made), classifier)
-        same = {} if step == 1 else dict(original_card=gr.skip(), about=gr.skip())
-        yield replace(update, status=status(text), **same)
+        session = replace(session.unpurified(), attacked=adv, attack=made)
+        update = drawn(session, classifier, original_stays=step > 1)
+        yield replace(update, status=status(text))
         session = update.session
 
 

@@ -29,9 +29,10 @@ def titles() -> dict[str, str]:
     return {"original": say("Original"), "attacked": say("Attacked"), "purified": say("Purified")}
 
 
-def drawn(session: Session, classifier: Classifier) -> Update:
+def drawn(session: Session, classifier: Classifier, *, original_stays: bool = False) -> Update:
     """All that the page shows of a session: its verdict and cards; nothing is marked as old, and no report or
-    theatre of another session stays."""
+    theatre of another session stays. Where the ``original_stays``, with what is said of its classifier, neither is
+    drawn again."""
     readings, alarm = dict.fromkeys(titles()), None
     if session.original is not None:
         session = with_original_read(session, classifier)
@@ -39,19 +40,26 @@ def drawn(session: Session, classifier: Classifier) -> Update:
         if session.attacked is not None:
             (readings["attacked"],) = read(classifier, session.attacked)
         alarm = session.run.alarm(classifier, readings)
+    of_original = (
+        {}
+        if original_stays
+        else dict(
+            original_card=_card("original", session.original, readings, session, say("Choose a picture.")),
+            about=Markup('<p class="lp-note">{}</p>').format(_how_good(session.classifier)),
+        )
+    )
     return Update(
         session=session,
         verdict=_verdict(readings, session.truth, session.attack),
-        original_card=_card("original", session.original, readings, session, say("Choose a picture.")),
         attacked_card=_card("attacked", session.attacked, readings, session, say("Press Attack it.")),
         purified_card=_card("purified", session.purified, readings, session, say("Press Purify it."), alarm),
         attacked_old="",
         purified_old="",
         looking=session.heat is not None,
-        about=Markup('<p class="lp-note">{}</p>').format(_how_good(session.classifier)),
         theatre="",
         report="",
         report_status=status(""),
+        **of_original,
     )
 
 
