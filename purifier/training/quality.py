@@ -34,6 +34,16 @@ SHEET = 64  # drawn pictures of each diagnosis
 BATCH = 32  # pictures at a time
 FEATURE_SIDE = 224  # pixels that the network looks at
 SUBSETS, SUBSET = 100, 200  # of the kernel distance: how many, and of how many pictures
+TABLE = """| of {pictures} held-out pictures' kind | drawn | training pictures |
+| --- | --- | --- |
+| kernel distance (KID) to them, 0 is none | {kid} | {kid_of_training} |
+| precision: lie where held-out pictures lie | {precision} | {precision_of_training} |
+| recall: held-out pictures lie where they lie | {recall} | {recall_of_training} |
+| balanced accuracy on held-out pictures, learnt from {sheet} of each diagnosis | {learnt} | {learnt_from_training} |
+
+Of {sheets} drawn ones {pixels} by pixels and {features} by features are nearer to a training picture than {alike} of
+the held-out ones are. Features are those of a network that saw ImageNet alone.
+"""
 PAIRS = 8  # of drawn pictures and their nearest training pictures that are shown
 NEIGHBOURS = 3  # whose distance is a picture's radius
 
@@ -42,9 +52,10 @@ def measure_quality(
     data: Path, out: Path, *, thumbnails: Path, generator: str | Path = GENERATOR, seed: int = 0
 ) -> dict[str, dict]:
     """Draw a picture for each of at most ``PER_CLASS`` held-out ones of a diagnosis, of the same diagnosis and origin,
-    and ``SHEET`` of each diagnosis of HAM10000's kind; compare both with real ones, and write what is found to
-    ``out/quality.json``, the latter to ``out/sheets``, and those that come nearest to a training picture, above it, to
-    ``out/neighbours.png`` (by pixels, then by features). What is drawn is kept in ``out`` and not drawn again.
+    and ``SHEET`` of each diagnosis of HAM10000's kind, and compare both with real ones. What is found is written to
+    ``out/quality.json`` and, in words, ``out/quality.md``; the latter pictures to ``out/sheets``, and those that come
+    nearest to a training picture, above it, to ``out/neighbours.png`` (by pixels, then by features). What is drawn is
+    kept in ``out`` and not drawn again.
     ``data`` and ``thumbnails`` are what the generator was trained on, ``generator`` is what ``trained`` takes.
 
     Returned are, of the ``drawn`` pictures and of as many ``training`` ones, ``compared`` with held-out ones; the
@@ -89,7 +100,31 @@ def measure_quality(
         pairs += [sheets[closest], known[neighbours[closest]]]
     to_picture(make_grid(torch.cat(pairs), nrow=PAIRS, padding=1)[None]).save(out / "neighbours.png")
     write_atomically(out / "quality.json", (json.dumps(found, indent=2) + "\n").encode())
+    write_atomically(out / "quality.md", in_words(found).encode())
     return found
+
+
+def in_words(found: dict[str, dict]) -> str:
+    """What ``measure_quality`` found as Markdown, for a card."""
+    of_drawn, of_training = found["drawn"], found["training"]
+    nearer = found["nearer_than_held_out"]
+
+    def kid(of: dict[str, float]) -> str:
+        return f"{of['kid']:.3f} (standard deviation {of['kid_deviation']:.3f})"
+
+    return TABLE.format(
+        pictures=found["pictures"],
+        kid=kid(of_drawn),
+        kid_of_training=kid(of_training),
+        **{name: f"{of_drawn[name]:.0%}" for name in ("precision", "recall")},
+        **{f"{name}_of_training": f"{of_training[name]:.0%}" for name in ("precision", "recall")},
+        sheet=SHEET,
+        learnt=f"{found['learnt']['from_drawn']:.0%}",
+        learnt_from_training=f"{found['learnt']['from_training']:.0%}",
+        sheets=SHEET * len(LABELS),
+        **{space: f"{share:.1%}" for space, share in nearer.items()},
+        alike=f"{ALIKE:.0%}",
+    )
 
 
 def drawn_for(folder: str | Path, y: Tensor, origins: Tensor, seed: int, path: Path) -> Tensor:

@@ -75,6 +75,7 @@ def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkey
     assert set(printed["nearer_than_held_out"]) == {"pixels", "features"}
     assert {size_of(tmp_path / f"out/sheets/{label}.jpg") for label in LABELS} == {(64, 64)}
     assert size_of(tmp_path / "out/neighbours.png") == (2 * 65 + 1, 4 * 65 + 1)
+    assert (tmp_path / "out/quality.md").read_text(encoding="utf-8") == quality.in_words(printed)
     before = (tmp_path / "out/sheets.pt").stat().st_mtime_ns
     assert main(command) == 0 and (tmp_path / "out/sheets.pt").stat().st_mtime_ns == before
 
