@@ -43,7 +43,7 @@ def heat_colours(values: Tensor) -> Tensor:
 def as_svg(figure: Figure) -> str:
     """The figure as SVG to stand in a page: transparent, its black in the page's colour of text."""
     file = io.StringIO()
-    with rc_context({"svg.fonttype": "none"}):
+    with rc_context({"svg.fonttype": "none", "legend.framealpha": 0}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     drawing = file.getvalue()
     return drawing[drawing.index("<svg") :].replace("#000000", "currentColor")

@@ -345,8 +345,7 @@ LESSONS = (
         look=(
             "The purified carcinoma is read as something benign.",
             (
-                "It is one draw of the noise. Purify again with another noise seed, or see under Evidence how often "
-                "it happens."
+                "It is one draw of the noise. See under Evidence, with Purify many times, how often it happens."
             ),
             (
                 "Under Evidence stands how many right readings purification breaks on hundreds of pictures, "
@@ -386,7 +385,7 @@ LESSONS = (
         look=(
             "The change is as small as before: at most 2 of 255 levels.",
             "The purified picture is still misread: the attack went through the purification.",
-            "Try another noise seed for the purifier: the attack does not depend on the draw.",
+            "Under Evidence, purify it many times: the attack does not depend on the draw.",
         ),
         question="A paper reports that its defence restores 90 % of attacked pictures. What is the first thing to ask?",
         answer=(

@@ -8,6 +8,8 @@ from typing import TypeVar, dataclass_transform
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from purifier.texts import Text, UserError
+
 T = TypeVar("T")
 
 
@@ -48,8 +50,11 @@ def _plain(error: ValidationError) -> ValueError:
     if kind == "value_error":
         return first["ctx"]["error"]
     if kind in ("missing", "unexpected_keyword_argument"):
-        says = "is missing" if kind == "missing" else f"is not known, and is {value!r}"
-        place = f" in {'.'.join(path[:-1])}" if path[1:] else ""
-        return ValueError(f"{path[-1]!r}{place} {says}.")
+        field = repr(path[-1])
+        if path[1:]:
+            field = Text("{field} in {place}", field=field, place=".".join(path[:-1]))
+        if kind == "missing":
+            return UserError("{field} is missing.", field=field)
+        return UserError("{field} is not known, and is {value}.", field=field, value=repr(value))
     name = ".".join(path) or error.title
     return ValueError(f"{name} {first['msg'].replace('Input should', 'must')}, and is {value!r}.")

@@ -322,7 +322,7 @@ def noticed(case: Case) -> Claim | None:
     text = say_html(
         "Purification changes the reading of attacked pictures: the alarm goes by how much. It ranks pictures attacked "
         "at {eps:g}/255 above clean ones in <b>{ranked}</b> of pairs, where 50 % is chance. If {percent:.0f} % of "
-        "clean pictures may be called attacked, it detects {detected} of them.",
+        "clean pictures may be called attacked, it detects {detected} of the attacked ones.",
         eps=case.eps,
         percent=100 * FALSE_ALARMS,
         ranked=share(plain.auroc),
@@ -330,16 +330,16 @@ def noticed(case: Case) -> Claim | None:
     )
     if hardest is not None:
         text += Markup(" ") + say_html(
-            "Of those whose attacker knows the alarm and evades it, it detects {detected}, and ranks them above clean "
-            "ones in {ranked} of pairs.",
+            "Of pictures whose attacker knows the alarm and evades it, it detects {detected}, and ranks them above "
+            "clean ones in {ranked} of pairs.",
             detected=share(hardest.detected),
             ranked=share(hardest.auroc),
         )
     beside = among(case.detected, UNAWARE, case.eps, "squeezing")
     if beside is not None:
         text += Markup(" ") + say_html(
-            "Feature squeezing, which uses simple filters in place of the purifier, detects {detected} of those whose "
-            "attacker evades neither.",
+            "Feature squeezing, which uses simple filters in place of the purifier, detects {detected} of the attacked "
+            "ones where the attacker evades neither.",
             detected=share(beside.detected),
         )
     parts = {say("the alarm"): "alarm", say("feature squeezing"): "squeezing"}

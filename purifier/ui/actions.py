@@ -16,6 +16,7 @@ from purifier.ui.components import LOAD
 from purifier.ui.controls import MEAN_DRAWS, SEED, UNKNOWN, attack_from, purifier_from, target_choices
 from purifier.ui.events import EXPECTED
 from purifier.ui.examples import truth_of
+from purifier.ui.heat import heat_maps
 from purifier.ui.results import drawn
 from purifier.ui.session import Session, classifier_for_page, need_picture
 from purifier.ui.status import status, warn, with_time_left
@@ -107,7 +108,7 @@ def attack(
     if target != ANY and read(classifier, session.original)[0].top == target:
         name = within(diagnosis(target))
         raise UserError("The picture is read as {diagnosis} already: choose another target.", diagnosis=name)
-    total = 1 if method == "fgsm" else settings.steps
+    total, was_looking = 1 if method == "fgsm" else settings.steps, session.heat is not None
     how = Attack(settings=settings, target=target, classifier=session.classifier, known=known, seed=SEED.check(seed))
     started = shown = time.monotonic()
     for step, adv in enumerate(attack_steps(classifier, session.original, how), 1):
@@ -117,7 +118,10 @@ def attack(
         made = replace(how, stopped_after=step if step < total else None)
         text = with_time_left(say("Attack: step {step} of {total}", step=step, total=total), started, step, total)
         session = replace(session.unpurified(), attacked=adv, attack=made)
-        update = drawn(session, classifier, original_stays=step > 1)
+        is_looking = was_looking and step == total
+        if is_looking:
+            session = replace(session, heat=heat_maps(session, classifier))
+        update = drawn(session, classifier, original_stays=step > 1 and not is_looking)
         yield replace(update, status=status(text))
         session = update.session
 
@@ -137,7 +141,7 @@ def purify(
     purifier = purifier_from(blocks, sigma, weight, scales, denoiser)
     classifier = classifier_for_page(session.classifier)
     seed, draws = SEED.check(seed), MEAN_DRAWS.check(draws)
-    session = session.unpurified()
+    was_looking, session = session.heat is not None, session.unpurified()
     text = status(say("Purify: draw {n} of {count}.", n=1, count=draws))
     yield replace(drawn(session, classifier), attacked_old=gr.skip(), status=text)  # the last run's picture goes
     purified, readings = None, []
@@ -147,5 +151,7 @@ def purify(
         yield Update(status=status(say("Purify: draw {n} of {count}.", n=len(readings), count=draws)))
     mean = mean_of(readings)
     session = replace(session, purified=purified, purified_reading=mean, purifier=purifier, seed=seed)
+    if was_looking:
+        session = replace(session, heat=heat_maps(session, classifier))
     shown = drawn(session, classifier)
     yield replace(shown, attacked_old=gr.skip(), status=status(say("Purified.")))

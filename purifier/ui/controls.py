@@ -106,6 +106,8 @@ def purifier_from(blocks: int, sigma: float, weight: float, scales: list[float] 
     if not isinstance(scales, list) or not all(_is_number(scale) for scale in scales):
         raise UserError("scales must be a list of numbers, and are {scales}.", scales=scales)
     chosen = tuple(sorted((float(scale) for scale in scales), reverse=True))
+    if 1 not in chosen:
+        raise UserError("Scale 1 must be among the scales: it is the picture as the classifier reads it.")
     sigma, weight = SIGMA.check(sigma) / 255, WEIGHT.check(weight)
     return Purifier(blocks=BLOCKS.check(blocks), sigma=sigma, weight=weight, scales=chosen, denoiser=denoiser)
 

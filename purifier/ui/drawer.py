@@ -31,7 +31,7 @@ from purifier.wording.runs import scale_name
 
 DENOISER = (
     "The network was trained on dermoscopic pictures, attacked ones among them, and keeps more of the picture. ROF is "
-    "the paper's and needs no training."
+    "the paper's and needs no training. Choosing one sets noise, blocks and scales to what suits it."
 )
 SUITING = ("blocks", "sigma", "scales")  # what choosing a denoiser sets
 

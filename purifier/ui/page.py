@@ -27,7 +27,6 @@ FOLLOW = """() => {
   const isThere = (location.hash || "#try") === "#%s";
   if (document.body.dataset.started && !isThere) history.pushState(null, "", location.search + "#%s");
 }"""
-TOGGLE = "() => document.querySelector('.lp-drawer .toggle-button').click()"
 NOTICE = "Research and teaching; not a medical device."
 FOOTER = (
     "<strong>Research and teaching; not a medical device.</strong> The purifier re-implements MDDA (Wang, Li, Shen "
@@ -90,7 +89,7 @@ def build_page() -> gr.Blocks:
                 elem_classes="lp-level",
             )
             gr.Button(label("Settings"), size="sm", min_width=90, elem_classes="lp-settings").click(
-                None, None, None, js=TOGGLE, api_visibility="private"
+                None, None, None, js=script("drawer.js"), api_visibility="private"
             )
         with gr.Tab(label("Try"), elem_id="try") as first:
             try_it = add_try_it(page, session, drawer)

@@ -20,6 +20,7 @@ from purifier.ui.updates import Update
 from purifier.ui.view import within
 from purifier.wording.language import say
 from purifier.wording.readings import agreement, can_be_evaded, change, diagnosis, facts, looks
+from purifier.wording.runs import so_far
 
 NOT_MEASURED = "How often this classifier is right was not measured here."
 
@@ -79,8 +80,7 @@ def _verdict(readings: dict[str, Reading | None], truth: str | None, attack: Att
         sentences = [(len(tops) == 1, said)]
     if attack is not None and attack.stopped_after is not None and sentences:  # it goes on, or was stopped
         (is_good, first), *rest = sentences
-        steps = say("After {done} of {steps} steps:", done=attack.stopped_after, steps=attack.settings.steps)
-        sentences = [(is_good, f"{steps} {first}"), *rest]
+        sentences = [(is_good, f"{so_far(attack)} {first}"), *rest]
     return macros("results.html").verdict(sentences)
 
 
@@ -173,9 +173,9 @@ def _how_good(name: str) -> str:
         return say(NOT_MEASURED)
     melanomas, nevi = clean["recall"]["MEL"], clean["recall"]["NV"]
     return say_html(
-        "How often is <b>{classifier}</b> right on clean pictures? Of {melanomas} melanomas of the test split it "
-        "recognises <b>{recognised}</b>; of all {images} pictures, {nevi} of which are melanocytic nevi, it reads "
-        "{right} rightly. More under <b>About</b>.",
+        "How often is the classifier <b>{classifier}</b> right on clean pictures? Of {melanomas} melanomas of the "
+        "test split it recognises <b>{recognised}</b>; of all {images} pictures, {nevi} of which are melanocytic nevi, "
+        "it reads {right} rightly. More under <b>About</b>.",
         classifier=name,
         melanomas=melanomas["images"],
         recognised=_percent(melanomas),

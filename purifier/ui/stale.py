@@ -13,6 +13,8 @@ from purifier.ui.updates import Update
 from purifier.wording.language import say
 from purifier.wording.runs import Row, attack_rows, purifier_rows
 
+SHOWN = 3  # settings, of those that are others
+
 
 def mark(
     session: Session,
@@ -72,4 +74,4 @@ def _others(made: list[Row], now: list[Row]) -> list[str]:
 
 
 def _note(found: list[str]) -> Markup | str:
-    return macros("results.html").old(found) if found else ""
+    return macros("results.html").old(found[:SHOWN], len(found) > SHOWN) if found else ""

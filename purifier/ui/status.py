@@ -13,7 +13,7 @@ from purifier.wording.language import say
 
 FOLDERS = re.compile(r"(?<![\w.:/])(?:/|[A-Z]:\\)(?:[^\s/\\'\"]+[/\\])+")  # of a path, from its root
 MOST = 600  # characters, of what may repeat what was given
-STOPPED = "Stopped; what was finished stays."
+STOPPED = "Nothing runs any more; what was finished stays."
 
 
 def status(text: str) -> Markup:

@@ -80,9 +80,17 @@ def verdict(run: Run, readings: dict[str, Reading]) -> str:
     """What the readings of a run, by picture, say together."""
     found = (readings.get(name) for name in ("original", "attacked", "purified"))
     said = of_readings.verdict(*found, run.truth)
+    attack = run.settings.attack
+    if said and attack is not None and attack.stopped_after is not None:
+        said = f"{so_far(attack)} {said}"
     if run.truth is None:
         return said
     return say("Known diagnosis: {diagnosis}.", diagnosis=diagnosis(run.truth)) + " " + said
+
+
+def so_far(attack: Attack) -> str:
+    """Of an attack that was stopped, after which step, to stand before what it did."""
+    return say("After {done} of {steps} steps:", done=attack.stopped_after, steps=attack.settings.steps)
 
 
 def yes_or_no(value: bool) -> str:

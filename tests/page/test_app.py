@@ -254,7 +254,7 @@ def test_the_denoiser_may_be_either(client, file):
         ("/classify", dict(classifier="local-dir:/etc"), "Folders cannot be opened"),
         ("/attack", dict(method="cw"), "method must be one of"),
         ("/attack", dict(target="XYZ"), "target must be one of"),
-        ("/purify", dict(scales=[0.5]), "scales must"),
+        ("/purify", dict(scales=[0.5]), "Scale 1 must be among the scales"),
         ("/purify", dict(scales=[50, 1]), "scales must"),
         ("/purify", dict(blocks=0), "Blocks must"),
         ("/purify", dict(blocks=10**6), "Blocks must"),

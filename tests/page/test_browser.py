@@ -355,9 +355,9 @@ def test_a_run_can_be_stopped_and_what_was_finished_stays(page):
     press(page, "Attack it")
     page.get_by_text("of 100,").wait_for()
     press(page, "Stop")
-    page.get_by_text("Stopped; what was finished stays.").wait_for()
+    page.get_by_text("Nothing runs any more; what was finished stays.").wait_for()
     page.wait_for_timeout(1500)
-    assert page.get_by_text("Stopped; what was finished stays.").is_visible()
+    assert page.get_by_text("Nothing runs any more; what was finished stays.").is_visible()
     assert card(page, "Attacked").get_by_role("img").is_visible()
 
 
@@ -560,7 +560,7 @@ def test_many_draws_can_be_stopped_and_what_was_drawn_stays(page):
     press(page, "Purify many times")
     page.get_by_text("of 800 times,").wait_for()
     page.get_by_role("button", name="Stop").and_(page.locator(":visible")).first.click()
-    page.get_by_text("Stopped; what was finished stays.").wait_for()
+    page.get_by_text("Nothing runs any more; what was finished stays.").wait_for()
     assert page.get_by_role("region", name="The attacked picture").is_visible()
 
 
@@ -569,7 +569,7 @@ def test_every_defence_on_one_picture(page):
     open_tab(page, "Evidence")
     fill(page, "number input for Draws", "1")
     press(page, "Compare all")
-    page.get_by_text("Compared 15 of 15 defences, done.").wait_for()
+    page.get_by_text("Compared 14 of 14 defences, done.").wait_for()
     tiles = page.locator(".lp-evidence-tiles li")
     assert tiles.count() == 15 == tiles.get_by_role("img").count()
     assert "not restored" in tiles.first.inner_text()  # the attack worked
@@ -601,6 +601,23 @@ def test_a_drawing_is_noticed_and_a_lesion_is_not(page, tmp_path):
     assert "does not look like" not in card(page, "Original").inner_text()
     upload(page, tmp_path / "drawing.png")
     page.get_by_text("This does not look like a dermoscopic picture.").wait_for()
+
+
+def test_the_settings_are_opened_and_closed_from_the_keyboard(page):
+    drawer, button = page.locator(".lp-drawer"), page.get_by_role("button", name="Settings", exact=True)
+    button.press("Enter")
+    page.locator(".lp-drawer.open :focus").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".lp-drawer:not(.open)").wait_for(state="attached")
+    assert button.evaluate("element => element === document.activeElement")
+    button.press("Enter")
+    page.locator(".lp-drawer.open :focus").wait_for()
+    menu = drawer.get_by_label("Make it read as")
+    menu.click()
+    page.get_by_role("option").first.wait_for()
+    menu.press("Escape")  # closes the menu alone
+    page.wait_for_timeout(500)
+    assert page.locator(".lp-drawer.open").count() == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -96,7 +96,6 @@ AFTER = {
     "another picture": lambda session: choose(str(EXAMPLE), session),
     "an attack": new_attack,
     "a purification, begun": lambda session: next(purify(session, *SETTINGS, seed=0, draws=1)),
-    "a purification": lambda session: list(purify(session, *SETTINGS, seed=0, draws=1))[-1],
     "another classifier": lambda session: use_classifier("standard", session),
     "loaded settings": lambda session: load_settings(session.run.settings.to_json().encode(), session),
 }
@@ -106,6 +105,29 @@ AFTER = {
 def test_maps_of_what_is_no_longer_there_are_withdrawn(looking, happened):
     update = AFTER[happened](looking.session)
     assert update.session.heat is None and update.looking is False and overlaid(update) == [False] * 3
+
+
+DONE = {
+    "an attack": (lambda session: attack(session, "pgd", 2, 2, ANY, 0, False), ["original", "attacked"]),
+    "a purification": (
+        lambda session: purify(session, *SETTINGS, seed=0, draws=1),
+        ["original", "attacked", "purified"],
+    ),
+}
+
+
+@pytest.mark.parametrize("finished", DONE)
+def test_who_looked_at_maps_gets_them_of_the_new_pictures(looking, finished):
+    run, there = DONE[finished]
+    *_, update = run(looking.session)
+    assert update.looking is True and list(update.session.heat) == there
+    assert overlaid(update) == [name in there for name in ("original", "attacked", "purified")]
+
+
+@pytest.mark.parametrize("finished", DONE)
+def test_who_did_not_look_at_maps_gets_none(looking, finished):
+    *_, update = DONE[finished][0](replace(looking.session, heat=None))
+    assert update.looking is False and update.session.heat is None
 
 
 def test_a_diagnosis_that_is_said_leaves_the_maps(looking, monkeypatch):

@@ -54,6 +54,11 @@ def test_another_purifier_makes_the_purified_picture_old(session, changed, said)
     assert not attacked and said in purified and update.report == ""
 
 
+def test_of_many_settings_the_first_three_are_named(session):
+    _, purified, _ = marked(session, **purifier_values(Purifier(denoiser="rof")))
+    assert "Made with Scales: 1, 1/2, 1/4, Blocks: 3, Noise sigma, in 1/255: 12, …; run again." in purified
+
+
 def test_what_is_no_setting_is_left_to_the_button(session):
     assert marked_nothing(session, seed=None) and marked_nothing(session, scales=[])
 

@@ -72,6 +72,14 @@ def test_each_picture_is_wiped_against_one_that_is_there(session, classifier):
     assert set(re.findall(r'data-against="([^"]+)"', html)) <= set(names)
 
 
+def test_every_sign_is_explained(session, classifier):
+    html = unescape(performed(session, classifier, purifier_from(*SETTINGS), 0, 1))
+    explained = {"●": "the original's reading", "▲": "the attack's", "◆": "another diagnosis"}
+    signs = {sign for sign in explained if f"<span>{sign} " in html or f"<br>{sign} " in html}
+    assert signs and signs <= {sign for sign, words in explained.items() if words in html}
+    assert ("◆" in signs) == ("another diagnosis" in html)
+
+
 def test_without_an_attack_there_are_two_results(session, classifier):
     html = performed(Session(original=session.original), classifier, purifier_from(*SETTINGS), 0, 1)
     assert html.count("<figure>") == 2

@@ -125,7 +125,8 @@ def every_defence(session: Session, draws: int, *settings) -> Iterator[tuple[str
         rows.append(row)
         pictures.append(quantise(resize(picture, [THUMBNAIL, THUMBNAIL])))
         shown = macros("evidence.html").tiles(list(zip(rows, pictures, strict=True)), full_name(reference))
-        text = say("Compared {done} of {total} defences", done=done, total=len(defences))
+        # The first does nothing, and is none.
+        text = say("Compared {done} of {total} defences", done=done - 1, total=len(defences) - 1)
         yield shown + _download(rows), status(with_time_left(text, started, done, len(defences)))
 
 

@@ -208,6 +208,22 @@ def test_a_known_diagnosis_is_named_and_makes_the_verdict_a_fact(whole, classifi
     assert "known_diagnosis" not in record(whole, classifier)
 
 
+def test_an_attack_that_was_stopped_is_said_to_be(whole, classifier):
+    attack = whole.settings.attack
+    stopped = replace(whole, settings=replace(whole.settings, attack=replace(attack, stopped_after=1)))
+    said = Page(html_report(stopped, classifier)).text
+    assert f"After 1 of {attack.settings.steps} steps: {agreement(*whole.readings(classifier).values())}" in said
+    assert "steps: " not in Page(html_report(whole, classifier)).text
+
+
+def test_how_often_melanomas_are_recognised_stands_beside_what_was_not_purified_alone(whole, classifier):
+    melanoma = replace(whole.purified_reading, probabilities=torch.eye(8)[0])
+    assert melanoma.top == "MEL"
+    said = Page(html_report(replace(whole, purified_reading=melanoma), classifier)).text
+    original = whole.readings(classifier)["original"].top
+    assert said.count("of melanomas that nobody attacked") == (original in ("MEL", "NV"))
+
+
 def test_the_page_says_what_was_done_and_what_came_of_it(page, whole, classifier):
     readings = whole.readings(classifier).values()
     said = [
