@@ -163,7 +163,9 @@ def pooled(runs: Iterable[list[Record]]) -> list[list[Record]]:
         group = groups.setdefault((records[0].classifier, records[0].choice), {})
         for r in records:
             known = group.get(key := (r.condition, r.defence))
-            if known is None or known.mdda_ahead_by is None:  # a run without MDDA says nothing of its lead
+            if known is not None and r.attacker.kind == ANY.kind:  # of more attacks, or of better ones
+                group[key] = min(known, r, key=lambda record: record.accuracy.value)
+            elif known is None or known.mdda_ahead_by is None:  # a run without MDDA says nothing of its lead
                 group[key] = r
     return [sorted(group.values(), key=_order) for group in groups.values()]
 

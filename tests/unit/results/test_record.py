@@ -1,7 +1,8 @@
 import json
 import shutil
+from dataclasses import replace
 
-from purifier.results.record import at_their_best, pooled, read_evaluations, write_records
+from purifier.results.record import ANY, at_their_best, pooled, read_evaluations, write_records
 from tests.helpers.records import around, copy_runs, record
 
 
@@ -42,6 +43,13 @@ def test_runs_on_the_same_pictures_are_shown_as_one():
     other = [record("mdda", "pgd20", 2.0, accuracy=0.5, n=9)]
     (first, second) = pooled([one, two, other])
     assert [r.attack for r in first] == ["none", "pgd20", "eot20x4"] and second == other
+
+
+def test_of_what_the_best_of_each_run_s_attacks_leave_the_least_counts():
+    some, others = ([replace(record("mdda", accuracy=accuracy), attacker=ANY)] for accuracy in (0.15, 0.2))
+    for runs in ([some, others], [others, some]):
+        (group,) = pooled(runs)
+        assert [r.accuracy for r in group] == [around(0.15)]
 
 
 def test_a_run_without_mdda_does_not_hide_its_lead():

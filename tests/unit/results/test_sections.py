@@ -44,6 +44,13 @@ def test_attackers_who_know_are_checked_for_weakness():
     assert line["without its gradient"].endswith("no other tried"), "the oblivious attack is no check"
 
 
+def test_of_an_attack_in_many_lengths_the_ends_and_the_strongest_are_named():
+    lengths = {"eot10x1": 0.4, "eot10x4": 0.2, "eot10x16": 0.1, "eot40x4": 0.2, "apgd10x4": 0.15}
+    (line,) = masking([record("mdda", name, accuracy=accuracy) for name, accuracy in lengths.items()])
+    assert re.findall(r"\w+x\d+", line["through it"]) == ["eot10x1", "eot10x16", "eot40x4", "apgd10x4"]
+    assert line["strongest"] == "10.0 % (0–20)"
+
+
 def test_a_stand_in_that_leaves_less_than_the_identitys_gradient_is_the_stronger_attacker():
     identity, by_stand_in = record("jpeg20", "eot10x4", accuracy=0.4), record("jpeg20", "stand-in10", accuracy=0.1)
     (line,) = masking([identity, by_stand_in, record("jpeg20", accuracy=0.3)])
