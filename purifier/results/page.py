@@ -75,7 +75,6 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         leads=sections.leads(balanced.values()),
         settings_table=sections.settings_table([*balanced.values(), *adaptive.values()]),
         equal_cost=sections.equal_cost_tables(stored.tradeoffs.values()),
-        settings_at_equal_cost=sections.settings_at_equal_cost(stored.tradeoffs.values()),
         unmeasured=None if find(balanced[DEFAULT], "none", None, f"mddax{Settings.draws}") else Settings.draws,
         measured_on={name: sections.measured_on(records) for name, records in stored.by_run.items()},
         by_size=sections.measured_on(_by_size(stored)),

@@ -77,16 +77,6 @@ def equal_cost_tables(tradeoffs: Iterable[Sequence[Record]]) -> dict[float, str]
     return tables
 
 
-def settings_at_equal_cost(tradeoffs: Iterable[Sequence[Record]]) -> str:
-    """Which settings MDDA, of any scales, and each of its peers choose from on each classifier."""
-    parts = []
-    for records in tradeoffs:
-        chosen = {r.family: r.settings for r in records if r.family == "mdda" or r.is_peer}
-        texts = [", ".join(f"`{name}`" for name in names) for names in chosen.values()]
-        parts.append(f"On `{records[0].classifier}` these were {'; '.join(texts)}.")
-    return " ".join(parts)
-
-
 def lead_row(ours: Record, peers: Iterable[Record]) -> dict[str, str]:
     """MDDA's accuracy, and by how much it is ahead of each peer."""
     return {"MDDA": f"{100 * ours.accuracy.value:.1f} %", **{r.defence: points(r.mdda_ahead_by) for r in peers}}

@@ -204,32 +204,34 @@ def beside(peer: str, balanced: Runs) -> str:
 
 def at_equal_cost(tradeoffs: Runs) -> str:
     """Of how many families of peers MDDA is ahead where all may give up as much, for each limit."""
+    budgets = sorted({r.budget for records in tradeoffs.values() for r in records})
     found: dict[str, list[float]] = {}  # the sizes of which the same is said
     for eps in sizes(tradeoffs.values()):
-        texts = [text for name, records in tradeoffs.items() if (text := _kept(name, records, eps))]
+        texts = [text for name, records in tradeoffs.items() if (text := _kept(name, records, eps, budgets))]
         found.setdefault("; ".join(texts), []).append(eps)
-    parts = [f"Attacked at {' or '.join(f'{eps:g}/255' for eps in of)}, {text}." for text, of in found.items()]
-    return f"each family in any setting that was run, or a mixture of two. {' '.join(parts)}" if parts else ""
+    if not found:
+        return ""
+    parts = [f"Attacked at {' or '.join(f'{eps:g}/255' for eps in of)}, MDDA is {text}." for text, of in found.items()]
+    limits = listed([f"{budget:g}" for budget in budgets])
+    return (
+        f"each family in any setting that was run, or a mixture of two, where {limits} points of clean accuracy may be "
+        f"given up. {' '.join(parts)}"
+    )
 
 
-def _kept(name: str, records: Sequence[Record], eps: float) -> str:
+def _kept(name: str, records: Sequence[Record], eps: float, budgets: Sequence[float]) -> str:
     """On one classifier, of how many families MDDA is ahead and behind, for each limit of points given up."""
     found = sides_at_equal_cost(records, eps)
     if not found:
         return ""
+
+    def counts(where: int) -> str:
+        told = [str(found[budget].count(where)) if budget in found else "–" for budget in budgets]
+        return "none" if set(told) <= {"0", "–"} else listed(told)
+
     count = len(next(iter(found.values())))
-    families = "the one family" if count == 1 else f"the {count} families"
-    ahead, behind = (_at_limits({budget: of.count(where) for budget, of in found.items()}) for where in (1, -1))
-    return f"of {families} on `{name}` MDDA is ahead of {ahead}, and behind {behind}"
-
-
-def _at_limits(counts: Mapping[float, int]) -> str:
-    """``1 where 2 points of clean accuracy may be given up, 3 where 5``; ``none`` where all are 0."""
-    if not any(counts.values()):
-        return "none"
-    (budget, first), *others = counts.items()
-    more = [f"{count} where {budget:g} may" for budget, count in others]
-    return ", ".join([f"{first} where {budget:g} points of clean accuracy may be given up", *more])
+    families = "1 family" if count == 1 else f"{count} families"
+    return f"ahead of {counts(1)} of {families} on `{name}`, and behind {counts(-1)}"
 
 
 def alarm(detections: Iterable[Sequence[Detected]]) -> str:

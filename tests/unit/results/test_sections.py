@@ -13,7 +13,6 @@ from purifier.results.sections import (
     heat_table,
     masking,
     measured_on,
-    settings_at_equal_cost,
     settings_table,
     sources_text,
     tuning,
@@ -94,7 +93,6 @@ def test_at_equal_cost_each_size_of_the_attack_has_its_table():
     assert list(tables) == [2.0, 8.0]
     assert "| `augmented`, 104, 5 points | 60.0 % | **+20.0** (+10 to +30) |" in tables[2.0]
     assert "| `augmented`, 104, 5 points | 30.0 % | +0.0 (-10 to +10) |" in tables[8.0]
-    assert settings_at_equal_cost([records]) == "On `augmented` these were `mdda`, `mdda3`; `jpeg`, `jpeg3`."
 
 
 def test_mdda_in_other_settings_is_shown_beside_the_default():

@@ -134,11 +134,10 @@ def test_families_are_counted_for_each_limit_of_what_is_given_up():
     records = [kept("jpeg", 0.0), kept("rof", 0.3), kept("bits", 0.3), kept("resize", -0.3)]
     records += [kept(name, -0.3, 5.0) for name in ("jpeg", "rof", "bits")] + [kept("resize", 0.0, 5.0)]
     assert at_equal_cost({"augmented": records, "b": [kept("jpeg", 0.2), kept("jpeg", -0.2, eps=8.0)]}) == (
-        "each family in any setting that was run, or a mixture of two. Attacked at 2/255, of the 4 families on "
-        "`augmented` MDDA is ahead of 0 where 5 points of clean accuracy may be given up, 2 where 10 may, and behind 3 "
-        "where 5 points of clean accuracy may be given up, 1 where 10 may; of the one family on `b` MDDA is ahead of 1 "
-        "where 10 points of clean accuracy may be given up, and behind none. Attacked at 8/255, of the one family on "
-        "`b` MDDA is ahead of none, and behind 1 where 10 points of clean accuracy may be given up."
+        "each family in any setting that was run, or a mixture of two, where 5 and 10 points of clean accuracy may be "
+        "given up. Attacked at 2/255, MDDA is ahead of 0 and 2 of 4 families on `augmented`, and behind 3 and 1; ahead "
+        "of – and 1 of 1 family on `b`, and behind none. Attacked at 8/255, MDDA is ahead of none of 1 family on `b`, "
+        "and behind – and 1."
     )
     assert at_equal_cost({"augmented": []}) == ""
 
