@@ -229,9 +229,7 @@ def _kept(name: str, records: Sequence[Record], eps: float, budgets: Sequence[fl
         told = [str(found[budget].count(where)) if budget in found else "–" for budget in budgets]
         return "none" if set(told) <= {"0", "–"} else listed(told)
 
-    count = len(next(iter(found.values())))
-    families = "1 family" if count == 1 else f"{count} families"
-    return f"ahead of {counts(1)} of {families} on `{name}`, and behind {counts(-1)}"
+    return f"ahead of {counts(1)} of {len(next(iter(found.values())))} on `{name}`, behind {counts(-1)}"
 
 
 def alarm(detections: Iterable[Sequence[Detected]]) -> str:
@@ -251,7 +249,7 @@ def _ranked(found: Sequence[Detected], eps: float) -> str:
     if plain is None:
         return ""
     others = among(found, UNAWARE, eps, "squeezing")
-    beside = f" (feature squeezing does in {others.auroc.written(WHOLE_PERCENT)})" if others else ""
+    beside = f" (feature squeezing: {others.auroc.written(WHOLE_PERCENT)})" if others else ""
     hardest = evading(found, eps)
     known = f"; if their attacker evades it, in {hardest.auroc.written(WHOLE_PERCENT)}" if hardest else ""
     return (

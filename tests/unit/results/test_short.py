@@ -135,9 +135,8 @@ def test_families_are_counted_for_each_limit_of_what_is_given_up():
     records += [kept(name, -0.3, 5.0) for name in ("jpeg", "rof", "bits")] + [kept("resize", 0.0, 5.0)]
     assert at_equal_cost({"augmented": records, "b": [kept("jpeg", 0.2), kept("jpeg", -0.2, eps=8.0)]}) == (
         "each family in any setting that was run, or a mixture of two, where 5 and 10 points of clean accuracy may be "
-        "given up. Attacked at 2/255, MDDA is ahead of 0 and 2 of 4 families on `augmented`, and behind 3 and 1; ahead "
-        "of – and 1 of 1 family on `b`, and behind none. Attacked at 8/255, MDDA is ahead of none of 1 family on `b`, "
-        "and behind – and 1."
+        "given up. Attacked at 2/255, MDDA is ahead of 0 and 2 of 4 on `augmented`, behind 3 and 1; ahead of – and 1 "
+        "of 1 on `b`, behind none. Attacked at 8/255, MDDA is ahead of none of 1 on `b`, behind – and 1."
     )
     assert at_equal_cost({"augmented": []}) == ""
 
@@ -145,7 +144,7 @@ def test_families_are_counted_for_each_limit_of_what_is_given_up():
 def test_the_alarm_is_told_beside_feature_squeezing_and_who_evades_it():
     found = [detected(area=0.9), detected("squeezing", area=0.8), detected(area=0.99, successful=True)]
     plain = "on `augmented` it ranks 80 pictures attacked at 2/255 above clean ones in 90 % (80–100) of pairs (feature "
-    plain += "squeezing does in 80 % (70–90))"
+    plain += "squeezing: 80 % (70–90))"
     assert alarm([found]) == f"{plain}."
     evaded = [detected(attack="evade20x4", area=0.5), detected("squeezing", "evade20x4", area=0.1)]
     assert alarm([found + evaded]) == f"{plain}; if their attacker evades it, in 50 % (40–60)."
