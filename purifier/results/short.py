@@ -139,7 +139,8 @@ def _of_any(ours: Record, own: Sequence[Record]) -> str:
     """Which attack left so much, or of which ones for each picture the one that works."""
     if ours.attacker.kind != ANY.kind:
         return f" (`{ours.attack}`)"
-    tried = dict.fromkeys(r.attack for r in own if (r.eps, r.defence) == (ours.eps, "mdda") and r.attack != ours.attack)
+    on_it = [r for r in own if (r.eps, r.defence) == (ours.eps, "mdda") and not r.attacker.knows_noise]
+    tried = dict.fromkeys(r.attack for r in on_it if r.attack != ours.attack)
     return f" (of {listed([f'`{name}`' for name in tried])} what works on each picture)"
 
 

@@ -84,6 +84,7 @@ def test_whether_an_aware_attacker_defeats_it_follows_the_records(left, more, sa
 
 def test_where_each_picture_meets_what_works_on_it_the_run_s_own_attacks_are_named():
     own = [*adaptive(0.3), replace(record("mdda", accuracy=0.1), attacker=ANY)]
+    own.append(record("mdda", "fixed20", accuracy=0.0))  # who knows the noise is none of them
     others = [record("mdda", "fgsm", accuracy=0.6), record("none", "fgsm", accuracy=0.6)]
     text = aware({"augmented": own + others}, {"augmented": own})
     assert "10.0 % (0–20) (of `pgd20`, `eot10x4` and `eot10x16` what works on each picture) and 10.0 % (0–20)" in text
