@@ -30,7 +30,6 @@ def page():
 @pytest.mark.parametrize("what", ASKED)
 def test_programs(benchmark, page, tmp_path, what, count):
     """``count`` of them ask for the same."""
-    clients = [Client(page, verbose=False) for _ in range(count)]  # new ones: the server ends connections left idle
     lesion_like(0).save(tmp_path / "lesion.png")
 
     endpoint, settings = ASKED[what]
@@ -39,4 +38,10 @@ def test_programs(benchmark, page, tmp_path, what, count):
         client.predict(handle_file(tmp_path / "lesion.png"), api_name=endpoint, **settings)
 
     with ThreadPoolExecutor(count) as programs:
-        benchmark.pedantic(lambda: list(programs.map(ask, clients)), rounds=ROUNDS, warmup_rounds=1)
+
+        def set_up() -> tuple[tuple, dict]:  # new ones each time: the server ends connections left idle
+            return (list(programs.map(lambda _: Client(page, verbose=False), range(count))),), {}
+
+        benchmark.pedantic(
+            lambda clients: list(programs.map(ask, clients)), setup=set_up, rounds=ROUNDS, warmup_rounds=1
+        )
