@@ -41,14 +41,12 @@ def drawn(session: Session, classifier: Classifier, *, original_stays: bool = Fa
         if session.attacked is not None:
             (readings["attacked"],) = read(classifier, session.attacked)
         alarm = session.run.alarm(classifier, readings)
-    of_original = (
-        {}
-        if original_stays
-        else dict(
+    of_original = {}
+    if not original_stays:
+        of_original = dict(
             original_card=_card("original", session.original, readings, session, say("Choose a picture.")),
             about=Markup('<p class="lp-note">{}</p>').format(_how_good(session.classifier)),
         )
-    )
     return Update(
         session=session,
         verdict=_verdict(readings, session.truth, session.attack),

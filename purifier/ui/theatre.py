@@ -56,15 +56,17 @@ def performance(session: Session, classifier: Classifier) -> Markup:
     rows = {n: [(stage, _row(stage, cells, limit)) for stage, cells in found if stage.block == n] for n in blocks}
     captions = [_caption(purifier, sigma, block, step) for block in blocks for step in range(4)]
     captions.append(_of_the_result(purifier))
-    read_as = {cell.reading.top for stages in rows.values() for _, row in stages for cell in row if cell.reading}
+    results = _results(session.run, classifier)
+    shown = [cell.reading for stages in rows.values() for _, row in stages for cell in row]
+    shown += [reading for *_, reading in results]
     return render(
         "theatre.html",
         blocks=rows.values(),
         captions=captions,
         labels=labels,
-        is_another=not read_as <= set(labels),
+        is_another=any(reading is not None and reading.top not in labels for reading in shown),
         most=255 * limit,
-        results=_results(session.run, classifier),
+        results=results,
         against="original" if session.attacked is None else "attacked",
     )
 
