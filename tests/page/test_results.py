@@ -61,7 +61,8 @@ def test_the_purified_card_says_whether_the_picture_looks_attacked_where_that_wa
     scores = tuple(k / 1000 for k in range(99))
     alarm = AlarmCalibration(purifier=Purifier(), draws=1, weights="", scores=scores)
     measured.calibration = replace(classifier.calibration, alarm=alarm)
-    assert "What was purified looks attacked; so do 1.0 % of clean pictures." in drawn(done, measured).purified_card
+    said = "What was purified looks attacked; so do 1.0\N{NO-BREAK SPACE}% of clean pictures."
+    assert said in drawn(done, measured).purified_card
 
 
 def test_a_changed_reading_and_its_return_are_told(session, classifier):
