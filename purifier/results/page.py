@@ -60,6 +60,7 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
     stored = Stored.read(assets)
     balanced, adaptive = stored.of_kind(BALANCED), stored.of_kind(ADAPTIVE)
     attacks, sources = stored.by_run.get(ATTACKS), stored.sources[FIRST]
+    of_balanced = [f"{name}-{BALANCED}" for name in balanced]
     return render_markdown(
         "robustness.md",
         assets=shown_as,
@@ -79,7 +80,7 @@ def robustness_page(assets: Path = ASSETS, shown_as: str = "../assets") -> str:
         measured_on={name: sections.measured_on(records) for name, records in stored.by_run.items()},
         by_size=sections.measured_on(_by_size(stored)),
         sources_text=sections.sources_text(sources),
-        source_table=sections.by_source(stored.sources.values()),
+        source_table=sections.by_source([stored.sources[run] for run in of_balanced if run in stored.sources]),
         masking=_masking(stored.choices),
         cost_table=sections.cost_table(balanced[DEFAULT]),
         attacks_table=attacks and sections.attacks_table(attacks),

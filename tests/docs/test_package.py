@@ -13,6 +13,7 @@ from purifier.classifiers.classifier import MODELS, bundled_classifiers, load_cl
 from purifier.evaluation.attackers import get_attacker
 from purifier.evaluation.intervals import PERCENT, WHOLE_PERCENT, Score
 from purifier.results.claims import EPS, UNAWARE
+from purifier.results.record import find
 from purifier.results.short import cost, in_grey, in_short, verdict
 from purifier.results.stored import ADAPTIVE, BALANCED, Stored
 from purifier.results.tables import markdown, overview
@@ -98,6 +99,10 @@ def test_the_readme_s_sentences_were_measured():
     records += [r for found in stored.of_kind(ADAPTIVE).values() for r in found if r.defence == "mdda"]
     assert {r.draws for r in records if not r.attacker.knows_noise} == {2}  # who does not know it, as in the table
     assert "Purified figures are means of two runs" in text
+    conditions = [("none", None), ("pgd20", 2.0), ("pgd20", 8.0)]
+    of_draws = [[find(balanced["augmented"], *c, d).accuracy.value for c in conditions] for d in ("mdda", "mddax4")]
+    assert "the page's mean of four is, where attackers do not know the purifier, as accurate within a point" in text
+    assert all(abs(one - four) < 0.01 for one, four in zip(*of_draws, strict=True))
     aware = [r.attacker for found in stored.of_kind(ADAPTIVE).values() for r in found if r.adaptive]
     (tried,) = {a for a in aware if a.kind == "eot"}
     assert f"who knows it takes {tried.steps} of {tried.samples} samples of its noise each" in text
