@@ -15,7 +15,7 @@ from tests.helpers.browser import choose_example
 from tests.helpers.paths import ROOT
 from tests.helpers.server import free_port, start_app
 
-ROUNDS = 9
+ROUNDS = 5
 SAYS = "text => [...document.querySelectorAll('.lp-status')].some(line => line.textContent.includes(text))"
 
 
