@@ -134,10 +134,10 @@ def plot_leads(choices: Mapping[str, Sequence[Record]], eps: float) -> Figure | 
     """By how much MDDA is ahead of each tuned peer, a panel for each classifier; None where that was not measured."""
     panels = {}
     for name, records in choices.items():
-        found = [r for r in at_their_best(records) if r.is_peer and (r.attack, r.eps) == (UNAWARE, eps)]
+        found = [r for r in records if r.is_peer and r.is_tuned and (r.attack, r.eps) == (UNAWARE, eps)]
         leads = {r.defence: r.mdda_ahead_by for r in found if r.mdda_ahead_by is not None}
         panels |= {f"{name}, {pictures(records)} pictures": leads} if leads else {}
-    label = f"points of accuracy by which MDDA is ahead, PGD at {eps:g}/255, unaware attacker; 95 % interval"
+    label = f"points of accuracy by which MDDA is ahead,\nPGD at {eps:g}/255, unaware attacker; 95 % interval"
     return plot_forest(panels, label) if panels else None
 
 
@@ -145,7 +145,7 @@ def plot_costs(choices: Mapping[str, Sequence[Record]]) -> Figure:
     """What each tuned defence makes of right readings of clean pictures, two panels for each classifier."""
     panels = {}
     for name, records in choices.items():
-        found = [r for r in at_their_best(records) if r.clean and r.defence != "none"]
+        found = [r for r in records if r.is_tuned and r.clean and r.defence != "none"]
         for score, words in (("broken", "broken"), ("melanoma_made_benign", "melanomas made benign")):
             shown = {r.defence: getattr(r, score) for r in found if getattr(r, score) is not None}
             panels[f"{name}: {words}"] = shown

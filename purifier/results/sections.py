@@ -58,7 +58,7 @@ def leads(choices: Iterable[Sequence[Record]]) -> dict[str, str]:
         name = f"`{records[0].classifier}`, {pictures(records)}"
         told.append(f"- `{records[0].classifier}`, {measured_on(records)}")
         for ours in (r for r in records if r.defence == "mdda" and r.attacker.kind in ("none", "pgd")):
-            peers = [r for r in at_their_best(records) if r.condition == ours.condition and r.is_peer]
+            peers = [r for r in records if r.condition == ours.condition and r.is_peer and r.is_tuned]
             rows[f"{name}, {'clean' if ours.clean else f'{ours.eps:g}/255'}"] = lead_row(ours, peers)
     return {"table": lead_table(rows), "choices": "\n".join(told)}
 
