@@ -207,6 +207,12 @@ def _parser() -> argparse.ArgumentParser:
         )
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
+    examples.add_argument(
+        "--neighbours",
+        type=Path,
+        metavar="FILE",
+        help="also a picture of those kept above the nearest training pictures, which must not be passed on",
+    )
     examples.set_defaults(run=_examples)
 
     quality = commands.add_parser("quality", help="measure how good a trained generator's pictures are")
@@ -469,7 +475,8 @@ def _examples(options: argparse.Namespace) -> None:
 
     models = dict(generator=options.generator, super_resolution=options.super_resolution)
     given = {name: folder for name, folder in models.items() if folder is not None}
-    write_examples(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
+    given |= dict(thumbnails=options.thumbnails, neighbours=options.neighbours)
+    write_examples(options.data, options.out, seed=options.seed, **given)
 
 
 def _quality(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from purifier.pyramid import build_pyramid, merge_pyramid, resample
 from purifier.training.augment import turned, uniform
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 from purifier.training.classifier import half_cosine, imagenet_network, sampling_weights
+from purifier.training.diffusion import faster
 
 Distance = Callable[[Tensor], Tensor]  # of pictures (B, 3, H, W), the first ones or all, to (B,)
 Reader = Callable[[Tensor], Distance]  # the distance from how given pictures are read
@@ -66,8 +67,8 @@ def noised(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def denoised(model: nn.Module, y: Tensor, sigma: Tensor) -> Tensor:
-    """What the model makes of ``y``, in half precision inside."""
-    with torch.autocast(y.device.type, torch.bfloat16):
+    """What the model makes of ``y``."""
+    with faster(y.device):
         return model(y, sigma).float()
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from purifier.diffusion import diffuse
 from purifier.pyramid import resample
 from purifier.seeds import split_generator
-from purifier.training.diffusion import heun
-from purifier.training.examples import GENERATOR, SUPER_RESOLUTION, trained
+from purifier.training.diffusion import faster, heun
+from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, trained
 from purifier.training.generator import NO_CLASS, NO_ORIGIN, Generator
 from purifier.training.generator import SIDE as SMALL
 from purifier.training.super_resolution import FINEST, LEVEL, RESIDUAL, SIDE, SuperResolution
@@ -35,14 +35,14 @@ def diffpure(x: Tensor, sigma: float, generator: torch.Generator | None) -> Tens
     small, large = (2 * resample(x, (side, side)) - 1 for side in (SMALL, SIDE))
 
     def smaller(z: Tensor, level: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with faster(x.device):
             return draws(z, level.expand(len(z)), y, origin)
 
     small = heun(smaller, diffuse(small, spread, generators), _levels(spread, LEAST).to(x))
     base, of_base = resample(diffuse(small, LEVEL, generators), (SIDE, SIDE)), x.new_full((len(x),), LEVEL)
 
     def larger(z: Tensor, level: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with faster(x.device):
             return enlarges(z, level.expand(len(z)), base, of_base, y, origin)
 
     large = heun(larger, diffuse(large, spread, generators), _levels(spread, FINEST * RESIDUAL).to(x))

@@ -11,6 +11,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from purifier.denoiser import multiplies_bfloat16
 from purifier.training.checkpoints import append_row, load_checkpoint, save_checkpoint
 
 # Exponents of the averages of the weights, which weigh step t by t**exponent (Karras et al., 2024, "Analyzing and
@@ -88,6 +89,12 @@ def write_weights(model: PyTorchModelHubMixin, checkpoint: Path, out: Path, aver
         raise FileNotFoundError(f"There is no {checkpoint}: train a {type(model).__name__} first (purifier train).")
     model.load_state_dict(state["averages"][average])
     model.half().save_pretrained(out)
+
+
+def faster(device: torch.device) -> torch.autocast:
+    """A context in which networks compute in bfloat16 where the device multiplies these; elsewhere that takes eight
+    times as long as float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))
 
 
 def heun(guess: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor) -> Tensor:

@@ -1,31 +1,34 @@
 """Example pictures for the page: drawn by our own generator, and at four times the size by our super-resolution."""
 
-import contextlib
-import sys
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from purifier.classifiers.classifier import SURROGATE, Classifier, load_classifier
-from purifier.classifiers.hub import WEIGHTS, download
-from purifier.evaluation.datasets import LABELS, Sample, read_isic2019, read_pixels
-from purifier.files import ASSETS
-from purifier.pictures.files import quantise, to_picture
-from purifier.training.generator import ORIGINS, SIDE, Generator, draw, to_learn_from, without_black_corners
-from purifier.training.super_resolution import SuperResolution, enlarge
+from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, source_of
+from purifier.files import begin, digest_of_file
+from purifier.pictures.files import to_picture
+from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, drawn_for, enlarged_for, weights_of
+from purifier.training.generator import ORIGINS, SIDE, to_learn_from, without_black_corners
+from purifier.training.likeness import (
+    ALIKE,
+    Features,
+    Nearness,
+    beside_nearest,
+    flat,
+    nearness,
+    realism,
+    small_pictures,
+)
 
-Model = TypeVar("Model", Generator, SuperResolution)
-GENERATOR, SUPER_RESOLUTION = ASSETS / "generator", ASSETS / "super-resolution"
-HUB = "hf-hub:"
-CANDIDATES = 24  # drawn for each diagnosis
+CANDIDATES = 64  # drawn for each diagnosis
+ENLARGED = 16
 KEPT = 3
-GUIDANCE = 1.5
+ORIGIN = "HAM10000"
 CHOSEN_BY = ("standard", "augmented")
-ALIKE = 0.05  # share of the held-out pictures that are nearer to a training picture than any candidate may be
 
 SOURCES = """# Where these pictures come from
 
@@ -34,12 +37,15 @@ No picture here shows a person's skin. A class-conditional diffusion model drew 
 The first was trained on ISIC 2019's HAM10000, MSK and BCN20000, the second on HAM10000 and MSK, all CC BY-NC 4.0, and
 the pictures are under the same licence.
 
-They are illustrations for trying the page, not evidence. {drawn} were drawn, {candidates} for each diagnosis. Of these
-{left} were left that have no black corner and are no nearer to a training picture than {alike:.0%} of the held-out
-pictures are (root of the mean square of the pixels at {side} x {side}: {bound:.3f} of the pixel range; the nearest one
-kept has {nearest:.3f}). Of each diagnosis those {kept} were kept to which both of {chosen_by} give it with the largest
-probability, the smaller of the two counting. The file's name says that diagnosis. Read as intended, of those left and
-of those kept: {readings}; `{outside}` had no part in the choice. No figure about defences was measured on them.
+They are illustrations for trying the page, not evidence, and no figure about defences was measured on them.
+{drawn} were drawn, {candidates} for each diagnosis. Of these {left} were left that have no black corner and are no
+nearer to a training picture than {alike:.0%} of the held-out pictures are:
+{near}.
+Of each diagnosis those {enlarged} were drawn large that are the most realistic beside {origin}'s training pictures of
+it (Kynkäänniemi et al., 2019, eq. 3, in the same features). {kept} of them were kept: the one to which both of
+{chosen_by} give the diagnosis with the largest probability, the smaller of the two counting; then, of those
+that both read so, the one that is least like the ones kept before, in the same features. The file's name says the
+diagnosis. Read as intended, of those drawn large and of those kept: {readings}; `{outside}` had no part in the choice.
 
     purifier examples --data ISIC2019 --thumbnails ISIC2019_84PX --out assets/examples --seed {seed}
 
@@ -47,6 +53,12 @@ of those kept: {readings}; `{outside}` had no part in the choice. No figure abou
 | --- | --- | {lines} |
 {rows}
 """
+NEAR = {
+    "pixels": "by pixels at {side} x {side}, {bound:.3f} of the pixel range (root of the mean square; the nearest one "
+    "kept has {nearest:.3f})",
+    "features": "by the features of a network that saw ImageNet alone, {bound:.1f} (the nearest one kept has "
+    "{nearest:.1f})",
+}
 
 
 def write_examples(
@@ -57,34 +69,52 @@ def write_examples(
     generator: str | Path = GENERATOR,
     super_resolution: str | Path = SUPER_RESOLUTION,
     seed: int = 0,
+    neighbours: Path | None = None,
 ) -> None:
     """Draw ``CANDIDATES`` pictures of every diagnosis, keep ``KEPT`` by the rule that ``SOURCES`` states, and write
     them and ``SOURCES.md`` to ``out``. ``data`` and ``thumbnails`` are what the models were trained on; the next two
-    are what ``trained`` takes. What is drawn is kept in ``out/.drawn.pt`` until all is done."""
-    small, large = candidates(generator, super_resolution, seed, out)
+    are what ``drawing.trained`` takes. ``neighbours`` is a picture of those kept above their nearest training pictures
+    by pixels and by features, which must not be passed on. What is drawn stays in ``out/.drawn`` until all is done."""
+    weights = {name: digest_of_file(weights_of(name)) for name in map(str, (generator, super_resolution))}
+    drafts = out / ".drawn"
+    begin(drafts, {"seed": seed, "candidates": CANDIDATES, "enlarged": ENLARGED, "weights": list(weights.values())})
     y = torch.arange(len(LABELS)).repeat_interleave(CANDIDATES)
-    bound, distances = nearness(small, to_learn_from(data, thumbnails), read_isic2019(data, "test"))
-    left = without_black_corners((small * 255).byte()) & (distances >= bound)
+    origins = torch.full_like(y, ORIGINS.index(ORIGIN))
+    small = drawn_for(generator, y, origins, seed, drafts / "small.pt")
 
+    training = to_learn_from(data, thumbnails)
+    known, held_out, read = small_pictures(training), small_pictures(read_isic2019(data, "test")), Features()
+    of, of_known, of_held_out = (read(x) for x in (small, known, held_out))
+    near = {
+        "pixels": nearness(flat(small), flat(held_out), flat(known)),
+        "features": nearness(of, of_held_out, of_known),
+    }
+    left = without_black_corners((small * 255).byte())
+    for found in near.values():
+        left &= found.distances >= found.bound
+
+    realistic = realism_of(of, y, of_known, training, without_black_corners((known * 255).byte()))
+    shown = best_of_each(realistic.where(left, -1.0), y, ENLARGED)
+    shown = shown[left[shown]]
+    large = enlarged_for(super_resolution, small[shown], y[shown], origins[shown], seed, drafts / "large.pt")
     names = (*CHOSEN_BY, SURROGATE)
-    read = {name: probabilities(load_classifier(name), large) for name in names}
-    given = {name: p.gather(1, y[:, None]).flatten() for name, p in read.items()}
-    worth = torch.stack([given[name] for name in CHOSEN_BY]).amin(dim=0).where(left, -1.0)
-    best = [index * CANDIDATES + part.topk(KEPT).indices for index, part in enumerate(worth.split(CANDIDATES))]
-    kept = torch.cat(best)
-    kept = kept[left[kept]]
+    readings = {name: probabilities(load_classifier(name), large) for name in names}
+    kept = chosen({name: readings[name] for name in CHOSEN_BY}, y[shown], of[shown])
 
-    rows, count = [], dict.fromkeys(LABELS, 0)
-    for i in kept.tolist():
-        label = LABELS[y[i]]
-        count[label] += 1
-        name = f"{label}-{count[label]}.png"
+    rows = []
+    for number, i in enumerate(kept):
+        label = LABELS[y[shown[i]]]
+        name = f"{label}-{1 + sum(y[shown[k]] == y[shown[i]] for k in kept[:number])}.png"
         to_picture(large[i : i + 1]).save(out / name)
-        cells = (f"{LABELS[int(p[i].argmax())]} {p[i].max().item():.2f}" for p in read.values())
+        cells = (f"{LABELS[int(p[i].argmax())]} {p[i].max().item():.2f}" for p in readings.values())
         rows.append(f"| {name} | {label} | {' | '.join(cells)} |")
+    if neighbours:
+        places = [found.places[shown[kept]] for found in near.values()]
+        to_picture(beside_nearest(small[shown[kept]], known, *places)).save(neighbours)
 
-    def right(name: str, chosen: Tensor) -> str:
-        return f"{(read[name].argmax(dim=1) == y)[chosen].float().mean().item():.0%}"
+    def right(name: str) -> str:
+        found = readings[name].argmax(dim=1) == y[shown]
+        return f"`{name}` {found.float().mean():.0%} and {found[kept].float().mean():.0%}"
 
     text = SOURCES.format(
         side=SIDE,
@@ -92,11 +122,12 @@ def write_examples(
         candidates=CANDIDATES,
         left=int(left.sum()),
         alike=ALIKE,
-        bound=bound,
-        nearest=distances[kept].min().item(),
+        near=",\nand ".join(near_in_words(space, found, shown[kept]) for space, found in near.items()),
+        enlarged=ENLARGED,
+        origin=ORIGIN,
         kept=KEPT,
         chosen_by=" and ".join(f"`{name}`" for name in CHOSEN_BY),
-        readings=", ".join(f"`{name}` {right(name, left)} and {right(name, kept)}" for name in names),
+        readings=", ".join(map(right, names)),
         outside=SURROGATE,
         seed=seed,
         heads=" | ".join(f"`{name}`" for name in names),
@@ -104,65 +135,48 @@ def write_examples(
         rows="\n".join(rows),
     )
     (out / "SOURCES.md").write_text(text, encoding="utf-8")
-    (out / ".drawn.pt").unlink()
+    shutil.rmtree(drafts)
 
 
-def candidates(generator: str | Path, super_resolution: str | Path, seed: int, out: Path) -> tuple[Tensor, Tensor]:
-    """``CANDIDATES`` of each diagnosis in turn, small (N, 3, 64, 64) and large (N, 3, 256, 256), with 8-bit values: of
-    HAM10000's kind without a frame. Takes up what ``out/.drawn.pt`` has."""
-    draws, enlarges = trained(Generator, generator), trained(SuperResolution, super_resolution)
-    out.mkdir(parents=True, exist_ok=True)
-    kept = out / ".drawn.pt"
-    drawn = torch.load(kept) if kept.exists() else []
-    for index in tqdm(range(len(drawn), len(LABELS)), unit="diagnosis"):
-        random = torch.Generator().manual_seed(seed * 1000 + index)
-        y = torch.full((CANDIDATES,), index)
-        origin = torch.full_like(y, ORIGINS.index("HAM10000"))
-        small = draw(draws, y, origin, guidance=GUIDANCE, generator=random)
-        parts = [small[i : i + 1] for i in range(CANDIDATES)]
-        large = [enlarge(enlarges, x, y[:1], origin[:1], random) for x in tqdm(parts, leave=False)]
-        drawn.append((small, quantise(torch.cat(large))))
-        torch.save(drawn, kept)
-    small, large = zip(*drawn, strict=True)
-    return torch.cat(small), torch.cat(large)
+def realism_of(of: Tensor, y: Tensor, known: Tensor, training: Sequence[Sample], unframed: Tensor) -> Tensor:
+    """How realistic each picture of features ``of`` (N, D) is beside the training pictures, of features ``known``
+    (M, D), of its diagnosis ``y`` (N,) that come from ``ORIGIN`` and are ``unframed`` (M,): (N,)."""
+    labels = label_indices(training)
+    kin = unframed & torch.tensor([source_of(sample.image) == ORIGIN for sample in training])
+    found = torch.empty(len(of))
+    for index in y.unique().tolist():
+        found[y == index] = realism(of[y == index], known[kin & (labels == index)])
+    return found
 
 
-def trained(kind: type[Model], folder: str | Path) -> Model:
-    """The model of a folder or, as ``hf-hub:owner/name@revision``, of the Hub, ready to draw. Raises
-    ``FileNotFoundError`` where there are no weights, and what ``hub.download`` raises."""
-    with contextlib.redirect_stdout(sys.stderr):  # where it says which weights it reads
-        model = kind.from_pretrained(weights_of(folder).parent)
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+def best_of_each(worth: Tensor, y: Tensor, count: int) -> Tensor:
+    """The places of the ``count`` of each diagnosis ``y`` (N,) that are worth most, the best first."""
+    places = [(y == index).nonzero().flatten() for index in y.unique()]
+    return torch.cat([own[worth[own].argsort(descending=True)[:count]] for own in places])
 
 
-def weights_of(folder: str | Path) -> Path:
-    """The file of weights of what ``trained`` takes."""
-    name = str(folder)
-    if name.startswith(HUB):
-        return download(name.removeprefix(HUB), lambda _: []) / WEIGHTS
-    if not (path := Path(folder) / WEIGHTS).is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no weights. Ours come with the repository, not with the package: give the folders that "
-            "`purifier train` wrote, or hf-hub:OWNER/NAME, with --generator and --super-resolution."
-        )
-    return path
+def chosen(readings: dict[str, Tensor], y: Tensor, features: Tensor) -> list[int]:
+    """The places of ``KEPT`` pictures of each diagnosis ``y`` (N,): the one that the classifiers, whose probabilities
+    (N, 8) ``readings`` holds, give it with most; then of those that all read so, as long as there are any, the one
+    whose ``features`` (N, D) are furthest from those of any kept before."""
+    given = torch.stack([p.gather(1, y[:, None]).flatten() for p in readings.values()]).amin(dim=0)
+    agreed = torch.stack([p.argmax(dim=1) == y for p in readings.values()]).all(dim=0)
+    apart, kept = torch.cdist(features, features), []
+    for index in y.unique():
+        rest = (y == index).nonzero().flatten().tolist()
+        own = []
+        while rest and len(own) < KEPT:
+            others = [i for i in rest if own and agreed[i]]
+            best = max(others, key=lambda i: apart[i, own].min()) if others else max(rest, key=lambda i: given[i])
+            own.append(best)
+            rest.remove(best)
+        kept += own
+    return kept
 
 
-def nearness(small: Tensor, training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[float, Tensor]:
-    """How near a training picture is to each of ``small`` (N, 3, 64, 64): (N,); and how near one is to the nearest
-    ``ALIKE`` of the held-out pictures. The root of the mean square of their pixels' differences."""
-    found, of_held_out, known = (
-        x.flatten(1) for x in (small, read_pixels(held_out, SIDE) / 255, read_pixels(training, SIDE) / 255)
-    )
-    per_pixel = known.shape[1] ** 0.5
-    bound = (nearest(of_held_out, known)[0] / per_pixel).quantile(ALIKE).item()
-    return bound, nearest(found, known)[0] / per_pixel
-
-
-def nearest(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each of ``x`` (N, D) is from the nearest of ``known`` (M, D), and which that is, both (N,)."""
-    found = [torch.cdist(part, known).min(dim=1) for part in x.split(256)]
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+def near_in_words(space: str, found: Nearness, kept: Tensor) -> str:
+    """The bound of a space of ``NEAR``, and how near the nearest of those ``kept`` is."""
+    return NEAR[space].format(side=SIDE, bound=found.bound, nearest=found.distances[kept].min().item())
 
 
 def probabilities(classifier: Classifier, x: Tensor) -> Tensor:

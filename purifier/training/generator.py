@@ -26,7 +26,7 @@ from purifier.evaluation.datasets import (
 from purifier.files import begin
 from purifier.training.augment import turned
 from purifier.training.classifier import sampling_weights
-from purifier.training.diffusion import heun, optimise, write_weights
+from purifier.training.diffusion import faster, heun, optimise, write_weights
 
 SIDE = 64  # pixels
 WIDTHS = (96, 128, 192)  # of the levels
@@ -86,7 +86,7 @@ def loss_of(model: nn.Module, x: Tensor, y: Tensor, origin: Tensor, generator: t
     noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator)
     y, origin = with_some_dropped(y, origin, generator)
     weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
-    with torch.autocast(x.device.type, torch.bfloat16):
+    with faster(x.device):
         guess = model(noisy, sigma, y, origin)
     return (weight * (guess - x).square().mean(dim=(1, 2, 3))).mean()
 
@@ -182,7 +182,7 @@ def draw(
 
     def guess(x: Tensor, sigma: Tensor) -> Tensor:
         labels, level = torch.cat([y, torch.full_like(y, NO_CLASS)]), sigma.expand(2 * len(x))
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with faster(x.device):
             guided, plain = model(torch.cat([x, x]), level, labels, torch.cat([origin, origin])).chunk(2)
         return plain + guidance * (guided - plain)
 

@@ -6,7 +6,7 @@ Distances are between the features of a network that saw ImageNet and no dermosc
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +15,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.image.kid import poly_mmd
 from torchvision.utils import make_grid
-from tqdm import tqdm
 
-from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, read_pixels, source_of
+from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, source_of
 from purifier.evaluation.evaluate import choose_up_to
 from purifier.files import begin, digest_of_file, write_atomically
-from purifier.pictures.files import quantise, to_picture
-from purifier.pyramid import resample
-from purifier.training.classifier import imagenet_network, normalised
-from purifier.training.examples import ALIKE, GENERATOR, GUIDANCE, nearest, trained, weights_of
-from purifier.training.generator import SIDE, Generator, draw, origins_of, to_learn_from
+from purifier.pictures.files import to_picture
+from purifier.training.drawing import GENERATOR, drawn_for, weights_of
+from purifier.training.generator import origins_of, to_learn_from
+from purifier.training.likeness import ALIKE, Features, beside_nearest, flat, inside, nearness, small_pictures
 
-PER_CLASS = 150  # held-out pictures of each diagnosis, as far as there are
+PER_CLASS = 100  # held-out pictures of each diagnosis, as far as there are
 SHEET = 64  # drawn pictures of each diagnosis
-BATCH = 32  # pictures at a time
-FEATURE_SIDE = 224  # pixels that the network looks at
 SUBSETS, SUBSET = 100, 200  # of the kernel distance: how many, and of how many pictures
 TABLE = """| of {pictures} held-out pictures' kind | drawn | training pictures |
 | --- | --- | --- |
@@ -45,7 +41,6 @@ Of {sheets} drawn ones {pixels} by pixels and {features} by features are nearer 
 the held-out ones are. Features are those of a network that saw ImageNet alone.
 """
 PAIRS = 8  # of drawn pictures and their nearest training pictures that are shown
-NEIGHBOURS = 3  # whose distance is a picture's radius
 
 
 def measure_quality(
@@ -66,14 +61,14 @@ def measure_quality(
     training = to_learn_from(data, thumbnails)
     weights = digest_of_file(weights_of(generator))
     begin(out, {"seed": seed, "weights": weights, "images": [sample.image for sample in held_out]})
-    real, known = (read_pixels(samples, SIDE) / 255 for samples in (held_out, training))
+    real, known = small_pictures(held_out), small_pictures(training)
     y, origins = label_indices(held_out), origins_of(held_out, (real * 255).byte())
     balanced = torch.arange(len(LABELS)).repeat_interleave(SHEET)
     drawn = drawn_for(generator, y, origins, seed, out / "counterparts.pt")
     sheets = drawn_for(generator, balanced, torch.zeros_like(balanced), seed + 1, out / "sheets.pt")
     write_sheets(sheets, out / "sheets")
 
-    read = features_of(imagenet_network())
+    read = Features()
     of = {name: read(x) for name, x in (("real", real), ("drawn", drawn), ("sheets", sheets), ("known", known))}
     alike = counterparts(held_out, training, seed)
     as_many = choose_up_to(training, SHEET, seed)
@@ -89,16 +84,15 @@ def measure_quality(
         },
         "nearer_than_held_out": {},
     }
-    pairs = []
-    spaces = {"pixels": {"sheets": sheets, "real": real, "known": known}, "features": of}
+    pictures = {"sheets": sheets, "real": real, "known": known}
+    spaces = {"pixels": {name: flat(x) for name, x in pictures.items()}, "features": of}
+    nearest_ones = []
     for space, x in spaces.items():
-        flat = {name: value.flatten(1) for name, value in x.items()}
-        distances, neighbours = nearest(flat["sheets"], flat["known"])
-        bound = nearest(flat["real"], flat["known"])[0].quantile(ALIKE).item()
-        found["nearer_than_held_out"][space] = (distances < bound).double().mean().item()
-        closest = distances.argsort()[:PAIRS]
-        pairs += [sheets[closest], known[neighbours[closest]]]
-    to_picture(make_grid(torch.cat(pairs), nrow=PAIRS, padding=1)[None]).save(out / "neighbours.png")
+        found_near = nearness(x["sheets"], x["real"], x["known"])
+        found["nearer_than_held_out"][space] = (found_near.distances < found_near.bound).double().mean().item()
+        closest = found_near.distances.argsort()[:PAIRS]
+        nearest_ones.append(beside_nearest(sheets[closest], known, found_near.places[closest]))
+    to_picture(torch.cat(nearest_ones, dim=2)).save(out / "neighbours.png")
     write_atomically(out / "quality.json", (json.dumps(found, indent=2) + "\n").encode())
     write_atomically(out / "quality.md", in_words(found).encode())
     return found
@@ -127,35 +121,11 @@ def in_words(found: dict[str, dict]) -> str:
     )
 
 
-def drawn_for(folder: str | Path, y: Tensor, origins: Tensor, seed: int, path: Path) -> Tensor:
-    """A picture (N, 3, 64, 64) with 8-bit values for each diagnosis and origin (N,); takes up what ``path`` has."""
-    model = trained(Generator, folder)
-    parts = torch.load(path, weights_only=True) if path.exists() else []
-    batches = list(zip(y.split(BATCH), origins.split(BATCH), strict=True))
-    for i in tqdm(range(len(parts), len(batches)), desc=path.stem):
-        random = torch.Generator().manual_seed(seed * 1_000_003 + i)
-        parts.append(quantise(draw(model, *batches[i], guidance=GUIDANCE, generator=random)))
-        torch.save(parts, path)
-    return torch.cat(parts)
-
-
 def write_sheets(x: Tensor, folder: Path) -> None:
     """``SHEET`` pictures of each diagnosis as one."""
     folder.mkdir(exist_ok=True)
     for label, part in zip(LABELS, x.split(SHEET), strict=True):
         to_picture(make_grid(part, nrow=8, padding=1)[None]).save(folder / f"{label}.jpg", quality=88)
-
-
-def features_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """From pictures (N, 3, H, W) to what the network's last layer looks at, (N, D)."""
-    network.reset_classifier(0)
-    network.eval().requires_grad_(False)
-
-    def read(x: Tensor) -> Tensor:
-        parts = [resample(part, (FEATURE_SIDE,) * 2).clamp(0, 1) for part in x.split(BATCH)]
-        return torch.cat([normalised(network, part) for part in tqdm(parts, desc="features", leave=False)])
-
-    return read
 
 
 def counterparts(held_out: Sequence[Sample], training: Sequence[Sample], seed: int) -> list[int]:
@@ -182,12 +152,6 @@ def compared(of: Tensor, against: Tensor, seed: int) -> dict[str, float]:
         "precision": inside(of, against),
         "recall": inside(against, of),
     }
-
-
-def inside(of: Tensor, against: Tensor) -> float:
-    """The share of ``of`` (N, D) that is no further from one of ``against`` (M, D) than that one's third neighbour."""
-    radii = torch.cdist(against, against).kthvalue(NEIGHBOURS + 1, dim=1).values  # the first is itself
-    return (torch.cdist(of, against) <= radii).any(dim=1).double().mean().item()
 
 
 def learnt(x: Tensor, y: Tensor, held_out: Tensor, truth: Tensor) -> float:

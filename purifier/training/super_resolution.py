@@ -20,7 +20,7 @@ from purifier.evaluation.datasets import digest_of_samples, read_isic2019
 from purifier.files import begin
 from purifier.pyramid import resample
 from purifier.training.augment import turned
-from purifier.training.diffusion import heun, optimise, write_weights
+from purifier.training.diffusion import faster, heun, optimise, write_weights
 from purifier.training.generator import NO_ORIGIN, Condition, to_draw_from, with_some_dropped
 
 SIDE, FACTOR = 256, 4  # pixels of a picture, and how many times those of the small one
@@ -143,7 +143,7 @@ def loss_of(
     sigma = spread * (1.3 * torch.randn(len(x), generator=generator)).exp()
     noisy = x + sigma.reshape(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator)
     y, origin = with_some_dropped(y, origin, generator)
-    with torch.autocast(x.device.type, torch.bfloat16):
+    with faster(x.device):
         guess = model(noisy, sigma, base, level, y, origin)
     weight = (sigma**2 + spread**2) / (sigma * spread) ** 2
     return (weight * (guess - x).square().mean(dim=(1, 2, 3))).mean()
@@ -204,7 +204,7 @@ def enlarge(
     levels = base.new_full((len(base),), level)
 
     def guess(x: Tensor, sigma: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with faster(x.device):
             return model(x, sigma.expand(len(x)), base, levels, y, origin)
 
     ramp = torch.linspace(NOISIEST ** (1 / 7), FINEST ** (1 / 7), steps)

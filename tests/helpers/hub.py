@@ -336,7 +336,7 @@ def page(name):
 
 
 def generator(name):
-    from purifier.training.examples import trained
+    from purifier.training.drawing import trained
     from purifier.training.generator import Generator
 
     return sum(p.double().sum().item() for p in trained(Generator, name).parameters())

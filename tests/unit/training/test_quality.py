@@ -6,7 +6,7 @@ from PIL import Image
 
 from purifier.cli.main import main
 from purifier.evaluation.datasets import LABELS
-from purifier.training import quality
+from purifier.training import likeness, quality
 from purifier.training.generator import Generator
 from tests.helpers.hub import Client, Hub, commit
 
@@ -45,20 +45,15 @@ def test_what_is_learnt_is_scored_by_the_mean_over_the_diagnoses():
     assert quality.learnt(x, y, 3 * torch.eye(16)[torch.zeros(160, dtype=torch.long)], only_first) == 0.5
 
 
-def test_the_nearest_training_picture_is_found():
-    known = features(600)
-    distances, places = quality.nearest(known[[3, 599]] + 1e-3, known)
-    assert places.tolist() == [3, 599] and distances.max() < 0.01
-
-
 def size_of(path):
     with Image.open(path) as picture:
         return picture.size
 
 
 def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkeypatch, capsys):
-    for name, value in dict(PER_CLASS=1, SHEET=1, SUBSET=4, SUBSETS=2, NEIGHBOURS=1, PAIRS=2).items():
+    for name, value in dict(PER_CLASS=1, SHEET=1, SUBSET=4, SUBSETS=2, PAIRS=2).items():
         monkeypatch.setattr(quality, name, value)
+    monkeypatch.setattr(likeness, "NEIGHBOURS", 1)
     split = {"train": lambda samples: samples, "val": lambda samples: samples[:4], "test": lambda samples: samples[4:]}
     everything = quality.read_isic2019(small_isic2019)
     monkeypatch.setattr(
@@ -74,7 +69,7 @@ def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkey
     assert printed["training"]["precision"] > printed["drawn"]["precision"]  # nothing has been learnt
     assert set(printed["nearer_than_held_out"]) == {"pixels", "features"}
     assert {size_of(tmp_path / f"out/sheets/{label}.jpg") for label in LABELS} == {(64, 64)}
-    assert size_of(tmp_path / "out/neighbours.png") == (2 * 65 + 1, 4 * 65 + 1)
+    assert size_of(tmp_path / "out/neighbours.png") == (2 * 65 + 1, 2 * (2 * 65 + 1))
     assert (tmp_path / "out/quality.md").read_text(encoding="utf-8") == quality.in_words(printed)
     before = (tmp_path / "out/sheets.pt").stat().st_mtime_ns
     assert main(command) == 0 and (tmp_path / "out/sheets.pt").stat().st_mtime_ns == before

@@ -27,10 +27,10 @@ from purifier.evaluation.datasets import LABELS, Sample, lesions_of, read_isic20
 from purifier.evaluation.evaluate import predict
 from purifier.evaluation.intervals import Score
 from purifier.evaluation.metrics import clean_scores
-from purifier.pictures.files import centre_square, read_image, to_batch
+from purifier.pictures.files import centre_square, to_batch
 from purifier.pipeline import Purifier
 from purifier.pyramid import resample
-from purifier.training import augment, classifier, diffusion, examples, generator
+from purifier.training import augment, classifier, diffusion, generator
 from purifier.training.augment import MOST_BLOCKS, MOST_EPSILON, colour, erase, geometric
 from purifier.training.checkpoints import append_row, load_checkpoint
 from purifier.training.classifier import (
@@ -44,6 +44,7 @@ from purifier.training.classifier import (
     sampling_weights,
     train,
 )
+from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION
 from purifier.training.plots import plot_training
 from purifier.training.recipes import Phase, Recipe, read_recipe, recipe_names
 from purifier.training.super_resolution import SuperResolution, enlarge
@@ -599,49 +600,14 @@ def test_an_interrupted_generator_ends_where_an_uninterrupted_one_does(
     assert torch.equal(drawn, generator.draw(model, y, steps=3, generator=seeded()))
 
 
-def test_examples_are_drawn_chosen_and_accounted_for(small_isic2019, tmp_path, monkeypatch):
-    monkeypatch.setattr(examples, "CANDIDATES", 3)
-    monkeypatch.setattr(examples, "KEPT", 2)
-    monkeypatch.setattr(
-        examples, "draw", lambda model, y, *_, **s: torch.rand(len(y), 3, 64, 64, generator=s["generator"])
-    )
-    monkeypatch.setattr(examples, "enlarge", lambda model, x, *_: resample(x, (256, 256)).clamp(0, 1))
-    monkeypatch.setattr(examples, "without_black_corners", lambda pixels: torch.arange(len(pixels)) % 3 > 0)
-    out = tmp_path / "drawn"
-    command = ["examples", "--data", str(small_isic2019), "--thumbnails", str(small_isic2019), "--out", str(out)]
-    assert main(command) == 0
-    sources = (out / "SOURCES.md").read_text(encoding="utf-8")
-    assert "24 were drawn, 3 for each diagnosis" in sources and "\n16 were left" in sources
-    drawn = {tuple(path.name for path in out.glob(f"{label}-*.png")) for label in LABELS}
-    assert len(drawn) == len(LABELS) and all(len(names) == 2 for names in drawn)
-    for label in LABELS:
-        assert read_image(out / f"{label}-1.png", size=None).shape == (1, 3, 256, 256)
-        assert f"| {label}-1.png | {label} |" in sources
-    assert sorted(path.suffix for path in out.iterdir()) == [".md"] + 16 * [".png"]
-
-
-def test_without_weights_there_are_no_examples(small_isic2019, tmp_path, capsys):
-    data = ["--data", str(small_isic2019), "--thumbnails", str(small_isic2019)]
-    assert main(["examples", *data, "--out", str(tmp_path / "out"), "--generator", str(tmp_path)]) == 2
-    assert "holds no weights" in capsys.readouterr().err and not (tmp_path / "out").exists()
-
-
-def test_a_copy_of_a_training_picture_is_found(small_isic2019):
-    training = read_isic2019(small_isic2019, "train")
-    copies = examples.read_pixels(training[:2], 64) / 255
-    bound, distances = examples.nearness(torch.cat([copies, 1 - copies]), training, training[2:])
-    assert distances[:2].max() < 1e-3 < 0.1 < distances[2:].min()
-    assert bound < 1e-3  # here the held-out ones are training pictures
-
-
 def test_the_bundled_models_draw():
-    model = generator.Generator.from_pretrained(examples.GENERATOR).requires_grad_(False)
+    model = generator.Generator.from_pretrained(GENERATOR).requires_grad_(False)
     small = generator.draw(model, torch.tensor([1]), steps=6, generator=seeded())
     assert 0.2 < small.mean() < 0.9 and small.std() > 0.02
-    larger = SuperResolution.from_pretrained(examples.SUPER_RESOLUTION).requires_grad_(False)
+    larger = SuperResolution.from_pretrained(SUPER_RESOLUTION).requires_grad_(False)
     large = enlarge(larger, small, torch.tensor([1]), torch.tensor([0]), seeded(), steps=4)
     assert (resample(large, (64, 64)) - small).abs().mean() < 0.03
-    for folder in (examples.GENERATOR, examples.SUPER_RESOLUTION):
+    for folder in (GENERATOR, SUPER_RESOLUTION):
         assert (folder / "model.safetensors").stat().st_size < 25e6
         assert "cc-by-nc-4.0" in (folder / "README.md").read_text(encoding="utf-8")
 
