@@ -201,10 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     examples = commands.add_parser("examples", help="draw the example pictures from trained generators")
     examples.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
     examples.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
-    for name in ("generator", "super-resolution"):
-        examples.add_argument(
-            f"--{name}", help="folder of its weights, or hf-hub:OWNER/NAME (default: the bundled ones)"
-        )
+    _add_models(examples)
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
     examples.add_argument("--seed", type=int, default=0)
     examples.add_argument(
@@ -215,10 +212,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     examples.set_defaults(run=_examples)
 
-    quality = commands.add_parser("quality", help="measure how good a trained generator's pictures are")
-    quality.add_argument("--data", type=Path, required=True, help="what it was trained on, ISIC 2019")
+    quality = commands.add_parser("quality", help="measure how good the generators' pictures are")
+    quality.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
     quality.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
-    quality.add_argument("--generator", help="folder of its weights, or hf-hub:OWNER/NAME (default: the bundled one)")
+    _add_models(quality)
     quality.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
     quality.add_argument("--seed", type=int, default=0)
     quality.set_defaults(run=_quality)
@@ -230,6 +227,13 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--revision", metavar="BRANCH", help="is created where there is none (default: main)")
     publish.set_defaults(run=_publish)
     return parser
+
+
+def _add_models(command: argparse.ArgumentParser) -> None:
+    for name in ("generator", "super-resolution"):
+        command.add_argument(
+            f"--{name}", help="folder of its weights, or hf-hub:OWNER/NAME (default: the bundled ones)"
+        )
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -473,18 +477,19 @@ def _results(options: argparse.Namespace) -> None:
 def _examples(options: argparse.Namespace) -> None:
     from purifier.training.examples import write_examples
 
-    models = dict(generator=options.generator, super_resolution=options.super_resolution)
-    given = {name: folder for name, folder in models.items() if folder is not None}
-    given |= dict(thumbnails=options.thumbnails, neighbours=options.neighbours)
-    write_examples(options.data, options.out, seed=options.seed, **given)
+    write_examples(options.data, options.out, neighbours=options.neighbours, **_drawing(options))
 
 
 def _quality(options: argparse.Namespace) -> None:
     from purifier.training.quality import measure_quality
 
-    given = {} if options.generator is None else {"generator": options.generator}
-    found = measure_quality(options.data, options.out, thumbnails=options.thumbnails, seed=options.seed, **given)
-    print(json.dumps(found, indent=2))
+    print(json.dumps(measure_quality(options.data, options.out, **_drawing(options)), indent=2))
+
+
+def _drawing(options: argparse.Namespace) -> dict:
+    models = dict(generator=options.generator, super_resolution=options.super_resolution)
+    given = {name: folder for name, folder in models.items() if folder is not None}
+    return {"thumbnails": options.thumbnails, "seed": options.seed, **given}
 
 
 def _publish(options: argparse.Namespace) -> None:

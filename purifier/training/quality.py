@@ -1,5 +1,6 @@
-"""How good the generator's pictures are: how far from held-out ones, how varied, what can be learnt from them, and how
-near training pictures. All at the generator's size, and beside what real training pictures reach.
+"""How good the diffusion models' pictures are: how far from held-out ones, how varied, what can be learnt from them, and
+how near training pictures, at the generator's size and beside what real training pictures reach; and what the
+super-resolution makes of real pictures.
 
 Distances are between the features of a network that saw ImageNet and no dermoscopy, so that neither side is at home.
 """
@@ -19,13 +20,18 @@ from torch import Tensor
 from torchmetrics.image.kid import poly_mmd
 from torchvision.utils import make_grid
 
-from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, source_of
+from purifier.classifiers.classifier import SURROGATE, load_classifier
+from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, read_pixels, source_of
 from purifier.evaluation.evaluate import choose_up_to
 from purifier.files import begin, digest_of_file, write_atomically
 from purifier.pictures.files import to_picture
-from purifier.training.drawing import GENERATOR, drawn_for, weights_of
+from purifier.pyramid import resample
+from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, drawn_for, enlarged_for, weights_of
+from purifier.training.examples import probabilities
+from purifier.training.generator import SIDE as SMALL
 from purifier.training.generator import origins_of, to_learn_from
 from purifier.training.likeness import ALIKE, Features, beside_nearest, flat, inside, nearness, small_pictures
+from purifier.training.super_resolution import SIDE as LARGE
 
 PER_CLASS = 100  # held-out pictures of each diagnosis, as far as there are
 SHEET = 64  # drawn pictures of each diagnosis
@@ -40,26 +46,41 @@ TABLE = """| of {pictures} held-out pictures' kind | drawn | training pictures |
 Of {sheets} drawn ones {pixels} by pixels and {features} by features are nearer to a training picture than {alike} of
 the held-out ones are. Features are those of a network that saw ImageNet alone.
 """
+ENLARGED = 8  # held-out pictures of each diagnosis that are made small and drawn large again
+ENLARGED_TABLE = """| of {pictures} held-out pictures, made {small} pixels wide and {large} again | drawn | resampled |
+| --- | --- | --- |
+| detail: root mean square of what was lost, beside the real one's | {detail_drawn} | {detail_resampled} |
+| kernel distance (KID) to the real ones, 0 is none | {kid_drawn} | {kid_resampled} |
+| read by `{reader}` as the real one is | {read_alike_drawn} | {read_alike_resampled} |
+"""
 PAIRS = 8  # of drawn pictures and their nearest training pictures that are shown
 
 
 def measure_quality(
-    data: Path, out: Path, *, thumbnails: Path, generator: str | Path = GENERATOR, seed: int = 0
+    data: Path,
+    out: Path,
+    *,
+    thumbnails: Path,
+    generator: str | Path = GENERATOR,
+    super_resolution: str | Path = SUPER_RESOLUTION,
+    seed: int = 0,
 ) -> dict[str, dict]:
     """Draw a picture for each of at most ``PER_CLASS`` held-out ones of a diagnosis, of the same diagnosis and origin,
     and ``SHEET`` of each diagnosis of HAM10000's kind, and compare both with real ones. What is found is written to
     ``out/quality.json`` and, in words, ``out/quality.md``; the latter pictures to ``out/sheets``, and those that come
-    nearest to a training picture, above it, to ``out/neighbours.png`` (by pixels, then by features). What is drawn is
-    kept in ``out`` and not drawn again.
-    ``data`` and ``thumbnails`` are what the generator was trained on, ``generator`` is what ``trained`` takes.
+    nearest to a training picture, above it, to ``out/neighbours.png`` (by pixels, then by features). Of at most
+    ``ENLARGED`` held-out ones of a diagnosis it is measured what the super-resolution makes of them. What is drawn is
+    kept in ``out`` and not drawn again. ``data`` and ``thumbnails`` are what the models were trained on, which are what
+    ``drawing.trained`` takes.
 
     Returned are, of the ``drawn`` pictures and of as many ``training`` ones, ``compared`` with held-out ones; the
     balanced accuracy on held-out pictures that is ``learnt`` from ``SHEET`` of each diagnosis; and the share of drawn
-    pictures that is ``nearer_than_held_out``: nearer to a training picture than ``ALIKE`` of the held-out ones are.
+    pictures that is ``nearer_than_held_out``: nearer to a training picture than ``ALIKE`` of the held-out ones are; and
+    what ``measure_enlarged`` returns.
     """
     held_out = choose_up_to(read_isic2019(data, "val") + read_isic2019(data, "test"), PER_CLASS, seed)
     training = to_learn_from(data, thumbnails)
-    weights = digest_of_file(weights_of(generator))
+    weights = [digest_of_file(weights_of(folder)) for folder in (generator, super_resolution)]
     begin(out, {"seed": seed, "weights": weights, "images": [sample.image for sample in held_out]})
     real, known = small_pictures(held_out), small_pictures(training)
     y, origins = label_indices(held_out), origins_of(held_out, (real * 255).byte())
@@ -93,13 +114,46 @@ def measure_quality(
         closest = found_near.distances.argsort()[:PAIRS]
         nearest_ones.append(beside_nearest(sheets[closest], known, found_near.places[closest]))
     to_picture(torch.cat(nearest_ones, dim=2)).save(out / "neighbours.png")
+    found["enlarged"] = measure_enlarged(held_out, y, origins, super_resolution, out, seed)
     write_atomically(out / "quality.json", (json.dumps(found, indent=2) + "\n").encode())
-    write_atomically(out / "quality.md", in_words(found).encode())
+    write_atomically(out / "quality.md", f"{in_words(found)}\n{enlarged_in_words(found)}".encode())
     return found
 
 
+def measure_enlarged(
+    held_out: Sequence[Sample], y: Tensor, origins: Tensor, super_resolution: str | Path, out: Path, seed: int
+) -> dict[str, dict | int]:
+    """What is left of real pictures (of diagnoses ``y`` and ``origins``, (N,)) that are made small and large again:
+    ``drawn`` by the model, and ``resampled``. Drawings are kept in ``out/enlarged.pt``."""
+    chosen = {sample.image for sample in choose_up_to(held_out, ENLARGED, seed)}
+    at = torch.tensor([i for i, sample in enumerate(held_out) if sample.image in chosen])
+    real = read_pixels([held_out[i] for i in at], LARGE) / 255
+    small = resample(real, (SMALL, SMALL)).clamp(0, 1)
+    drawn = enlarged_for(super_resolution, small, y[at], origins[at], seed, out / "enlarged.pt")
+    large = {"drawn": drawn, "resampled": resample(small, (LARGE, LARGE)).clamp(0, 1)}
+    read, reader = Features(), load_classifier(SURROGATE)
+    detail, of_real, as_real = detail_of(real), read(real), probabilities(reader, real).argmax(dim=1)
+    return {
+        "pictures": len(at),
+        **{
+            name: {
+                "detail": (detail_of(x) / detail).mean().item(),
+                "kid": compared(read(x), of_real, seed)["kid"],
+                "read_alike": (probabilities(reader, x).argmax(dim=1) == as_real).double().mean().item(),
+            }
+            for name, x in large.items()
+        },
+    }
+
+
+def detail_of(x: Tensor) -> Tensor:
+    """The root mean square of what pictures (N, 3, 256, 256) lose when they are made small and large again, (N,)."""
+    lost = x - resample(resample(x, (SMALL, SMALL)), (LARGE, LARGE))
+    return lost.square().mean(dim=(1, 2, 3)).sqrt()
+
+
 def in_words(found: dict[str, dict]) -> str:
-    """What ``measure_quality`` found as Markdown, for a card."""
+    """What ``measure_quality`` found of the generator as Markdown, for its card."""
     of_drawn, of_training = found["drawn"], found["training"]
     nearer = found["nearer_than_held_out"]
 
@@ -121,6 +175,17 @@ def in_words(found: dict[str, dict]) -> str:
     )
 
 
+def enlarged_in_words(found: dict[str, dict]) -> str:
+    """What ``measure_quality`` found of the super-resolution as Markdown, for its card."""
+    of = found["enlarged"]
+    cells = {
+        f"{name}_{which}": f"{value:.3f}" if name == "kid" else f"{value:.0%}"
+        for which in ("drawn", "resampled")
+        for name, value in of[which].items()
+    }
+    return ENLARGED_TABLE.format(pictures=of["pictures"], small=SMALL, large=LARGE, reader=SURROGATE, **cells)
+
+
 def write_sheets(x: Tensor, folder: Path) -> None:
     """``SHEET`` pictures of each diagnosis as one."""
     folder.mkdir(exist_ok=True)
@@ -140,7 +205,7 @@ def compared(of: Tensor, against: Tensor, seed: int) -> dict[str, float]:
     """Features (N, D) against those of held-out pictures (M, D): the kernel distance (KID: Binkowski et al., 2018), its
     mean and standard deviation over subsets; precision, the share of ``of`` that lies where held-out pictures lie, and
     recall, the reverse (Kynkäänniemi et al., 2019)."""
-    random, size = torch.Generator().manual_seed(seed), min(SUBSET, len(of), len(against))
+    random, size = torch.Generator().manual_seed(seed), min(SUBSET, len(of) // 2, len(against) // 2)
 
     def some(x: Tensor) -> Tensor:
         return x[torch.randperm(len(x), generator=random)[:size]]

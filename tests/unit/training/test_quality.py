@@ -6,7 +6,8 @@ from PIL import Image
 
 from purifier.cli.main import main
 from purifier.evaluation.datasets import LABELS
-from purifier.training import likeness, quality
+from purifier.pyramid import resample
+from purifier.training import drawing, likeness, quality
 from purifier.training.generator import Generator
 from tests.helpers.hub import Client, Hub, commit
 
@@ -45,6 +46,12 @@ def test_what_is_learnt_is_scored_by_the_mean_over_the_diagnoses():
     assert quality.learnt(x, y, 3 * torch.eye(16)[torch.zeros(160, dtype=torch.long)], only_first) == 0.5
 
 
+def test_detail_is_what_a_small_picture_lacks():
+    x = torch.rand(2, 3, 256, 256, generator=seeded())
+    x[1] = torch.linspace(0, 1, 256)  # a ramp has none
+    assert quality.detail_of(x)[0] > 0.2 > 0.01 > quality.detail_of(x)[1]
+
+
 def size_of(path):
     with Image.open(path) as picture:
         return picture.size
@@ -53,7 +60,13 @@ def size_of(path):
 def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkeypatch, capsys):
     for name, value in dict(PER_CLASS=1, SHEET=1, SUBSET=4, SUBSETS=2, PAIRS=2).items():
         monkeypatch.setattr(quality, name, value)
+    monkeypatch.setattr(quality, "ENLARGED", 1)
     monkeypatch.setattr(likeness, "NEIGHBOURS", 1)
+    monkeypatch.setattr(
+        drawing,
+        "enlarge",
+        lambda model, x, *_: (resample(x, (256, 256)) + 0.1 * torch.randn(1, 3, 256, 256)).clamp(0, 1),
+    )
     split = {"train": lambda samples: samples, "val": lambda samples: samples[:4], "test": lambda samples: samples[4:]}
     everything = quality.read_isic2019(small_isic2019)
     monkeypatch.setattr(
@@ -70,7 +83,10 @@ def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkey
     assert set(printed["nearer_than_held_out"]) == {"pixels", "features"}
     assert {size_of(tmp_path / f"out/sheets/{label}.jpg") for label in LABELS} == {(64, 64)}
     assert size_of(tmp_path / "out/neighbours.png") == (2 * 65 + 1, 2 * (2 * 65 + 1))
-    assert (tmp_path / "out/quality.md").read_text(encoding="utf-8") == quality.in_words(printed)
+    words = f"{quality.in_words(printed)}\n{quality.enlarged_in_words(printed)}"
+    assert (tmp_path / "out/quality.md").read_text(encoding="utf-8") == words
+    drawn, resampled = (printed["enlarged"][name] for name in ("drawn", "resampled"))
+    assert printed["enlarged"]["pictures"] == 8 and drawn["detail"] > 1 > 0.3 > resampled["detail"]
     before = (tmp_path / "out/sheets.pt").stat().st_mtime_ns
     assert main(command) == 0 and (tmp_path / "out/sheets.pt").stat().st_mtime_ns == before
 
