@@ -1,5 +1,5 @@
-"""How good the diffusion models' pictures are: how far from held-out ones, how varied, what can be learnt from them, and
-how near training pictures, at the generator's size and beside what real training pictures reach; and what the
+"""How good the diffusion models' pictures are: how far from held-out ones, how varied, how near training pictures, and
+what can be learnt from them, at the generator's size and beside what real training pictures reach; and what the
 super-resolution makes of real pictures.
 
 Distances are between the features of a network that saw ImageNet and no dermoscopy, so that neither side is at home.
