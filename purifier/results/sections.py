@@ -56,11 +56,11 @@ def leads(choices: Iterable[Sequence[Record]]) -> dict[str, str]:
     rows, told = {}, []
     for records in choices:
         name = f"`{records[0].classifier}`, {pictures(records)}"
-        told.append(f"- `{records[0].classifier}`, {measured_on(records)}")
+        told.append(f"`{records[0].classifier}`, {measured_on(records)}")
         for ours in (r for r in records if r.defence == "mdda" and r.attacker.kind in ("none", "pgd")):
             peers = [r for r in records if r.condition == ours.condition and r.is_peer and r.is_tuned]
             rows[f"{name}, {'clean' if ours.clean else f'{ours.eps:g}/255'}"] = lead_row(ours, peers)
-    return {"table": lead_table(rows), "choices": "\n".join(told)}
+    return {"table": lead_table(rows), "choices": "; ".join(told)}
 
 
 def equal_cost_tables(tradeoffs: Iterable[Sequence[Record]]) -> dict[float, str]:

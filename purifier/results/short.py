@@ -12,6 +12,7 @@ from purifier.results.record import ANY, Record, find, pictures, strongest
 from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
 from purifier.results.tables import in_points, mark, side
 
+DIFFUSION = "diffpure"  # a kind of run
 JPEGS = (FAMILIES["jpeg"].default, 40)  # the setting that tuning found, and one that costs about as much as MDDA
 FATES = {  # of MDDA under an attacker who knows it, see ``fate``
     (True, False): "is defeated on",
@@ -34,6 +35,7 @@ def in_short(stored: Stored) -> dict[str, str]:
         "Other defences, aware attacker": others(adaptive[DEFAULT]),
         **{f"JPEG of quality {quality:g}": beside(f"jpeg{quality:g}", balanced) for quality in JPEGS},
         "At equal cost": at_equal_cost(tradeoffs),
+        "A diffusion model in its place (DiffPure)": diffusion(stored.runs.get(f"{DEFAULT}-{DIFFUSION}", [])),
         "One scale in place of three": beside("mdda:scales=1", balanced),
         "One scale and one block": beside("mdda:scales=1,blocks=1", balanced),
         "The alarm": alarm(stored.detections.values()),
@@ -193,14 +195,33 @@ def beside(peer: str, balanced: Runs) -> str:
     """Where MDDA is ahead of a peer, level with it or behind, under each attack that does not know either."""
     words = {1: "MDDA is ahead of it on", 0: "no difference can be told on", -1: "MDDA is behind it on"}
     parts = []
-    conditions = {"on clean pictures": ("none", None)}
-    conditions |= {f"Attacked at {eps:g}/255": (UNAWARE, eps) for eps in sizes(balanced.values())}
-    conditions |= {f"Attacked at {EPS:g}/255 in brightness alone": (GREY, EPS)}
+    conditions = plainly(balanced.values()) | {f"Attacked at {EPS:g}/255 in brightness alone": (GREY, EPS)}
     for where, condition in conditions.items():
         found = leads(balanced, *condition, peer)
         text = grouped({name: (side(lead), points(lead)) for name, lead in found.items()}, words)
         parts += [f"{where}, {text}."] if text else []
     return " ".join(parts)
+
+
+def plainly(choices: Iterable[Sequence[Record]]) -> dict[str, tuple[str, float | None]]:
+    """What is told of each comparison: nobody attacks, or someone does who does not know the defence."""
+    attacked = {f"Attacked at {eps:g}/255": (UNAWARE, eps) for eps in sizes(choices)}
+    return {"on clean pictures": ("none", None), **attacked}
+
+
+def diffusion(run: Sequence[Record]) -> str:
+    """What a diffusion model in the purifier's place leaves, and what it costs."""
+    names = list(dict.fromkeys(r.defence for r in run if r.family == "diffpure"))
+    if not names:
+        return ""
+    parts, aware = [], any(r.adaptive and r.defence in names for r in run)
+    for where, condition in plainly([run]).items():
+        ours, *peers = [find(run, *condition, name) for name in ("mdda", *names)]
+        told = [f"{mark(r)} behind `{r.defence}` (MDDA: {points(r.mdda_ahead_by)})" for r in peers]
+        parts.append(f"{where}, `{ours.classifier}` reads {mark(ours)} behind MDDA, {listed(told)}.")
+    seconds = [f"{find(run, 'none', None, name).seconds_per_image:.2g} behind `{name}`" for name in ("mdda", *names)]
+    known = "" if aware else " Nobody who knows it attacked it."
+    return f"{' '.join(parts)} Seconds a picture: {listed(seconds)}.{known}"
 
 
 def at_equal_cost(tradeoffs: Runs) -> str:

@@ -5,7 +5,18 @@ from dataclasses import replace
 import pytest
 
 from purifier.results.record import ANY
-from purifier.results.short import alarm, at_equal_cost, aware, beside, by_autoattack, clean, in_short, others, unaware
+from purifier.results.short import (
+    alarm,
+    at_equal_cost,
+    aware,
+    beside,
+    by_autoattack,
+    clean,
+    diffusion,
+    in_short,
+    others,
+    unaware,
+)
 from purifier.results.stored import Stored
 from tests.helpers.records import detected, record
 
@@ -126,6 +137,23 @@ def test_a_peer_is_told_on_clean_pictures_and_under_each_attack():
         f"Attacked at 2/255, MDDA is ahead of it on `b` ({ahead}); MDDA is behind it on `augmented` ({behind})."
     )
     assert beside("median7", balanced(0.3)) == ""
+
+
+def test_a_diffusion_model_is_told_with_its_cost_and_who_attacked_it():
+    assert diffusion([]) == diffusion([record("mdda", "none")]) == ""
+    run = [record("mdda", "none", accuracy=0.7), record("mdda", accuracy=0.6)]
+    for name, lead in (("diffpure8", 0.3), ("diffpure16", -0.3)):
+        run += [record(name, "none", accuracy=0.4, ahead=lead, seconds_per_image=4.96), record(name, ahead=lead)]
+    first, second = "(MDDA: +30.0, +20 to +40)", "(MDDA: -30.0, -40 to -20)"
+    text = diffusion(run)
+    assert text == (
+        "on clean pictures, `augmented` reads 70.0 % (60–80) behind MDDA, 40.0 % (30–50) behind `diffpure8` "
+        f"{first} and 40.0 % (30–50) behind `diffpure16` {second}. Attacked at 2/255, `augmented` reads 60.0 % (50–70) "
+        f"behind MDDA, 50.0 % (40–60) behind `diffpure8` {first} and 50.0 % (40–60) behind `diffpure16` {second}. "
+        "Seconds a picture: 0.25 behind `mdda`, 5 behind `diffpure8` and 5 behind `diffpure16`. Nobody who knows it "
+        "attacked it."
+    )
+    assert "Nobody" not in diffusion([*run, record("diffpure16", "eot10x4")])
 
 
 def test_families_are_counted_for_each_limit_of_what_is_given_up():
