@@ -25,7 +25,7 @@ from purifier.training.likeness import (
 )
 
 CANDIDATES = 64  # drawn for each diagnosis
-ENLARGED = 16
+ENLARGED = 12
 KEPT = 3
 ORIGIN = "HAM10000"
 CHOSEN_BY = ("standard", "augmented")

@@ -19,7 +19,7 @@ from purifier.training.generator import SIDE
 ALIKE = 0.05  # share of the held-out pictures that are nearer to a training picture than any shown one may be
 NEIGHBOURS = 3  # whose distance is a picture's radius
 FEATURE_SIDE = 224  # pixels that the network looks at
-BATCH = 32  # pictures at a time
+BATCH = 4  # pictures at a time, whose activations a processor's caches hold
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from purifier.cli.main import main
 from purifier.evaluation.datasets import LABELS
 from purifier.pyramid import resample
 from purifier.training import drawing, likeness, quality
+from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION
 from purifier.training.generator import Generator
 from tests.helpers.hub import Client, Hub, commit
 
@@ -100,3 +101,12 @@ def test_a_generator_is_loaded_from_the_hub_by_its_commit(tmp_path):
         assert client("generator", "hf-hub:someone/generator") == total
         assert client("generator", f"hf-hub:someone/generator@{commit(folder)}") == total
         assert "no repository someone/other" in client("generator", "hf-hub:someone/other")["message"]
+
+
+def test_the_models_cards_say_what_was_measured_and_show_it():
+    found = json.loads((GENERATOR / "quality.json").read_text(encoding="utf-8"))
+    cards = [(folder / "README.md").read_text(encoding="utf-8") for folder in (GENERATOR, SUPER_RESOLUTION)]
+    assert quality.in_words(found) in cards[0] and quality.enlarged_in_words(found) in cards[1]
+    for label in LABELS:
+        assert size_of(GENERATOR / f"sheets/{label}.jpg") == (521, 521)
+        assert f"sheets/{label}.jpg" in cards[0]
