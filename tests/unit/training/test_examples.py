@@ -1,6 +1,7 @@
 import pytest
 
 from purifier.classifiers.taxonomy import DIAGNOSES
+from purifier.pictures.files import SIZE, read_image
 from purifier.ui.examples import BUNDLED, caption, example_files, example_gallery
 from tests.helpers.pictures import lesion_like
 
@@ -20,15 +21,15 @@ def test_every_diagnosis_has_a_bundled_example_of_which_the_source_is_told(class
 
 
 def test_bundled_examples_are_read_as_told(classifier):
-    from purifier import read_image
-
     sources = (BUNDLED / "SOURCES.md").read_text(encoding="utf-8")
     told = {row.split(" | ")[0].strip("| "): row.split(" | ")[3] for row in sources.splitlines() if ".png |" in row}
-    read = {path.name: classifier.probabilities(read_image(path))[0].max(dim=0) for path in example_files()}
-    assert set(told) == set(read)
-    for name, (probability, index) in read.items():
-        label, given = told[name].split()
-        assert classifier.labels[index] == label and probability.item() == pytest.approx(float(given), abs=0.011), name
+    assert set(told) == {path.name for path in example_files()}
+    for path in example_files():
+        label, given = told[path.name].split()
+        as_drawn, on_the_page = (classifier.probabilities(read_image(path, size))[0] for size in (None, SIZE))
+        place = classifier.labels.index(label)
+        assert as_drawn.argmax() == on_the_page.argmax() == place, path.name
+        assert as_drawn[place].item() == pytest.approx(float(given), abs=0.011), path.name
 
 
 def test_a_teacher_s_folder_takes_their_place(folder):
