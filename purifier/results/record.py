@@ -165,9 +165,14 @@ def pooled(runs: Iterable[list[Record]]) -> list[list[Record]]:
             known = group.get(key := (r.condition, r.defence))
             if known is not None and r.attacker.kind == ANY.kind:  # of more attacks, or of better ones
                 group[key] = min(known, r, key=lambda record: record.accuracy.value)
-            elif known is None or known.mdda_ahead_by is None:  # a run without MDDA says nothing of its lead
+            elif known is None or (known.mdda_ahead_by is None and _says_more(r, known)):
                 group[key] = r
     return [sorted(group.values(), key=_order) for group in groups.values()]
+
+
+def _says_more(one: Record, other: Record) -> bool:
+    """A run without MDDA says nothing of its lead; else that of more draws does, of as many the later one."""
+    return one.mdda_ahead_by is not None or (one.draws or 1) >= (other.draws or 1)
 
 
 def _order(record: Record) -> tuple:

@@ -58,3 +58,12 @@ def test_a_run_without_mdda_does_not_hide_its_lead():
     for runs in ([with_mdda, without], [without, with_mdda]):
         (group,) = pooled(runs)
         assert [r.mdda_ahead_by for r in group] == [around(0.1), None]
+
+
+def test_of_the_purifier_the_run_of_more_draws_counts():
+    more = [record("mdda", draws=2, accuracy=0.6)]
+    fewer = [record("mdda", draws=1, accuracy=0.7), record("jpeg20", ahead=0.1)]
+    for runs in ([more, fewer], [fewer, more]):
+        (group,) = pooled(runs)
+        assert [(r.defence, r.accuracy) for r in group if r.defence == "mdda"] == [("mdda", around(0.6))]
+        assert len(group) == 2
