@@ -30,6 +30,7 @@ def served(browser):
 @pytest.fixture
 def page(browser, served):
     page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)  # milliseconds: to certify takes a minute on slow processors
     errors, outside = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: outside.append(request.url))

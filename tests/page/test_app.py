@@ -126,6 +126,13 @@ def test_an_attacker_may_know_the_purifier_and_name_the_target_in_full(client, f
     assert not torch.equal(to_batch(Image.open(oblivious)), expected)
 
 
+def is_but_for_rounding(x, expected):
+    """On some processors a picture among four is computed with another last digit than alone, which can turn the
+    rounding to 8 bits of one value in thousands."""
+    change = (x - expected).abs()
+    return change.max() < 1.5 / 255 and (change > 0).float().mean() < 1e-3
+
+
 def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, classifier):
     attacked, reading = client.predict(handle_file(file), epsilon=4, steps=5, api_name="/attack")
     assert attacked.endswith(".png")
@@ -138,7 +145,7 @@ def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, cl
 
     clean, reading = client.predict(handle_file(attacked), seed=3, api_name="/purify")
     expected = quantise(Purifier()(adv, torch.Generator().manual_seed(3)))
-    assert torch.equal(to_batch(Image.open(clean)), expected)
+    assert is_but_for_rounding(to_batch(Image.open(clean)), expected)
     mean = mean_reading(classifier, Purifier(), adv, draws=4, seed=3)
     assert list(reading["probabilities"].values()) == pytest.approx(list(mean.as_dict().values()), abs=1e-5)
     assert (reading["draws"], reading["agreeing"]) == (4, mean.agreeing)
@@ -147,7 +154,7 @@ def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, cl
     assert reading["alarm"] == {"false_alarm_rate": alarm.false_alarm_rate, "attacked": alarm.attacked}
     same, alone = client.predict(handle_file(attacked), seed=3, draws=1, api_name="/purify")
     assert alone["alarm"]["attacked"] is None
-    assert torch.equal(to_batch(Image.open(same)), expected) and alone["draws"] == 1
+    assert is_but_for_rounding(to_batch(Image.open(same)), expected) and alone["draws"] == 1
     assert list(alone["probabilities"].values()) == pytest.approx(
         classifier.probabilities(expected)[0].sort(descending=True).values.tolist(), abs=1e-5
     )
