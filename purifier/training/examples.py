@@ -44,8 +44,9 @@ nearer to a training picture than {alike:.0%} of the held-out pictures are:
 Of each diagnosis those {enlarged} were drawn large that are the most realistic beside {origin}'s training pictures of
 it (Kynkäänniemi et al., 2019, eq. 3, in the same features). {kept} of them were kept: the one to which both of
 {chosen_by} give the diagnosis with the largest probability, the smaller of the two counting; then, of those
-that both read so, the one that is least like the ones kept before, in the same features. The file's name says the
-diagnosis. Read as intended, of those drawn large and of those kept: {readings}; `{outside}` had no part in the choice.
+that both read so, the one that is least like the ones kept before, in the same features, or the next by probability
+where none is left. The file's name says the diagnosis. Read as intended, of those drawn large and of those kept:
+{readings}; `{outside}` had no part in the choice.
 
     purifier examples --data ISIC2019 --thumbnails ISIC2019_84PX --out assets/examples --seed {seed}
 
