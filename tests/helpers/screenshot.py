@@ -16,8 +16,9 @@ def main() -> None:
     with serving(build_page()) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page.set_default_timeout(300_000)  # milliseconds
         page.goto(url)
-        page.get_by_text("Now try your own.").wait_for(timeout=120_000)
+        page.get_by_text("Now try your own.").wait_for()
         shoot(page, "try-it")
         press(page, "Watch the purification")
         page.locator(".lp-theatre").get_by_label("Step").fill("3")
@@ -27,12 +28,12 @@ def main() -> None:
         page.get_by_text("100 of 100 times, done.").wait_for()
         fill(page, "number input for Draws", "5")
         press(page, "Compare all")
-        page.get_by_text("14 of 14 defences, done.").wait_for(timeout=120_000)
+        page.get_by_text("14 of 14 defences, done.").wait_for()
         shoot(page, "evidence")
         page.goto(f"{url}?lesson=6")
         page.get_by_text("Lesson 6 of 7").wait_for()
         page.get_by_role("button", name="A. ").click()
-        page.get_by_text("The lesson is done.").wait_for(timeout=120_000)
+        page.get_by_text("The lesson is done.").wait_for()
         shoot(page, "learn")
         browser.close()
 
