@@ -15,8 +15,9 @@ run: .venv/.run
 test: .venv/.dev
 	$(BIN)/python -m pytest tests/unit tests/page --ignore tests/unit/training -m "not slow"
 
+# Of TESTS, where given, alone.
 test-all: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 # Every test, and how many of the package's lines and branches they reach.
 coverage: .venv/.quality
