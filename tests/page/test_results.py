@@ -114,7 +114,7 @@ def test_a_melanoma_that_was_hidden_is_called_so(session, classifier):
     assert read(classifier, x)[0].top == "MEL"
     verdict = drawn(melanoma, classifier).verdict
     is_cancer = is_malignant(read(classifier, session.attacked)[0].top)
-    assert ("hid the right reading: melanoma" if is_cancer else "The attack hid a melanoma.") in verdict
+    assert ("hid the right reading: Melanoma" if is_cancer else "The attack hid a melanoma.") in verdict
 
 
 def test_a_reading_that_the_attack_made_right_is_no_success_of_the_attacker(session, classifier):
