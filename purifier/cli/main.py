@@ -199,11 +199,8 @@ def _parser() -> argparse.ArgumentParser:
     results.set_defaults(run=_results)
 
     examples = commands.add_parser("examples", help="draw the example pictures from trained generators")
-    examples.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
-    examples.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
-    _add_models(examples)
+    _add_drawing(examples)
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
-    examples.add_argument("--seed", type=int, default=0)
     examples.add_argument(
         "--neighbours",
         type=Path,
@@ -213,11 +210,8 @@ def _parser() -> argparse.ArgumentParser:
     examples.set_defaults(run=_examples)
 
     quality = commands.add_parser("quality", help="measure how good the generators' pictures are")
-    quality.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
-    quality.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
-    _add_models(quality)
+    _add_drawing(quality)
     quality.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
-    quality.add_argument("--seed", type=int, default=0)
     quality.set_defaults(run=_quality)
 
     publish = commands.add_parser("publish", help="upload a classifier with its model card to the Hugging Face Hub")
@@ -229,7 +223,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_models(command: argparse.ArgumentParser) -> None:
+def _add_drawing(command: argparse.ArgumentParser) -> None:
+    """The options of what draws with the diffusion models; ``_drawing`` reads them."""
+    command.add_argument("--data", type=Path, required=True, help="what the models were trained on, ISIC 2019")
+    command.add_argument("--thumbnails", type=Path, required=True, help="the same, small, with BCN20000's pictures")
+    command.add_argument("--seed", type=int, default=0)
     for name in ("generator", "super-resolution"):
         command.add_argument(
             f"--{name}", help="folder of its weights, or hf-hub:OWNER/NAME (default: the bundled ones)"

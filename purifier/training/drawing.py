@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from purifier.classifiers.hub import WEIGHTS, download
-from purifier.files import ASSETS
+from purifier.files import ASSETS, digest_of_file
 from purifier.pictures.files import quantise
 from purifier.training.generator import Generator, draw
 from purifier.training.super_resolution import SuperResolution, enlarge
@@ -42,6 +42,11 @@ def weights_of(folder: str | Path) -> Path:
             "`purifier train` wrote, or hf-hub:OWNER/NAME, with --generator and --super-resolution."
         )
     return path
+
+
+def digests_of(*folders: str | Path) -> list[str]:
+    """SHA-256 of the weights of each, as ``trained`` takes and refuses them."""
+    return [digest_of_file(weights_of(folder)) for folder in folders]
 
 
 def drawn_for(folder: str | Path, y: Tensor, origins: Tensor, seed: int, path: Path) -> Tensor:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from purifier.classifiers.classifier import SURROGATE, Classifier, load_classifier
 from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, source_of
-from purifier.files import begin, digest_of_file
+from purifier.files import begin
 from purifier.pictures.files import to_picture
-from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, drawn_for, enlarged_for, weights_of
+from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, digests_of, drawn_for, enlarged_for
 from purifier.training.generator import ORIGINS, SIDE, to_learn_from, without_black_corners
 from purifier.training.likeness import (
     ALIKE,
@@ -76,9 +76,8 @@ def write_examples(
     them and ``SOURCES.md`` to ``out``. ``data`` and ``thumbnails`` are what the models were trained on; the next two
     are what ``drawing.trained`` takes. ``neighbours`` is a picture of those kept above their nearest training pictures
     by pixels and by features, which must not be passed on. What is drawn stays in ``out/.drawn`` until all is done."""
-    weights = {name: digest_of_file(weights_of(name)) for name in map(str, (generator, super_resolution))}
-    drafts = out / ".drawn"
-    begin(drafts, {"seed": seed, "candidates": CANDIDATES, "enlarged": ENLARGED, "weights": list(weights.values())})
+    drafts, weights = out / ".drawn", digests_of(generator, super_resolution)
+    begin(drafts, {"seed": seed, "candidates": CANDIDATES, "enlarged": ENLARGED, "weights": weights})
     y = torch.arange(len(LABELS)).repeat_interleave(CANDIDATES)
     origins = torch.full_like(y, ORIGINS.index(ORIGIN))
     small = drawn_for(generator, y, origins, seed, drafts / "small.pt")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
@@ -35,8 +35,8 @@ class Nearness:
 class Features:
     """From pictures (N, 3, H, W) to what the last layer of an ImageNet classifier looks at, (N, D)."""
 
-    def __init__(self, network: nn.Module | None = None) -> None:
-        self.network = network or imagenet_network()
+    def __init__(self) -> None:
+        self.network = imagenet_network()
         self.network.reset_classifier(0)
         self.network.eval().requires_grad_(False)
 

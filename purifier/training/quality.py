@@ -23,10 +23,10 @@ from torchvision.utils import make_grid
 from purifier.classifiers.classifier import SURROGATE, load_classifier
 from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, read_pixels, source_of
 from purifier.evaluation.evaluate import choose_up_to
-from purifier.files import begin, digest_of_file, write_atomically
+from purifier.files import begin, write_atomically
 from purifier.pictures.files import to_picture
 from purifier.pyramid import resample
-from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, drawn_for, enlarged_for, weights_of
+from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, digests_of, drawn_for, enlarged_for
 from purifier.training.examples import probabilities
 from purifier.training.generator import SIDE as SMALL
 from purifier.training.generator import origins_of, to_learn_from
@@ -80,7 +80,7 @@ def measure_quality(
     """
     held_out = choose_up_to(read_isic2019(data, "val") + read_isic2019(data, "test"), PER_CLASS, seed)
     training = to_learn_from(data, thumbnails)
-    weights = [digest_of_file(weights_of(folder)) for folder in (generator, super_resolution)]
+    weights = digests_of(generator, super_resolution)
     begin(out, {"seed": seed, "weights": weights, "images": [sample.image for sample in held_out]})
     real, known = small_pictures(held_out), small_pictures(training)
     y, origins = label_indices(held_out), origins_of(held_out, (real * 255).byte())
@@ -114,24 +114,31 @@ def measure_quality(
         closest = found_near.distances.argsort()[:PAIRS]
         nearest_ones.append(beside_nearest(sheets[closest], known, found_near.places[closest]))
     to_picture(torch.cat(nearest_ones, dim=2)).save(out / "neighbours.png")
-    found["enlarged"] = measure_enlarged(held_out, y, origins, super_resolution, out, seed)
+    found["enlarged"] = measure_enlarged(held_out, y, origins, super_resolution, out, seed, read)
     write_atomically(out / "quality.json", (json.dumps(found, indent=2) + "\n").encode())
     write_atomically(out / "quality.md", f"{in_words(found)}\n{enlarged_in_words(found)}".encode())
     return found
 
 
 def measure_enlarged(
-    held_out: Sequence[Sample], y: Tensor, origins: Tensor, super_resolution: str | Path, out: Path, seed: int
+    held_out: Sequence[Sample],
+    y: Tensor,
+    origins: Tensor,
+    super_resolution: str | Path,
+    out: Path,
+    seed: int,
+    read: Features,
 ) -> dict[str, dict | int]:
     """What is left of real pictures (of diagnoses ``y`` and ``origins``, (N,)) that are made small and large again:
-    ``drawn`` by the model, and ``resampled``. Drawings are kept in ``out/enlarged.pt``."""
+    ``drawn`` by the model, and ``resampled``, in the features that ``read`` gives. Drawings are kept in
+    ``out/enlarged.pt``."""
     chosen = {sample.image for sample in choose_up_to(held_out, ENLARGED, seed)}
     at = torch.tensor([i for i, sample in enumerate(held_out) if sample.image in chosen])
     real = read_pixels([held_out[i] for i in at], LARGE) / 255
     small = resample(real, (SMALL, SMALL)).clamp(0, 1)
     drawn = enlarged_for(super_resolution, small, y[at], origins[at], seed, out / "enlarged.pt")
     large = {"drawn": drawn, "resampled": resample(small, (LARGE, LARGE)).clamp(0, 1)}
-    read, reader = Features(), load_classifier(SURROGATE)
+    reader = load_classifier(SURROGATE)
     detail, of_real, as_real = detail_of(real), read(real), probabilities(reader, real).argmax(dim=1)
     return {
         "pictures": len(at),
