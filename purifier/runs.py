@@ -266,7 +266,7 @@ def purified_draws(
     classifier: Classifier, purifier: Purifier, x: Tensor, *, draws: int, seed: int = 0
 ) -> Iterator[tuple[Tensor, list[Reading]]]:
     """``draws`` purified pictures of one, (N, 3, H, W) of at most ``AT_ONCE`` at a time, each with its reading. The
-    first picture is what ``purified_picture`` gives for the same seed."""
+    first picture is, but for rounding, what ``purified_picture`` gives for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     for done in range(0, draws, AT_ONCE):
         many = x.to(classifier.mean.device).expand(min(AT_ONCE, draws - done), -1, -1, -1)

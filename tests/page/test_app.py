@@ -27,7 +27,7 @@ from purifier.pipeline import SUITED
 from purifier.readings import is_out_of_distribution, read
 from purifier.runs import Attack, attack_steps, mean_reading, purified_picture
 from purifier.ui.page import build_page
-from tests.helpers.pictures import lesion_like
+from tests.helpers.pictures import is_but_for_rounding, lesion_like
 from tests.helpers.server import serving, start_app
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the server's own threads and sockets
@@ -124,13 +124,6 @@ def test_an_attacker_may_know_the_purifier_and_name_the_target_in_full(client, f
     assert torch.equal(to_batch(Image.open(attacked)), expected)
     oblivious, _ = client.predict(handle_file(file), target="nevus", **few, api_name="/attack")
     assert not torch.equal(to_batch(Image.open(oblivious)), expected)
-
-
-def is_but_for_rounding(x, expected):
-    """On some processors a picture among four is computed with another last digit than alone, which can turn the
-    rounding to 8 bits of one value in thousands."""
-    change = (x - expected).abs()
-    return change.max() < 1.5 / 255 and (change > 0).float().mean() < 1e-3
 
 
 def test_attack_and_purify_give_pictures_that_the_package_gives(client, file, classifier):
