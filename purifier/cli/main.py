@@ -25,7 +25,7 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "epsilon": (1, 255), "sigma": (0, 255), "weight": (0, 1),
     "steps": (1, None), "crop_steps": (1, None), "blocks": (1, None), "draws": (1, None), "trials": (1, None),
     "limit": (1, None), "batch": (1, None), "rate": (0, 1), "minutes": (0, None),
-    "threads": (1, None),
+    "guidance": (1, None), "kept": (1, None), "first": (1, None), "threads": (1, None),
     "seed": (0, MAX_SEED), "attack_seed": (0, MAX_SEED), "noise_seed": (0, MAX_SEED),
 }  # fmt: skip
 EXTRAS = {"ray": "ray", "transformers": "transformers", "pydicom": "dicom"}  # of the package, by what is missing
@@ -201,6 +201,15 @@ def _parser() -> argparse.ArgumentParser:
     examples = commands.add_parser("examples", help="draw the example pictures from trained generators")
     _add_drawing(examples)
     examples.add_argument("--out", type=Path, required=True, help="folder for the pictures and SOURCES.md")
+    examples.add_argument(
+        "--origins",
+        nargs="+",
+        metavar="ORIGIN",
+        help="HAM10000 (default), MSK, BCN20000, 'HAM10000 framed' and so on, which take turns",
+    )
+    examples.add_argument("--guidance", type=float, help="above 1 the diagnosis is exaggerated (default 1.5)")
+    examples.add_argument("--kept", type=int, help="pictures of each diagnosis (default 3)")
+    examples.add_argument("--first", type=int, help="number of the first one, after those of another choice")
     examples.add_argument(
         "--neighbours",
         type=Path,
@@ -475,7 +484,9 @@ def _results(options: argparse.Namespace) -> None:
 def _examples(options: argparse.Namespace) -> None:
     from purifier.training.examples import write_examples
 
-    write_examples(options.data, options.out, neighbours=options.neighbours, **_drawing(options))
+    names = ("origins", "guidance", "kept", "first", "neighbours")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    write_examples(options.data, options.out, **given, **_drawing(options))
 
 
 def _quality(options: argparse.Namespace) -> None:

@@ -49,12 +49,14 @@ def digests_of(*folders: str | Path) -> list[str]:
     return [digest_of_file(weights_of(folder)) for folder in folders]
 
 
-def drawn_for(folder: str | Path, y: Tensor, origins: Tensor, seed: int, path: Path) -> Tensor:
+def drawn_for(
+    folder: str | Path, y: Tensor, origins: Tensor, seed: int, path: Path, guidance: float = GUIDANCE
+) -> Tensor:
     """A picture (N, 3, 64, 64) with 8-bit values for each diagnosis and origin (N,); takes up what ``path`` has."""
     model = trained(Generator, folder)
     batches = list(zip(y.split(BATCH), origins.split(BATCH), strict=True))
     return _in_parts(
-        path, len(batches), seed, lambda i, random: draw(model, *batches[i], guidance=GUIDANCE, generator=random)
+        path, len(batches), seed, lambda i, random: draw(model, *batches[i], guidance=guidance, generator=random)
     )
 
 
