@@ -12,7 +12,7 @@ from purifier.results.record import ANY, Record, find, pictures, strongest
 from purifier.results.stored import ADAPTIVE, BALANCED, Runs, Stored
 from purifier.results.tables import in_points, mark, side
 
-DIFFUSION = "diffpure"  # a kind of run
+DIFFUSION, DIFFUSION_KNOWN = "diffpure", "diffpure-known"  # kinds of runs; in the second the attacker knows it
 JPEGS = (FAMILIES["jpeg"].default, 40)  # the setting that tuning found, and one that costs about as much as MDDA
 FATES = {  # of MDDA under an attacker who knows it, see ``fate``
     (True, False): "is defeated on",
@@ -35,7 +35,9 @@ def in_short(stored: Stored) -> dict[str, str]:
         "Other defences, aware attacker": others(adaptive[DEFAULT]),
         **{f"JPEG of quality {quality:g}": beside(f"jpeg{quality:g}", balanced) for quality in JPEGS},
         "At equal cost": at_equal_cost(tradeoffs),
-        "A diffusion model in its place (DiffPure)": diffusion(stored.runs.get(f"{DEFAULT}-{DIFFUSION}", [])),
+        "A diffusion model in its place (DiffPure)": diffusion(
+            *(stored.runs.get(f"{DEFAULT}-{kind}", []) for kind in (DIFFUSION, DIFFUSION_KNOWN))
+        ),
         "One scale in place of three": beside("mdda:scales=1", balanced),
         "One scale and one block": beside("mdda:scales=1,blocks=1", balanced),
         "The alarm": alarm(stored.detections.values()),
@@ -194,13 +196,25 @@ def others(records: Sequence[Record]) -> str:
 def beside(peer: str, balanced: Runs) -> str:
     """Where MDDA is ahead of a peer, level with it or behind, under each attack that does not know either."""
     words = {1: "MDDA is ahead of it on", 0: "no difference can be told on", -1: "MDDA is behind it on"}
-    parts = []
     conditions = plainly(balanced.values()) | {f"Attacked at {EPS:g}/255 in brightness alone": (GREY, EPS)}
+    told: list[tuple[dict[str, int], dict[str, dict[str, Score]]]] = []  # sides, and the conditions that share them
     for where, condition in conditions.items():
         found = leads(balanced, *condition, peer)
-        text = grouped({name: (side(lead), points(lead)) for name, lead in found.items()}, words)
-        parts += [f"{where}, {text}."] if text else []
+        sides = {name: side(lead) for name, lead in found.items()}
+        if told and told[-1][0] == sides:
+            told[-1][1][where] = found
+        elif found:
+            told.append((sides, {where: found}))
+    parts = []
+    for sides, at in told:
+        texts = {name: (of, "; ".join(points(found[name]) for found in at.values())) for name, of in sides.items()}
+        first, *others = at
+        parts.append(f"{listed([first, *map(_uncapital, others)])}, {grouped(texts, words)}.")
     return " ".join(parts)
+
+
+def _uncapital(text: str) -> str:
+    return f"{text[0].lower()}{text[1:]}"
 
 
 def plainly(choices: Iterable[Sequence[Record]]) -> dict[str, tuple[str, float | None]]:
@@ -209,19 +223,32 @@ def plainly(choices: Iterable[Sequence[Record]]) -> dict[str, tuple[str, float |
     return {"on clean pictures": ("none", None), **attacked}
 
 
-def diffusion(run: Sequence[Record]) -> str:
-    """What a diffusion model in the purifier's place leaves, and what it costs."""
-    names = list(dict.fromkeys(r.defence for r in run if r.family == "diffpure"))
-    if not names:
+def diffusion(run: Sequence[Record], known: Sequence[Record]) -> str:
+    """What a diffusion model in the purifier's place leaves, what it costs, and, in the run ``known``, what attackers
+    who know it leave."""
+    if not (names := _diffusers(run)):
         return ""
-    parts, aware = [], any(r.adaptive and r.defence in names for r in run)
-    for where, condition in plainly([run]).items():
-        ours, *peers = [find(run, *condition, name) for name in ("mdda", *names)]
+    conditions = [("none", None), *((UNAWARE, eps) for eps in sizes([run]))]
+    parts = []
+    for name in ("mdda", *names):
+        under = [find(run, *condition, name) for condition in conditions]
+        leads = "" if name == "mdda" else f" (MDDA: {'; '.join(points(r.mdda_ahead_by) for r in under)})"
+        parts.append(f"{listed([mark(r) for r in under])} behind `{name}`{leads}, {under[0].seconds_per_image:.2g} s")
+    attacked = listed([f"{eps:g}/255" for eps in sizes([run])])
+    reads = f"`{run[0].classifier}` reads of {pictures(run)} pictures, clean and attacked at {attacked}"
+    parts = [f"{reads}, and in so many seconds a picture: {'; '.join(parts)}."]
+    for attack, eps in dict.fromkeys((r.attack, r.eps) for r in known if r.adaptive):
+        ours, *peers = [find(known, attack, eps, name) for name in ("mdda", *_diffusers(known))]
         told = [f"{mark(r)} behind `{r.defence}` (MDDA: {points(r.mdda_ahead_by)})" for r in peers]
-        parts.append(f"{where}, `{ours.classifier}` reads {mark(ours)} behind MDDA, {listed(told)}.")
-    seconds = [f"{find(run, 'none', None, name).seconds_per_image:.2g} behind `{name}`" for name in ("mdda", *names)]
-    known = "" if aware else " Nobody who knows it attacked it."
-    return f"{' '.join(parts)} Seconds a picture: {listed(seconds)}.{known}"
+        parts.append(
+            f"Of {pictures(known)} pictures, `{attack}` at {eps:g}/255, whose attacker knows each, leaves {mark(ours)} "
+            f"behind MDDA, {listed(told)}."
+        )
+    return " ".join(parts) if known else f"{' '.join(parts)} Nobody who knows it attacked it."
+
+
+def _diffusers(run: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(r.defence for r in run if r.family == "diffpure"))
 
 
 def at_equal_cost(tradeoffs: Runs) -> str:

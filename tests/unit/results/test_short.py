@@ -139,21 +139,31 @@ def test_a_peer_is_told_on_clean_pictures_and_under_each_attack():
     assert beside("median7", balanced(0.3)) == ""
 
 
+def test_conditions_of_which_the_same_is_said_are_told_together():
+    levels = "+0.0, -10 to +10; -0.0, -10 to +10"
+    assert beside("jpeg20", balanced(0.0)) == (
+        f"on clean pictures and attacked at 2/255, no difference can be told on `augmented` ({levels})."
+    )
+
+
 def test_a_diffusion_model_is_told_with_its_cost_and_who_attacked_it():
-    assert diffusion([]) == diffusion([record("mdda", "none")]) == ""
+    assert diffusion([], []) == diffusion([record("mdda", "none")], []) == ""
     run = [record("mdda", "none", accuracy=0.7), record("mdda", accuracy=0.6)]
     for name, lead in (("diffpure8", 0.3), ("diffpure16", -0.3)):
         run += [record(name, "none", accuracy=0.4, ahead=lead, seconds_per_image=4.96), record(name, ahead=lead)]
-    first, second = "(MDDA: +30.0, +20 to +40)", "(MDDA: -30.0, -40 to -20)"
-    text = diffusion(run)
+    text = diffusion(run, [])
     assert text == (
-        "on clean pictures, `augmented` reads 70.0 % (60–80) behind MDDA, 40.0 % (30–50) behind `diffpure8` "
-        f"{first} and 40.0 % (30–50) behind `diffpure16` {second}. Attacked at 2/255, `augmented` reads 60.0 % (50–70) "
-        f"behind MDDA, 50.0 % (40–60) behind `diffpure8` {first} and 50.0 % (40–60) behind `diffpure16` {second}. "
-        "Seconds a picture: 0.25 behind `mdda`, 5 behind `diffpure8` and 5 behind `diffpure16`. Nobody who knows it "
-        "attacked it."
+        "`augmented` reads of 104 pictures, clean and attacked at 2/255, and in so many seconds a picture: 70.0 % "
+        "(60–80) and 60.0 % (50–70) behind `mdda`, 0.25 s; 40.0 % (30–50) and 50.0 % (40–60) behind `diffpure8` (MDDA: "
+        "+30.0, +20 to +40; +30.0, +20 to +40), 5 s; 40.0 % (30–50) and 50.0 % (40–60) behind `diffpure16` (MDDA: "
+        "-30.0, -40 to -20; -30.0, -40 to -20), 5 s. Nobody who knows it attacked it."
     )
-    assert "Nobody" not in diffusion([*run, record("diffpure16", "eot10x4")])
+    known = [record("mdda", "bpda10x1", accuracy=0.3), record("diffpure16", "bpda10x1", accuracy=0.2, ahead=0.1)]
+    assert diffusion(run, known) == text.replace(
+        "Nobody who knows it attacked it.",
+        "Of 104 pictures, `bpda10x1` at 2/255, whose attacker knows each, leaves 30.0 % (20–40) behind MDDA, 20.0 % "
+        "(10–30) behind `diffpure16` (MDDA: +10.0, +0 to +20).",
+    )
 
 
 def test_families_are_counted_for_each_limit_of_what_is_given_up():
