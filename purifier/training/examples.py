@@ -28,6 +28,7 @@ from purifier.training.likeness import (
 CANDIDATES = 64  # drawn for each diagnosis
 ENLARGED = 12
 KEPT = 3
+FEW = 16  # training pictures of an origin, with which those of others count too
 HAM10000 = ORIGINS[0]
 CHOSEN_BY = ("standard", "augmented")
 
@@ -48,10 +49,11 @@ were left that have no black corner{unless} and are no nearer to a training pict
 held-out pictures are:
 {near}.
 Of each diagnosis those {enlarged} were drawn large that are the most realistic beside the training pictures of it that
-are of the same origin (Kynkäänniemi et al., 2019, eq. 3, in the same features). Of these {kept} kept: the one to which
-both of {chosen_by} give the diagnosis with the largest probability, the smaller of the two counting; then,
-of those that both read so, the one that is least like the ones kept before, in the same features, or the next by
-probability where none is left. Read as intended, of those drawn large and of those kept:
+are of the same origin, or of any where fewer than {few} are (Kynkäänniemi et al., 2019, eq. 3, in the same features).
+Of these {kept} kept: the one to which both of {chosen_by} give the diagnosis with the largest
+probability, the smaller of the two counting; then, of those that both read so, the one that is least like the ones kept
+before, in the same features, or the next by probability where none is left. Read as intended, of those drawn large and
+of those kept:
 {readings}; `{outside}` had no part in the choice.
 
     {command}
@@ -110,7 +112,7 @@ def write_examples(
         left &= found.distances >= found.bound
 
     kin = torch.isin(origins_of(training, (known * 255).byte()), of_kinds)
-    realistic = realism_of(features, y, of_known[kin], label_indices(training)[kin])
+    realistic = realism_of(features, y, of_known, label_indices(training), kin)
     shown = best_of_each(realistic.where(left, -1.0), y, ENLARGED)
     shown = shown[left[shown]]
     large = enlarged_for(super_resolution, small[shown], y[shown], of[shown], seed, drafts / "large.pt")
@@ -143,6 +145,7 @@ def write_examples(
         alike=ALIKE,
         near=",\nand ".join(near_in_words(space, found, shown[best]) for space, found in near.items()),
         enlarged=ENLARGED,
+        few=FEW,
         kept=f"{kept} were" if kept > 1 else "1 was",
         chosen_by=" and ".join(f"`{name}`" for name in CHOSEN_BY),
         readings=", ".join(map(right, readings)),
@@ -176,12 +179,16 @@ def write_section(path: Path, section: str) -> None:
     path.write_text("\n".join([SOURCES.format(side=SIDE), *sections]), encoding="utf-8")
 
 
-def realism_of(features: Tensor, y: Tensor, known: Tensor, labels: Tensor) -> Tensor:
+def realism_of(features: Tensor, y: Tensor, known: Tensor, labels: Tensor, kin: Tensor) -> Tensor:
     """How realistic each picture of ``features`` (N, D) is beside those training pictures, of features ``known``
-    (M, D), whose diagnoses ``labels`` (M,) are its own, ``y`` (N,): (N,)."""
+    (M, D), whose diagnoses ``labels`` (M,) are its own, ``y`` (N,), and that are ``kin`` (M,), a mask, unless these are
+    ``FEW``: (N,)."""
     found = torch.empty(len(features))
     for index in y.unique().tolist():
-        found[y == index] = realism(features[y == index], known[labels == index])
+        alike = labels == index
+        if (alike & kin).sum() >= FEW:
+            alike &= kin
+        found[y == index] = realism(features[y == index], known[alike])
     return found
 
 

@@ -12,7 +12,7 @@ from purifier.pictures.files import SUFFIXES, centre_square, open_picture, to_ba
 from purifier.settings import environment
 from purifier.wording.readings import diagnosis
 
-MOST = 30  # examples on the page
+MOST = 40  # examples on the page
 THUMBNAIL = 112  # pixels a side
 BUNDLED = ASSETS / "examples"
 

@@ -120,11 +120,14 @@ def test_without_weights_there_are_no_examples(small_isic2019, tmp_path, capsys)
     assert "holds no weights" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_realistic_ones_are_sought_among_those_of_their_diagnosis(monkeypatch):
+def test_realistic_ones_are_sought_among_their_own_kind_unless_there_are_few(monkeypatch):
     monkeypatch.setattr(examples, "realism", lambda of, against: of[:, 0] + against.sum())
-    known, labels = 10.0 ** torch.arange(3)[:, None], torch.tensor([0, 1, 0])
-    found = examples.realism_of(torch.tensor([[0.1], [0.2], [0.3]]), torch.tensor([0, 1, 0]), known, labels)
-    assert found.tolist() == pytest.approx([101.1, 10.2, 101.3])
+    monkeypatch.setattr(examples, "FEW", 2)
+    known, labels = 10.0 ** torch.arange(5)[:, None], torch.tensor([0, 1, 0, 0, 1])
+    kin = torch.tensor([True, True, False, True, False])
+    found = examples.realism_of(torch.tensor([[0.1], [0.2], [0.3]]), torch.tensor([0, 1, 0]), known, labels, kin)
+    # Of the first diagnosis two are kin, of the second one alone, and both count.
+    assert found.tolist() == pytest.approx([1001.1, 10010.2, 1001.3])
 
 
 def test_the_best_of_each_diagnosis_come_first():
