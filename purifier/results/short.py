@@ -236,15 +236,20 @@ def diffusion(run: Sequence[Record], known: Sequence[Record]) -> str:
         parts.append(f"{listed([mark(r) for r in under])} behind `{name}`{leads}, {under[0].seconds_per_image:.2g} s")
     attacked = listed([f"{eps:g}/255" for eps in sizes([run])])
     reads = f"`{run[0].classifier}` reads of {pictures(run)} pictures, clean and attacked at {attacked}"
-    parts = [f"{reads}, and in so many seconds a picture: {'; '.join(parts)}."]
-    for attack, eps in dict.fromkeys((r.attack, r.eps) for r in known if r.adaptive):
+    parts = [f"{reads}, with seconds a picture: {'; '.join(parts)}."]
+    aware = [r for r in known if r.adaptive and r.attacker.kind != ANY.kind]
+    for attack, eps in dict.fromkeys((r.attack, r.eps) for r in aware):
         ours, *peers = [find(known, attack, eps, name) for name in ("mdda", *_diffusers(known))]
         told = [f"{mark(r)} behind `{r.defence}` (MDDA: {points(r.mdda_ahead_by)})" for r in peers]
         parts.append(
-            f"Of {pictures(known)} pictures, `{attack}` at {eps:g}/255, whose attacker knows each, leaves {mark(ours)} "
-            f"behind MDDA, {listed(told)}."
+            f"Aware, `{attack}` at {eps:g}/255 leaves of {pictures(known)} pictures {mark(ours)} behind MDDA, "
+            f"{listed(told)}."
         )
-    return " ".join(parts) if known else f"{' '.join(parts)} Nobody who knows it attacked it."
+    if not known:
+        parts.append("Nobody who knows it attacked it.")
+    elif {r.attacker.kind for r in aware} == {"bpda"}:
+        parts.append("BPDA takes each for the identity; DiffPure's gradient was not tried.")
+    return " ".join(parts)
 
 
 def _diffusers(run: Sequence[Record]) -> list[str]:

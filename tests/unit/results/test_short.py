@@ -153,16 +153,21 @@ def test_a_diffusion_model_is_told_with_its_cost_and_who_attacked_it():
         run += [record(name, "none", accuracy=0.4, ahead=lead, seconds_per_image=4.96), record(name, ahead=lead)]
     text = diffusion(run, [])
     assert text == (
-        "`augmented` reads of 104 pictures, clean and attacked at 2/255, and in so many seconds a picture: 70.0 % "
+        "`augmented` reads of 104 pictures, clean and attacked at 2/255, with seconds a picture: 70.0 % "
         "(60–80) and 60.0 % (50–70) behind `mdda`, 0.25 s; 40.0 % (30–50) and 50.0 % (40–60) behind `diffpure8` (MDDA: "
         "+30.0, +20 to +40; +30.0, +20 to +40), 5 s; 40.0 % (30–50) and 50.0 % (40–60) behind `diffpure16` (MDDA: "
         "-30.0, -40 to -20; -30.0, -40 to -20), 5 s. Nobody who knows it attacked it."
     )
     known = [record("mdda", "bpda10x1", accuracy=0.3), record("diffpure16", "bpda10x1", accuracy=0.2, ahead=0.1)]
-    assert diffusion(run, known) == text.replace(
+    through = "DiffPure's gradient was not tried."
+    known.append(replace(known[0], attacker=ANY))  # which is no attack of its own
+    assert diffusion(run, known).endswith(through)
+    by_gradient = [record(name, "eot10x4", accuracy=0.1, ahead=0.1) for name in ("mdda", "diffpure16")]
+    assert through not in diffusion(run, [*known, *by_gradient])
+    assert diffusion(run, known).partition(" BPDA takes")[0] == text.replace(
         "Nobody who knows it attacked it.",
-        "Of 104 pictures, `bpda10x1` at 2/255, whose attacker knows each, leaves 30.0 % (20–40) behind MDDA, 20.0 % "
-        "(10–30) behind `diffpure16` (MDDA: +10.0, +0 to +20).",
+        "Aware, `bpda10x1` at 2/255 leaves of 104 pictures 30.0 % (20–40) behind MDDA, 20.0 % (10–30) behind "
+        "`diffpure16` (MDDA: +10.0, +0 to +20).",
     )
 
 
