@@ -14,7 +14,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_every_diagnosis_has_a_bundled_example_of_which_the_source_is_told(classifier):
     captions = [caption(path) for _, path in example_gallery()]
-    assert captions == 3 * [diagnosis.name for diagnosis in DIAGNOSES.values()]
+    assert captions == 4 * [diagnosis.name for diagnosis in DIAGNOSES.values()]
     sources = (BUNDLED / "SOURCES.md").read_text(encoding="utf-8")
     assert all(path.name in sources for path in example_files())
     assert "purifier examples --data" in sources and "CC BY-NC 4.0" in sources
