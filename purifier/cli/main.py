@@ -207,8 +207,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ORIGIN",
         help="HAM10000 (default), MSK, BCN20000, 'HAM10000 framed' and so on, which take turns",
     )
-    examples.add_argument("--guidance", type=float, help="above 1 the diagnosis is exaggerated (default 1.5)")
-    examples.add_argument("--kept", type=int, help="pictures of each diagnosis (default 3)")
+    examples.add_argument("--guidance", type=float, help="above 1 the diagnosis is exaggerated")
+    examples.add_argument("--kept", type=int, help="pictures of each diagnosis")
     examples.add_argument("--first", type=int, help="number of the first one, after those of another choice")
     examples.add_argument(
         "--neighbours",
@@ -221,6 +221,9 @@ def _parser() -> argparse.ArgumentParser:
     quality = commands.add_parser("quality", help="measure how good the generators' pictures are")
     _add_drawing(quality)
     quality.add_argument("--out", type=Path, required=True, help="folder for the results; a stopped run goes on there")
+    quality.add_argument(
+        "--beside", nargs="+", type=Path, metavar="FOLDER", help="pictures named as the examples are (default: these)"
+    )
     quality.set_defaults(run=_quality)
 
     publish = commands.add_parser("publish", help="upload a classifier with its model card to the Hugging Face Hub")
@@ -492,7 +495,8 @@ def _examples(options: argparse.Namespace) -> None:
 def _quality(options: argparse.Namespace) -> None:
     from purifier.training.quality import measure_quality
 
-    print(json.dumps(measure_quality(options.data, options.out, **_drawing(options)), indent=2))
+    given = {} if options.beside is None else {"beside": options.beside}
+    print(json.dumps(measure_quality(options.data, options.out, **given, **_drawing(options)), indent=2))
 
 
 def _drawing(options: argparse.Namespace) -> dict:

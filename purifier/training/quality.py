@@ -23,8 +23,8 @@ from torchvision.utils import make_grid
 from purifier.classifiers.classifier import SURROGATE, load_classifier
 from purifier.evaluation.datasets import LABELS, Sample, label_indices, read_isic2019, read_pixels, source_of
 from purifier.evaluation.evaluate import choose_up_to
-from purifier.files import begin, write_atomically
-from purifier.pictures.files import to_picture
+from purifier.files import ASSETS, begin, write_atomically
+from purifier.pictures.files import read_image, to_picture
 from purifier.pyramid import resample
 from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, digests_of, drawn_for, enlarged_for
 from purifier.training.examples import probabilities
@@ -33,19 +33,28 @@ from purifier.training.generator import origins_of, to_learn_from
 from purifier.training.likeness import ALIKE, Features, beside_nearest, flat, inside, nearness, small_pictures
 from purifier.training.super_resolution import SIDE as LARGE
 
+EXAMPLES = ASSETS / "examples"
 PER_CLASS = 100  # held-out pictures of each diagnosis, as far as there are
 SHEET = 64  # drawn pictures of each diagnosis
 SUBSETS, SUBSET = 100, 200  # of the kernel distance: how many, and of how many pictures
-TABLE = """| of {pictures} held-out pictures' kind | drawn | training pictures |
-| --- | --- | --- |
-| kernel distance (KID) to them, 0 is none | {kid} | {kid_of_training} |
-| precision: lie where held-out pictures lie | {precision} | {precision_of_training} |
-| recall: held-out pictures lie where they lie | {recall} | {recall_of_training} |
-| balanced accuracy on held-out pictures, learnt from {sheet} of each diagnosis | {learnt} | {learnt_from_training} |
+TABLE = """| of {pictures} held-out pictures' kind | drawn | without guidance | training pictures |
+| --- | --- | --- | --- |
+| kernel distance (KID) to them, 0 is none | {kid} | {kid_unguided} | {kid_of_training} |
+| precision: lie where held-out pictures lie | {precision} | {precision_unguided} | {precision_of_training} |
+| recall: held-out pictures lie where they lie | {recall} | {recall_unguided} | {recall_of_training} |
+| balanced accuracy on them, learnt from {sheet} of each diagnosis | {learnt} | – | {learnt_from_training} |
 
 Of {sheets} drawn ones {pixels} by pixels and {features} by features are nearer to a training picture than {alike} of
 the held-out ones are. Features are those of a network that saw ImageNet alone.
 """
+WHOLE = 20  # drawn pictures of each diagnosis that are drawn large
+WHOLE_TABLE = """| {large} pixels wide, beside {pictures} held-out ones | number | distance (KID) | read as meant |
+| --- | --- | --- | --- |
+{rows}
+
+Read by `{reader}`, which has no part in the choice of the examples.
+"""
+ROWS = {"drawn": "drawn small and then large", "training": "training pictures", "held_out": "the held-out pictures"}
 ENLARGED = 8  # held-out pictures of each diagnosis that are made small and drawn large again
 ENLARGED_TABLE = """| of {pictures} held-out pictures, made {small} pixels wide and {large} again | drawn | resampled |
 | --- | --- | --- |
@@ -64,19 +73,22 @@ def measure_quality(
     generator: str | Path = GENERATOR,
     super_resolution: str | Path = SUPER_RESOLUTION,
     seed: int = 0,
+    beside: Sequence[Path] = (EXAMPLES,),
 ) -> dict[str, dict]:
     """Draw a picture for each of at most ``PER_CLASS`` held-out ones of a diagnosis, of the same diagnosis and origin,
     and ``SHEET`` of each diagnosis of HAM10000's kind, and compare both with real ones. What is found is written to
     ``out/quality.json`` and, in words, ``out/quality.md``; the latter pictures to ``out/sheets``, and those that come
     nearest to a training picture, above it, to ``out/neighbours.png`` (by pixels, then by features). Of at most
-    ``ENLARGED`` held-out ones of a diagnosis it is measured what the super-resolution makes of them. What is drawn is
-    kept in ``out`` and not drawn again. ``data`` and ``thumbnails`` are what the models were trained on, which are what
-    ``drawing.trained`` takes.
+    ``ENLARGED`` held-out ones of a diagnosis it is measured what the super-resolution makes of them, and of at most
+    ``WHOLE`` what both models draw, with the pictures of the folders ``beside``. What is drawn is kept in ``out`` and
+    not drawn again. ``data`` and ``thumbnails`` are what the models were trained on, which are what ``drawing.trained``
+    takes.
 
-    Returned are, of the ``drawn`` pictures and of as many ``training`` ones, ``compared`` with held-out ones; the
+    Returned are, of the ``drawn`` pictures, ``unguided`` ones and as many ``training`` ones, ``compared`` with held-out
+    ones; the
     balanced accuracy on held-out pictures that is ``learnt`` from ``SHEET`` of each diagnosis; and the share of drawn
     pictures that is ``nearer_than_held_out``: nearer to a training picture than ``ALIKE`` of the held-out ones are; and
-    what ``measure_enlarged`` returns.
+    what ``measure_enlarged`` and ``measure_whole`` return.
     """
     held_out = choose_up_to(read_isic2019(data, "val") + read_isic2019(data, "test"), PER_CLASS, seed)
     training = to_learn_from(data, thumbnails)
@@ -86,18 +98,20 @@ def measure_quality(
     y, origins = label_indices(held_out), origins_of(held_out, (real * 255).byte())
     balanced = torch.arange(len(LABELS)).repeat_interleave(SHEET)
     drawn = drawn_for(generator, y, origins, seed, out / "counterparts.pt")
+    unguided = drawn_for(generator, y, origins, seed, out / "counterparts-unguided.pt", guidance=1)
     sheets = drawn_for(generator, balanced, torch.zeros_like(balanced), seed + 1, out / "sheets.pt")
     write_sheets(sheets, out / "sheets")
 
     read = Features()
-    of = {name: read(x) for name, x in (("real", real), ("drawn", drawn), ("sheets", sheets), ("known", known))}
+    pictures = {"real": real, "drawn": drawn, "unguided": unguided, "sheets": sheets, "known": known}
+    of = {name: read(x) for name, x in pictures.items()}
     alike = counterparts(held_out, training, seed)
     as_many = choose_up_to(training, SHEET, seed)
     at = {sample.image: i for i, sample in enumerate(training)}
     chosen = [at[sample.image] for sample in as_many]
     found = {
         "pictures": len(held_out),
-        "drawn": compared(of["drawn"], of["real"], seed),
+        **{name: compared(of[name], of["real"], seed) for name in ("drawn", "unguided")},
         "training": compared(of["known"][alike], of["real"], seed),
         "learnt": {
             "from_drawn": learnt(of["sheets"], balanced, of["real"], y),
@@ -105,7 +119,6 @@ def measure_quality(
         },
         "nearer_than_held_out": {},
     }
-    pictures = {"sheets": sheets, "real": real, "known": known}
     spaces = {"pixels": {name: flat(x) for name, x in pictures.items()}, "features": of}
     nearest_ones = []
     for space, x in spaces.items():
@@ -115,8 +128,19 @@ def measure_quality(
         nearest_ones.append(beside_nearest(sheets[closest], known, found_near.places[closest]))
     to_picture(torch.cat(nearest_ones, dim=2)).save(out / "neighbours.png")
     found["enlarged"] = measure_enlarged(held_out, y, origins, super_resolution, out, seed, read)
+    some = [i for i, sample in enumerate(held_out) if sample in choose_up_to(held_out, WHOLE, seed)]
+    found["whole"] = measure_whole(
+        enlarged_for(super_resolution, drawn[some], y[some], origins[some], seed, out / "whole.pt"),
+        [held_out[i] for i in some],
+        [training[alike[i]] for i in some],
+        beside,
+        seed,
+        read,
+    )
     write_atomically(out / "quality.json", (json.dumps(found, indent=2) + "\n").encode())
-    write_atomically(out / "quality.md", f"{in_words(found)}\n{enlarged_in_words(found)}".encode())
+    write_atomically(
+        out / "quality.md", "\n".join((in_words(found), whole_in_words(found), enlarged_in_words(found))).encode()
+    )
     return found
 
 
@@ -153,6 +177,36 @@ def measure_enlarged(
     }
 
 
+def measure_whole(
+    drawn: Tensor,
+    held_out: Sequence[Sample],
+    training: Sequence[Sample],
+    beside: Sequence[Path],
+    seed: int,
+    read: Features,
+) -> dict[str, dict]:
+    """How far ``drawn`` pictures (N, 3, 256, 256), one for each of the ``held_out`` ones, are from these at their full
+    size, beside as many ``training`` pictures and the pictures of folders, ``beside``, named by their diagnosis as the
+    examples are; and which share of each ``SURROGATE`` reads as meant."""
+    real, y, reader = read_pixels(held_out, LARGE) / 255, label_indices(held_out), load_classifier(SURROGATE)
+    pictures = {"held_out": (real, y), "training": (read_pixels(training, LARGE) / 255, y), "drawn": (drawn, y)}
+    for folder in beside:
+        files = sorted(folder.glob("*.png"))
+        if not files:
+            raise FileNotFoundError(f"There are no PNG pictures in {folder}.")
+        x = torch.cat([read_image(file, size=LARGE) for file in files])
+        pictures[folder.name] = x, torch.tensor([LABELS.index(file.stem.partition("-")[0]) for file in files])
+    of_real = read(real)
+    return {
+        name: {
+            "pictures": len(x),
+            **({} if name == "held_out" else compared(read(x), of_real, seed)),
+            "read_as_meant": (probabilities(reader, x).argmax(dim=1) == meant).double().mean().item(),
+        }
+        for name, (x, meant) in pictures.items()
+    }
+
+
 def detail_of(x: Tensor) -> Tensor:
     """The root mean square of what pictures (N, 3, 256, 256) lose when they are made small and large again, (N,)."""
     lost = x - resample(resample(x, (SMALL, SMALL)), (LARGE, LARGE))
@@ -161,18 +215,15 @@ def detail_of(x: Tensor) -> Tensor:
 
 def in_words(found: dict[str, dict]) -> str:
     """What ``measure_quality`` found of the generator as Markdown, for its card."""
-    of_drawn, of_training = found["drawn"], found["training"]
     nearer = found["nearer_than_held_out"]
-
-    def kid(of: dict[str, float]) -> str:
-        return f"{of['kid']:.3f} (standard deviation {of['kid_deviation']:.3f})"
-
+    kinds = {"": "drawn", "_unguided": "unguided", "_of_training": "training"}
     return TABLE.format(
         pictures=found["pictures"],
-        kid=kid(of_drawn),
-        kid_of_training=kid(of_training),
-        **{name: f"{of_drawn[name]:.0%}" for name in ("precision", "recall")},
-        **{f"{name}_of_training": f"{of_training[name]:.0%}" for name in ("precision", "recall")},
+        **{
+            f"{name}{which}": kid(of) if name == "kid" else f"{of[name]:.0%}"
+            for which, of in ((which, found[kind]) for which, kind in kinds.items())
+            for name in ("kid", "precision", "recall")
+        },
         sheet=SHEET,
         learnt=f"{found['learnt']['from_drawn']:.0%}",
         learnt_from_training=f"{found['learnt']['from_training']:.0%}",
@@ -180,6 +231,21 @@ def in_words(found: dict[str, dict]) -> str:
         **{space: f"{share:.1%}" for space, share in nearer.items()},
         alike=f"{ALIKE:.0%}",
     )
+
+
+def kid(of: dict[str, float]) -> str:
+    """A distance in words."""
+    return f"{of['kid']:.3f} (standard deviation {of['kid_deviation']:.3f})"
+
+
+def whole_in_words(found: dict[str, dict]) -> str:
+    """What ``measure_quality`` found of both models together as Markdown, for the generator's card."""
+    rows = [
+        f"| {ROWS.get(name, name)} | {of['pictures']} | {kid(of) if 'kid' in of else '–'} | {of['read_as_meant']:.0%} |"
+        for name, of in found["whole"].items()
+    ]
+    pictures = found["whole"]["held_out"]["pictures"]
+    return WHOLE_TABLE.format(large=LARGE, pictures=pictures, reader=SURROGATE, rows="\n".join(rows))
 
 
 def enlarged_in_words(found: dict[str, dict]) -> str:

@@ -10,7 +10,9 @@ from purifier.pyramid import resample
 from purifier.training import drawing, likeness, quality
 from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION
 from purifier.training.generator import Generator
+from purifier.training.quality import EXAMPLES
 from tests.helpers.hub import Client, Hub, commit
+from tests.helpers.pictures import lesion_like
 
 
 def seeded(seed=0):
@@ -61,7 +63,8 @@ def size_of(path):
 def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkeypatch, capsys):
     for name, value in dict(PER_CLASS=1, SHEET=1, SUBSET=4, SUBSETS=2, PAIRS=2).items():
         monkeypatch.setattr(quality, name, value)
-    monkeypatch.setattr(quality, "ENLARGED", 1)
+    for name in ("ENLARGED", "WHOLE"):
+        monkeypatch.setattr(quality, name, 1)
     monkeypatch.setattr(likeness, "NEIGHBOURS", 1)
     monkeypatch.setattr(
         drawing,
@@ -77,6 +80,10 @@ def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkey
     Generator(widths=(32, 32, 32)).save_pretrained(tmp_path / "generator")
     command = ["quality", "--data", str(small_isic2019), "--thumbnails", str(small_isic2019)]
     command += ["--generator", str(tmp_path / "generator"), "--out", str(tmp_path / "out")]
+    (tmp_path / "own").mkdir()
+    for label in LABELS:
+        lesion_like(len(label)).save(tmp_path / f"own/{label}-1.png")
+    command += ["--beside", str(EXAMPLES), str(tmp_path / "own")]
     assert main(command) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "out/quality.json").read_text(encoding="utf-8"))
@@ -84,10 +91,15 @@ def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkey
     assert set(printed["nearer_than_held_out"]) == {"pixels", "features"}
     assert {size_of(tmp_path / f"out/sheets/{label}.jpg") for label in LABELS} == {(64, 64)}
     assert size_of(tmp_path / "out/neighbours.png") == (2 * 65 + 1, 2 * (2 * 65 + 1))
-    words = f"{quality.in_words(printed)}\n{quality.enlarged_in_words(printed)}"
-    assert (tmp_path / "out/quality.md").read_text(encoding="utf-8") == words
+    words = [say(printed) for say in (quality.in_words, quality.whole_in_words, quality.enlarged_in_words)]
+    assert (tmp_path / "out/quality.md").read_text(encoding="utf-8") == "\n".join(words)
     drawn, resampled = (printed["enlarged"][name] for name in ("drawn", "resampled"))
     assert printed["enlarged"]["pictures"] == 8 and drawn["detail"] > 1 > 0.3 > resampled["detail"]
+    whole = printed["whole"]
+    assert list(whole) == ["held_out", "training", "drawn", "examples", "own"] and "kid" not in whole["held_out"]
+    assert whole["drawn"]["pictures"] == whole["own"]["pictures"] == 8
+    assert whole["own"]["kid"] < whole["examples"]["kid"]  # which the small data set's are drawn as
+    assert whole["examples"]["read_as_meant"] > 0.6
     before = (tmp_path / "out/sheets.pt").stat().st_mtime_ns
     assert main(command) == 0 and (tmp_path / "out/sheets.pt").stat().st_mtime_ns == before
 
@@ -106,7 +118,8 @@ def test_a_generator_is_loaded_from_the_hub_by_its_commit(tmp_path):
 def test_the_models_cards_say_what_was_measured_and_show_it():
     found = json.loads((GENERATOR / "quality.json").read_text(encoding="utf-8"))
     cards = [(folder / "README.md").read_text(encoding="utf-8") for folder in (GENERATOR, SUPER_RESOLUTION)]
-    assert quality.in_words(found) in cards[0] and quality.enlarged_in_words(found) in cards[1]
+    assert quality.in_words(found) in cards[0] and quality.whole_in_words(found) in cards[0]
+    assert quality.enlarged_in_words(found) in cards[1]
     for label in LABELS:
         assert size_of(GENERATOR / f"sheets/{label}.jpg") == (521, 521)
         assert f"sheets/{label}.jpg" in cards[0]
