@@ -73,9 +73,13 @@ def _kept(
     clean = clean.loc[attacked.index]
     clusters = clusters_of(lesions.loc[attacked.index].to_numpy(str), len(attacked))
 
+    both = {
+        family: [part[["none", *settings]].to_numpy() for part in (clean, attacked)]
+        for family, settings in families.items()
+    }  # looked up once, not for each choice of pictures
+
     def kept(family: str, budget: float, chosen: np.ndarray) -> float:
-        settings = ["none", *families[family]]
-        means = [part[settings].to_numpy()[chosen].mean(axis=0) for part in (clean, attacked)]
+        means = [part[chosen].mean(axis=0) for part in both[family]]
         return best_mixture(*means, least=means[0][0] - budget / 100)
 
     def interval(score: Callable[[np.ndarray], float]) -> Score:
