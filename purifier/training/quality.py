@@ -85,11 +85,14 @@ def measure_quality(
     takes.
 
     Returned are, of the ``drawn`` pictures, ``unguided`` ones and as many ``training`` ones, ``compared`` with held-out
-    ones; the
-    balanced accuracy on held-out pictures that is ``learnt`` from ``SHEET`` of each diagnosis; and the share of drawn
-    pictures that is ``nearer_than_held_out``: nearer to a training picture than ``ALIKE`` of the held-out ones are; and
-    what ``measure_enlarged`` and ``measure_whole`` return.
+    ones; the balanced accuracy on held-out pictures that is ``learnt`` from ``SHEET`` of each diagnosis; and the share
+    of drawn pictures that is ``nearer_than_held_out``: nearer to a training picture than ``ALIKE`` of the held-out ones
+    are; and what ``measure_enlarged`` and ``measure_whole`` return. Raises ``FileNotFoundError`` for a folder of
+    ``beside`` without pictures.
     """
+    for folder in beside:
+        if not any(folder.glob("*.png")):
+            raise FileNotFoundError(f"There are no PNG pictures in {folder}.")
     held_out = choose_up_to(read_isic2019(data, "val") + read_isic2019(data, "test"), PER_CLASS, seed)
     training = to_learn_from(data, thumbnails)
     weights = digests_of(generator, super_resolution)
@@ -128,7 +131,8 @@ def measure_quality(
         nearest_ones.append(beside_nearest(sheets[closest], known, found_near.places[closest]))
     to_picture(torch.cat(nearest_ones, dim=2)).save(out / "neighbours.png")
     found["enlarged"] = measure_enlarged(held_out, y, origins, super_resolution, out, seed, read)
-    some = [i for i, sample in enumerate(held_out) if sample in choose_up_to(held_out, WHOLE, seed)]
+    wholes = choose_up_to(held_out, WHOLE, seed)
+    some = [i for i, sample in enumerate(held_out) if sample in wholes]
     found["whole"] = measure_whole(
         enlarged_for(super_resolution, drawn[some], y[some], origins[some], seed, out / "whole.pt"),
         [held_out[i] for i in some],
@@ -192,8 +196,6 @@ def measure_whole(
     pictures = {"held_out": (real, y), "training": (read_pixels(training, LARGE) / 255, y), "drawn": (drawn, y)}
     for folder in beside:
         files = sorted(folder.glob("*.png"))
-        if not files:
-            raise FileNotFoundError(f"There are no PNG pictures in {folder}.")
         x = torch.cat([read_image(file, size=LARGE) for file in files])
         pictures[folder.name] = x, torch.tensor([LABELS.index(file.stem.partition("-")[0]) for file in files])
     of_real = read(real)

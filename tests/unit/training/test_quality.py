@@ -104,6 +104,12 @@ def test_a_generator_is_measured_by_one_command(small_isic2019, tmp_path, monkey
     assert main(command) == 0 and (tmp_path / "out/sheets.pt").stat().st_mtime_ns == before
 
 
+def test_a_folder_without_pictures_is_refused_before_anything_is_drawn(tmp_path, capsys):
+    command = ["quality", "--data", str(tmp_path), "--thumbnails", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*command, "--beside", str(tmp_path)]) == 2
+    assert "no PNG pictures" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_a_generator_is_loaded_from_the_hub_by_its_commit(tmp_path):
     torch.manual_seed(0)
     model, folder = Generator(widths=(32, 32, 32)), tmp_path / "generator"
