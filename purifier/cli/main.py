@@ -487,22 +487,24 @@ def _results(options: argparse.Namespace) -> None:
 def _examples(options: argparse.Namespace) -> None:
     from purifier.training.examples import write_examples
 
-    names = ("origins", "guidance", "kept", "first", "neighbours")
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    given = _given(options, "origins", "guidance", "kept", "first", "neighbours")
     write_examples(options.data, options.out, **given, **_drawing(options))
 
 
 def _quality(options: argparse.Namespace) -> None:
     from purifier.training.quality import measure_quality
 
-    given = {} if options.beside is None else {"beside": options.beside}
-    print(json.dumps(measure_quality(options.data, options.out, **given, **_drawing(options)), indent=2))
+    found = measure_quality(options.data, options.out, **_given(options, "beside"), **_drawing(options))
+    print(json.dumps(found, indent=2))
 
 
 def _drawing(options: argparse.Namespace) -> dict:
-    models = dict(generator=options.generator, super_resolution=options.super_resolution)
-    given = {name: folder for name, folder in models.items() if folder is not None}
-    return {"thumbnails": options.thumbnails, "seed": options.seed, **given}
+    return _given(options, "thumbnails", "seed", "generator", "super_resolution")
+
+
+def _given(options: argparse.Namespace, *names: str) -> dict:
+    """The options that have a value; the others are left to what is called."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 records."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from purifier.classifiers.classifier import DEFAULT
 from purifier.defences import FAMILIES
@@ -197,18 +198,11 @@ def beside(peer: str, balanced: Runs) -> str:
     """Where MDDA is ahead of a peer, level with it or behind, under each attack that does not know either."""
     words = {1: "MDDA is ahead of it on", 0: "no difference can be told on", -1: "MDDA is behind it on"}
     conditions = plainly(balanced.values()) | {f"Attacked at {EPS:g}/255 in brightness alone": (GREY, EPS)}
-    told: list[tuple[dict[str, int], dict[str, dict[str, Score]]]] = []  # sides, and the conditions that share them
-    for where, condition in conditions.items():
-        found = leads(balanced, *condition, peer)
-        sides = {name: side(lead) for name, lead in found.items()}
-        if told and told[-1][0] == sides:
-            told[-1][1][where] = found
-        elif found:
-            told.append((sides, {where: found}))
+    told = [(where, found) for where, at in conditions.items() if (found := leads(balanced, *at, peer))]
     parts = []
-    for sides, at in told:
-        texts = {name: (of, "; ".join(points(found[name]) for found in at.values())) for name, of in sides.items()}
-        first, *others = at
+    for sides, alike in groupby(told, lambda pair: {name: side(lead) for name, lead in pair[1].items()}):
+        (first, *others), founds = zip(*alike, strict=True)
+        texts = {name: (of, "; ".join(points(found[name]) for found in founds)) for name, of in sides.items()}
         parts.append(f"{listed([first, *map(_uncapital, others)])}, {grouped(texts, words)}.")
     return " ".join(parts)
 
@@ -229,14 +223,14 @@ def diffusion(run: Sequence[Record], known: Sequence[Record]) -> str:
     if not (names := _diffusers(run)):
         return ""
     conditions = [("none", None), *((UNAWARE, eps) for eps in sizes([run]))]
-    parts = []
+    behind = []
     for name in ("mdda", *names):
         under = [find(run, *condition, name) for condition in conditions]
         leads = "" if name == "mdda" else f" (MDDA: {'; '.join(points(r.mdda_ahead_by) for r in under)})"
-        parts.append(f"{listed([mark(r) for r in under])} behind `{name}`{leads}, {under[0].seconds_per_image:.2g} s")
+        behind.append(f"{listed([mark(r) for r in under])} behind `{name}`{leads}, {under[0].seconds_per_image:.2g} s")
     attacked = listed([f"{eps:g}/255" for eps in sizes([run])])
     reads = f"`{run[0].classifier}` reads of {pictures(run)} pictures, clean and attacked at {attacked}"
-    parts = [f"{reads}, with seconds a picture: {'; '.join(parts)}."]
+    parts = [f"{reads}, with seconds a picture: {'; '.join(behind)}."]
     aware = [r for r in known if r.adaptive and r.attacker.kind != ANY.kind]
     for attack, eps in dict.fromkeys((r.attack, r.eps) for r in aware):
         ours, *peers = [find(known, attack, eps, name) for name in ("mdda", *_diffusers(known))]

@@ -13,13 +13,12 @@ from tqdm import tqdm
 from purifier.classifiers.hub import WEIGHTS, download
 from purifier.files import ASSETS, digest_of_file
 from purifier.pictures.files import quantise
-from purifier.training.generator import Generator, draw
+from purifier.training.generator import GUIDANCE, Generator, draw
 from purifier.training.super_resolution import SuperResolution, enlarge
 
 Model = TypeVar("Model", Generator, SuperResolution)
 GENERATOR, SUPER_RESOLUTION = ASSETS / "generator", ASSETS / "super-resolution"
 HUB = "hf-hub:"
-GUIDANCE = 1.5
 BATCH = 32  # small pictures at a time
 
 

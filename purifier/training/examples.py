@@ -12,8 +12,16 @@ from purifier.classifiers.classifier import SURROGATE, Classifier, load_classifi
 from purifier.evaluation.datasets import LABELS, label_indices, read_isic2019
 from purifier.files import begin
 from purifier.pictures.files import to_picture
-from purifier.training.drawing import GENERATOR, GUIDANCE, SUPER_RESOLUTION, digests_of, drawn_for, enlarged_for
-from purifier.training.generator import ORIGINS, SIDE, origins_of, to_learn_from, without_black_corners
+from purifier.training.drawing import GENERATOR, SUPER_RESOLUTION, digests_of, drawn_for, enlarged_for
+from purifier.training.generator import (
+    FRAMED,
+    GUIDANCE,
+    ORIGINS,
+    SIDE,
+    origins_of,
+    to_learn_from,
+    without_black_corners,
+)
 from purifier.training.likeness import (
     ALIKE,
     Features,
@@ -107,7 +115,7 @@ def write_examples(
         "pixels": nearness(flat(small), flat(held_out), flat(known)),
         "features": nearness(features, of_held_out, of_known),
     }
-    left = without_black_corners((small * 255).byte()) | (of >= len(ORIGINS) // 2)
+    left = without_black_corners((small * 255).byte()) | (of >= FRAMED)
     for found in near.values():
         left &= found.distances >= found.bound
 
@@ -141,7 +149,7 @@ def write_examples(
         guidance=guidance,
         candidates=CANDIDATES,
         left=int(left.sum()),
-        unless=", unless they were drawn as framed," if any(name.endswith("framed") for name in origins) else "",
+        unless=", unless they were drawn as framed," if (of >= FRAMED).any() else "",
         alike=ALIKE,
         near=",\nand ".join(near_in_words(space, found, shown[best]) for space, found in near.items()),
         enlarged=ENLARGED,

@@ -33,7 +33,9 @@ WIDTHS = (96, 128, 192)  # of the levels
 SIGMA_DATA = 0.5
 NO_CLASS = len(LABELS)  # the label of a picture whose diagnosis was dropped
 ORIGINS = ("HAM10000", "MSK", "BCN20000", "HAM10000 framed", "MSK framed", "BCN20000 framed")  # framed: black corners
+FRAMED = len(ORIGINS) // 2  # the first of these
 NO_ORIGIN = len(ORIGINS)
+GUIDANCE = 1.5
 CHECKPOINT_EVERY, SNAPSHOT_EVERY, LOG_EVERY = 200, 2000, 20  # steps
 
 
@@ -108,7 +110,7 @@ def origins_of(samples: Sequence[Sample], pixels: Tensor) -> Tensor:
     """Where each picture comes from and whether it has a frame, as indices into ``ORIGINS``, (N,)."""
     sources = torch.tensor([ORIGINS.index(source_of(s.image)) if source_of(s.image) else NO_ORIGIN for s in samples])
     framed = ~without_black_corners(pixels) & (sources < NO_ORIGIN)
-    return sources + len(ORIGINS) // 2 * framed
+    return sources + FRAMED * framed
 
 
 def to_learn_from(data: Path, thumbnails: Path | None, limit: int | None = None) -> list[Sample]:
@@ -169,7 +171,7 @@ def draw(
     origin: Tensor | None = None,
     *,
     steps: int = 20,
-    guidance: float = 1.5,
+    guidance: float = GUIDANCE,
     generator: torch.Generator,
 ) -> Tensor:
     """Pictures (B, 3, 64, 64) in [0, 1] of diagnoses ``y`` and origins ``origin`` (by default those of HAM10000 without
@@ -180,13 +182,15 @@ def draw(
 
     origin = torch.zeros_like(y) if origin is None else origin
 
+    def told(x: Tensor, sigma: Tensor, y: Tensor, origin: Tensor) -> Tensor:
+        with faster(x.device):
+            return model(x, sigma.expand(len(x)), y, origin)
+
     def guess(x: Tensor, sigma: Tensor) -> Tensor:
         if guidance == 1:
-            with faster(x.device):
-                return model(x, sigma.expand(len(x)), y, origin)
-        labels, level = torch.cat([y, torch.full_like(y, NO_CLASS)]), sigma.expand(2 * len(x))
-        with faster(x.device):
-            guided, plain = model(torch.cat([x, x]), level, labels, torch.cat([origin, origin])).chunk(2)
+            return told(x, sigma, y, origin)
+        labels = torch.cat([y, torch.full_like(y, NO_CLASS)])
+        guided, plain = told(torch.cat([x, x]), sigma, labels, torch.cat([origin, origin])).chunk(2)
         return plain + guidance * (guided - plain)
 
     ramp = torch.linspace(0, 1, steps, device=y.device)

@@ -131,8 +131,7 @@ def measure_quality(
         nearest_ones.append(beside_nearest(sheets[closest], known, found_near.places[closest]))
     to_picture(torch.cat(nearest_ones, dim=2)).save(out / "neighbours.png")
     found["enlarged"] = measure_enlarged(held_out, y, origins, super_resolution, out, seed, read)
-    wholes = choose_up_to(held_out, WHOLE, seed)
-    some = [i for i, sample in enumerate(held_out) if sample in wholes]
+    some = places_of_some(held_out, WHOLE, seed)
     found["whole"] = measure_whole(
         enlarged_for(super_resolution, drawn[some], y[some], origins[some], seed, out / "whole.pt"),
         [held_out[i] for i in some],
@@ -160,8 +159,7 @@ def measure_enlarged(
     """What is left of real pictures (of diagnoses ``y`` and ``origins``, (N,)) that are made small and large again:
     ``drawn`` by the model, and ``resampled``, in the features that ``read`` gives. Drawings are kept in
     ``out/enlarged.pt``."""
-    chosen = {sample.image for sample in choose_up_to(held_out, ENLARGED, seed)}
-    at = torch.tensor([i for i, sample in enumerate(held_out) if sample.image in chosen])
+    at = places_of_some(held_out, ENLARGED, seed)
     real = read_pixels([held_out[i] for i in at], LARGE) / 255
     small = resample(real, (SMALL, SMALL)).clamp(0, 1)
     drawn = enlarged_for(super_resolution, small, y[at], origins[at], seed, out / "enlarged.pt")
@@ -266,6 +264,12 @@ def write_sheets(x: Tensor, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for label, part in zip(LABELS, x.split(SHEET), strict=True):
         to_picture(make_grid(part, nrow=8, padding=1)[None]).save(folder / f"{label}.jpg", quality=88)
+
+
+def places_of_some(samples: Sequence[Sample], per_class: int, seed: int) -> list[int]:
+    """The places of at most ``per_class`` of each diagnosis, drawn at random, in the order of ``samples``."""
+    chosen = {sample.image for sample in choose_up_to(samples, per_class, seed)}
+    return [i for i, sample in enumerate(samples) if sample.image in chosen]
 
 
 def counterparts(held_out: Sequence[Sample], training: Sequence[Sample], seed: int) -> list[int]:
